@@ -1,0 +1,144 @@
+"""One experiment as a value: read from a Python file, changed from the command line, stored as JSON."""
+
+import ast
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from re2tal.backbones import BackboneConfig
+from re2tal.data import DataConfig
+from re2tal.detections import PostprocessConfig
+from re2tal.evaluation import EvaluationConfig
+from re2tal.heads import HeadConfig
+from re2tal.pyramid import PyramidConfig
+from re2tal.settings import Settings
+from re2tal.training import TrainingConfig
+from re2tal.video import AugmentConfig
+
+__all__ = ["ConfigError", "ExperimentConfig", "load_config", "override"]
+
+
+class ConfigError(ValueError):
+    """A config that cannot be read, or says something impossible, and why."""
+
+
+class ExperimentConfig(Settings):
+    """Everything that decides what a run does."""
+
+    name: str = Field(min_length=1)
+    """What the run is called in logs and tables."""
+    work_dir: Path
+    """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
+    backbone: BackboneConfig
+    pyramid: PyramidConfig = PyramidConfig()
+    head: HeadConfig = HeadConfig()
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    training: TrainingConfig
+
+
+def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConfig:
+    """Run a config file, take its `config`, and apply `options` like `training.epochs=3`."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
+    try:
+        names = runpy.run_path(str(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be run: {type(error).__name__}: {error}; correct the file") from error
+    if not isinstance(names.get("config"), ExperimentConfig):
+        found = f"a {type(names['config']).__name__}" if "config" in names else "nothing"
+        raise ConfigError(f"{path} must assign an ExperimentConfig to `config`, it assigns {found}")
+    return override(names["config"], options)
+
+
+def override(config: ExperimentConfig, options: Sequence[str]) -> ExperimentConfig:
+    """`config` with settings replaced, each written `key.sub=value`.
+
+    Tuples, lists and None are written as in Python: `data.crop_size=(64,64)`, `training.clip_grad_norm=None`.
+    """
+    values = config.model_dump()
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise ConfigError(f"a config option is written key.sub=value, got {option!r}")
+        _set(values, key.strip(), _parse(text))
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"with {', '.join(options)}: {_explain(error)}") from error
+
+
+def _parse(text: str) -> Any:
+    # Numbers, booleans and names stay text: the setting's own type decides what "1" or "16" means.
+    if text.startswith(("(", "[", "{")) or text == "None":
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError) as error:
+            raise ConfigError(f"{text!r} is no Python value; write for example (64,64) or ['a','b']") from error
+    return text
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Replace the setting `key` in nested `values`; an unknown key is answered with the nearest ones."""
+    *path, last = key.split(".")
+    place = values
+    for depth, name in enumerate([*path, last]):
+        if not isinstance(place, dict) or name not in place:
+            raise ConfigError(_unknown_key(values, key, inside=key.split(".")[:depth], place=place))
+        if depth < len(path):
+            place = place[name]
+    place[last] = value
+
+
+def _unknown_key(values: Mapping[str, Any], key: str, *, inside: Sequence[str], place: Any) -> str:
+    near = get_close_matches(key, list(_keys(values)), n=2, cutoff=0.6)
+    same_name = [known for known in _keys(values) if known.split(".")[-1] == key.split(".")[-1]]
+    guesses = list(dict.fromkeys([*same_name, *near]))[:3]
+    where = ".".join(inside) or "the config"
+    has = f"{where} has {', '.join(place)}" if isinstance(place, dict) else f"{where} has no settings inside"
+    return f"there is no setting {key!r}" + _did_you_mean(guesses) + f"; {has}"
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield prefix + name
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong, one line per setting."""
+    known = {kind.__name__: kind for kind in _settings(Settings)}
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            owners = [known[error.title]] if error.title in known and len(problem["loc"]) == 1 else known.values()
+            names = sorted({name for owner in owners for name in owner.model_fields})
+            near = get_close_matches(str(problem["loc"][-1]), names, n=2)
+            lines.append(f"{error.title} has no setting {key!r}" + _did_you_mean(near))
+        elif problem["type"] == "missing":
+            lines.append(f"{error.title} needs the setting {key!r}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{error.title}.{key}: {message}; got {problem['input']!r}" if key else message)
+    return "; ".join(lines)
+
+
+def _did_you_mean(guesses: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(map(repr, guesses))}?" if guesses else ""
+
+
+def _settings(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _settings(child)

@@ -1,0 +1,22 @@
+"""Annotation files and videos to clips and batches."""
+
+from re2tal.data.annotations import AnnotationError, Annotations, read_annotations
+from re2tal.data.broken import TooManyBrokenVideosError
+from re2tal.data.collate import collate
+from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.datasets import TestingSet, TrainingSet, ValidationSet
+
+__all__ = [
+    "AnnotationError",
+    "Annotations",
+    "DataConfig",
+    "ResizeSampling",
+    "Sampling",
+    "TestingSet",
+    "TooManyBrokenVideosError",
+    "TrainingSet",
+    "ValidationSet",
+    "WindowSampling",
+    "collate",
+    "read_annotations",
+]

@@ -1,0 +1,118 @@
+"""What to train and test on: annotation file, videos, and how clips are cut from them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from re2tal.settings import Settings
+
+__all__ = ["DataConfig", "ResizeSampling", "Sampling", "WindowSampling"]
+
+
+class WindowSampling(Settings):
+    """Clips are windows of fixed length at the video's own speed, for videos longer than a clip.
+
+    One step of the detector covers `frames_per_step * frame_stride` frames of the file; a clip has
+    `num_steps * frames_per_step` frames.
+    """
+
+    kind: Literal["window"] = "window"
+    """Names this way of sampling in a file or on the command line."""
+    num_steps: int = Field(default=512, ge=1)
+    """Steps of one window."""
+    frames_per_step: int = Field(default=2, ge=1)
+    """Frames given to the backbone for one step."""
+    frame_stride: int = Field(default=2, ge=1)
+    """Every how many frames of the file one is taken."""
+    test_overlap: float = Field(default=0.5, ge=0, lt=1)
+    """Share of a window that the next one repeats in testing."""
+    validation_overlap: float = Field(default=0.25, ge=0, lt=1)
+    """The same for the validation loss."""
+    min_inside: float = Field(default=0.75, gt=0, le=1)
+    """An action belongs to a window if at least this share of it lies inside; it is clipped to the window."""
+    crop_ratio: tuple[float, float] = (0.9, 1.0)
+    """In training, a video shorter than the window is cropped to a random share in this range."""
+
+    @property
+    def frames_in_step(self) -> int:
+        """Frames of the file from one step to the next."""
+        return self.frames_per_step * self.frame_stride
+
+    @field_validator("crop_ratio")
+    @classmethod
+    def _check_crop_ratio(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError(f"crop_ratio must be (low, high) with 0 < low <= high <= 1, got {value}; (1, 1) = no crop")
+        return value
+
+
+class ResizeSampling(Settings):
+    """One clip is the whole video, its frames taken at even distances."""
+
+    kind: Literal["resize"] = "resize"
+    """Names this way of sampling in a file or on the command line."""
+    num_steps: int = Field(default=192, ge=1)
+    """Steps that a video is resized to."""
+    frames_per_step: int = Field(default=4, ge=1)
+    """Frames given to the backbone for one step."""
+    min_share: float = Field(default=0.01, ge=0, lt=1)
+    """Training leaves out actions that cover no more than this share of their video."""
+
+
+Sampling = Annotated[WindowSampling | ResizeSampling, Field(discriminator="kind")]
+
+
+class DataConfig(Settings):
+    """A data set: its annotation file, its videos, and how clips are cut from them."""
+
+    annotations: Path
+    """JSON of ActivityNet's layout: {"database": {id: {"subset", "duration", "frame", "annotations"}}}."""
+    videos: Path
+    """Folder of the video files."""
+    video_pattern: str = "{id}.mp4"
+    """Name of a video's file in the folder, with {id} for the video's id."""
+    classes: Path | None = None
+    """Class names, one per line, in the order of their indices; None: the annotated labels, sorted."""
+    class_agnostic: bool = False
+    """Train one class, "action", whatever the labels say."""
+    ignore_labels: tuple[str, ...] = ("Ambiguous",)
+    """Annotations with these labels are left out."""
+    train_subset: str | tuple[str, ...] = "training"
+    """Subset to train on; several names if files of different origin name it differently."""
+    test_subset: str | tuple[str, ...] = "validation"
+    """Subset to test on."""
+    missing: Path | tuple[str, ...] | None = None
+    """Videos known to be absent from the folder: ids, or a text file with one id per line.
+    They are neither trained nor tested on, and still count in the metric."""
+    max_broken_share: float = Field(default=0.05, ge=0, le=1)
+    """Training goes on without videos that cannot be decoded, up to this share of them."""
+    sampling: Sampling = WindowSampling()
+    """How clips are cut from videos."""
+    short_side_train: int = Field(default=256, ge=1)
+    """Training frames are resized to this short side before augmentation."""
+    short_side_test: int = Field(default=224, ge=1)
+    """Test frames are resized to this short side before the centre crop."""
+    crop_size: tuple[int, int] = (224, 224)
+    """(height, width) of the frames that the network sees."""
+    cache_mib: int = Field(default=0, ge=0)
+    """Memory for decoded frames of each data set, so that a small one is decoded once and not once per epoch; 0: none.
+    Loader workers get equal shares of it. Videos that no longer fit are decoded every time."""
+
+    @field_validator("video_pattern")
+    @classmethod
+    def _check_video_pattern(cls, value: str) -> str:
+        if "{id}" not in value:
+            raise ValueError(f'video_pattern must contain {{id}}, got {value!r}; "{{id}}.mp4" is the usual one')
+        return value
+
+    @field_validator("crop_size")
+    @classmethod
+    def _check_crop_size(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 1:
+            raise ValueError(f"crop_size must be (height, width) of at least one pixel, got {value}")
+        return value
+
+    def video_path(self, video_id: str) -> Path:
+        """Where the file of a video is expected."""
+        return self.videos / self.video_pattern.replace("{id}", video_id)

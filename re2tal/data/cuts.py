@@ -1,0 +1,199 @@
+"""From a video to one clip of it: which frames, where they lie in time, which actions they show.
+
+Arithmetic only; nothing is decoded here. S steps of the clip, M actions in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from re2tal.data.config import ResizeSampling, Sampling, WindowSampling
+from re2tal.data.windows import actions_in_window, draw_window, resized_segments, window_starts, windowed_segments
+from re2tal.types import AnnotatedVideo, TimeGrid
+from re2tal.video import VideoError
+from re2tal.video.sampling import FrameSample, resize_sample, window_sample
+
+__all__ = ["Cut", "FrameCountError", "Place", "frame_grid", "places_of", "placed_cut", "training_cut"]
+
+# How far the frame counts of file and annotation may lie apart; real files differ by a few frames.
+_FRAME_COUNT_TOLERANCE = 0.1
+
+
+class FrameCountError(VideoError):
+    """A file has another number of frames than its annotation says, so times would not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """One clip before it is decoded."""
+
+    sample: FrameSample
+    grid: TimeGrid
+    segments: np.ndarray
+    """(M, 2) float64, in steps."""
+    shown: np.ndarray
+    """(N,) bool: which M of the video's actions they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in a video a test clip lies."""
+
+    video: AnnotatedVideo
+    start_step: int
+    end_step: int
+    """One past the last step inside the video."""
+
+
+def frame_grid(num_frames: int, *, sampling: Sampling) -> np.ndarray:
+    """Sorted numbers of all frames that clips of a video may contain."""
+    match sampling:
+        case WindowSampling():
+            return np.arange(0, num_frames, sampling.frame_stride, dtype=np.int64)
+        case ResizeSampling():
+            return np.unique(_resized(num_frames, sampling).indices)
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+
+
+def training_cut(
+    video: AnnotatedVideo, *, file_frames: int, sampling: Sampling, draw: Callable[[int, int], int]
+) -> Cut:
+    """A random window of the video, or the whole video resized.
+
+    Args:
+        video: With the actions to train on.
+        file_frames: Number of frames of the file.
+        draw: `draw(low, high)` gives a random whole number, both ends included.
+    """
+    match sampling:
+        case WindowSampling():
+            return _random_window(video, file_frames=file_frames, sampling=sampling, draw=draw)
+        case ResizeSampling():
+            return _whole_video(video, file_frames=file_frames, sampling=sampling)
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+
+
+def places_of(
+    video: AnnotatedVideo, *, sampling: Sampling, overlap: float, count_frames: Callable[[], int]
+) -> list[Place]:
+    """The clips that cover a video.
+
+    Args:
+        overlap: Share of a window that the next one repeats.
+        count_frames: Gives the number of frames of the file; asked only if the annotation does not tell.
+    """
+    match sampling:
+        case WindowSampling():
+            num_frames = count_frames() if video.num_frames is None else video.num_frames
+            total = -(-num_frames // sampling.frames_in_step)  # rounded up
+            return [
+                Place(video=video, start_step=start, end_step=min(start + sampling.num_steps, total))
+                for start in window_starts(total, num_steps=sampling.num_steps, overlap=overlap)
+            ]
+        case ResizeSampling():
+            return [Place(video=video, start_step=0, end_step=sampling.num_steps)]
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+
+
+def placed_cut(place: Place, *, file_frames: int, sampling: Sampling) -> Cut:
+    """The clip at a place, with its actions."""
+    match sampling:
+        case ResizeSampling():
+            return _whole_video(place.video, file_frames=file_frames, sampling=sampling)
+        case WindowSampling():
+            pass
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+    num_frames = _agreed_frames(place.video, file_frames)
+    segments, shown = actions_in_window(
+        windowed_segments(place.video, num_frames=num_frames, frames_in_step=sampling.frames_in_step),
+        start=place.start_step,
+        # The reference implementation lets a window end where its last step begins.
+        end=place.end_step - 1,
+        min_inside=sampling.min_inside,
+    )
+    first_frame = place.start_step * sampling.frames_in_step
+    end_frame = place.end_step * sampling.frames_in_step
+    return Cut(
+        sample=_window(file_frames, sampling, first_frame=first_frame, end_frame=end_frame),
+        grid=_window_grid(place.video, num_frames=num_frames, sampling=sampling, first_frame=first_frame),
+        segments=segments,
+        shown=shown,
+    )
+
+
+def _random_window(
+    video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling, draw: Callable[[int, int], int]
+) -> Cut:
+    num_frames = _agreed_frames(video, file_frames)
+    per_step, stride = sampling.frames_per_step, sampling.frame_stride
+    # Windows begin at any sampled frame, not only at whole steps.
+    segments = windowed_segments(video, num_frames=num_frames, frames_in_step=sampling.frames_in_step) * per_step
+    start, end = draw_window(
+        -(-file_frames // stride),  # rounded up
+        segments,
+        length=sampling.num_steps * per_step,
+        min_inside=sampling.min_inside,
+        crop_ratio=sampling.crop_ratio,
+        draw=draw,
+    )
+    inside, shown = actions_in_window(segments, start=start, end=end, min_inside=sampling.min_inside)
+    return Cut(
+        sample=_window(file_frames, sampling, first_frame=start * stride, end_frame=end * stride),
+        grid=_window_grid(video, num_frames=num_frames, sampling=sampling, first_frame=start * stride),
+        segments=inside / per_step,
+        shown=shown,
+    )
+
+
+def _whole_video(video: AnnotatedVideo, *, file_frames: int, sampling: ResizeSampling) -> Cut:
+    return Cut(
+        sample=_resized(file_frames, sampling),
+        grid=TimeGrid(
+            start_seconds=0.0,
+            seconds_per_step=video.duration_seconds / sampling.num_steps,
+            duration_seconds=video.duration_seconds,
+        ),
+        segments=resized_segments(video, num_steps=sampling.num_steps),
+        shown=np.ones(len(video.actions), bool),
+    )
+
+
+def _resized(file_frames: int, sampling: ResizeSampling) -> FrameSample:
+    return resize_sample(file_frames, num_steps=sampling.num_steps, frames_per_step=sampling.frames_per_step)
+
+
+def _window(file_frames: int, sampling: WindowSampling, *, first_frame: int, end_frame: int) -> FrameSample:
+    return window_sample(
+        file_frames,
+        first_frame=first_frame,
+        end_frame=end_frame,
+        num_steps=sampling.num_steps,
+        frames_per_step=sampling.frames_per_step,
+        frame_stride=sampling.frame_stride,
+    )
+
+
+def _window_grid(video: AnnotatedVideo, *, num_frames: int, sampling: WindowSampling, first_frame: int) -> TimeGrid:
+    seconds_per_frame = video.duration_seconds / num_frames
+    return TimeGrid(
+        start_seconds=first_frame * seconds_per_frame,
+        seconds_per_step=sampling.frames_in_step * seconds_per_frame,
+        duration_seconds=video.duration_seconds,
+    )
+
+
+def _agreed_frames(video: AnnotatedVideo, file_frames: int) -> int:
+    """The number of frames that the annotated duration is divided into."""
+    if video.num_frames is None:
+        return file_frames
+    if abs(video.num_frames - file_frames) > _FRAME_COUNT_TOLERANCE * video.num_frames:
+        raise FrameCountError(
+            f"video {video.video_id!r}: its file has {file_frames} frames but its annotation counts {video.num_frames}, "
+            'so actions would lie at wrong times; use the annotated file or remove "frame" from the annotation'
+        )
+    return video.num_frames

@@ -1,0 +1,243 @@
+"""Map-style data sets of clips, for training, testing and the validation loss."""
+
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from re2tal.data.annotations import AnnotationError, find_class_names, read_annotations, read_ids, select_subset
+from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
+from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.cuts import Cut, Place, frame_grid, placed_cut, places_of, training_cut
+from re2tal.data.frames import FrameStore
+from re2tal.types import AnnotatedVideo, Clip
+from re2tal.video import AugmentConfig, MissingVideoError, VideoError, augment, center_crop, probe
+
+__all__ = ["AGNOSTIC_CLASS", "TestingSet", "TrainingSet", "ValidationSet"]
+
+AGNOSTIC_CLASS = "action"
+"""The only class of a class-agnostic data set."""
+
+
+# A training item gives up after this many broken videos in a row.
+_MAX_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Videos:
+    """The videos of a subset whose files are there."""
+
+    videos: tuple[AnnotatedVideo, ...]
+    class_names: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @staticmethod
+    def load(config: DataConfig, subset: str | tuple[str, ...]) -> "_Videos":
+        annotations = read_annotations(config.annotations, ignore_labels=config.ignore_labels)
+        missing = read_ids(config.missing)
+        videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in missing)
+        absent = [video.video_id for video in videos if not config.video_path(video.video_id).is_file()]
+        if absent:
+            raise MissingVideoError(
+                f"{len(absent)} of {len(videos)} videos are not where data.videos and data.video_pattern say, "
+                f"such as {config.video_path(absent[0])}; put them there or list their ids in data.missing "
+                f"({', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})"
+            )
+        if config.class_agnostic:
+            names: tuple[str, ...] = (AGNOSTIC_CLASS,)
+            videos = tuple(_relabelled(video) for video in videos)
+        else:
+            names = find_class_names(annotations, classes=config.classes)
+        return _Videos(videos=videos, class_names=names, problems=annotations.problems)
+
+
+class TrainingSet(Dataset[Clip]):
+    """One augmented clip of every video that shows an action.
+
+    What an item holds depends on the seed, the epoch and the index alone: the number of workers and resuming a
+    run change nothing. A video that cannot be decoded is replaced by another, drawn from the same numbers.
+    """
+
+    def __init__(self, config: DataConfig, augment_config: AugmentConfig, *, seed: int = 42) -> None:
+        loaded = _Videos.load(config, config.train_subset)
+        self.class_names: tuple[str, ...] = loaded.class_names
+        """In the order of the label indices."""
+        self.problems: tuple[str, ...] = loaded.problems
+        """What was clamped or left out of the annotations, one line each."""
+        self.videos: tuple[AnnotatedVideo, ...] = _with_actions(loaded.videos, config)
+        """The videos trained on, those without actions left out."""
+        self._config = config
+        self._augment_config = augment_config
+        self._seed = seed
+        # In shared memory, so that workers that live on from epoch to epoch see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._broken = BrokenVideos(len(self.videos))
+        self._store = _store(config, short_side=config.short_side_train)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random numbers of the next pass; call it before the loader is iterated."""
+        self._epoch.fill_(epoch)
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The videos found unusable so far, by any worker, and why."""
+        return {self.videos[index].video_id: reason for index, reason in self._broken.reasons().items()}
+
+    def __getitem__(self, index: int) -> Clip:
+        number = index
+        for attempt in range(_MAX_ATTEMPTS):
+            rng = np.random.default_rng((self._seed, int(self._epoch), index, attempt))
+            if attempt:
+                number = int(rng.integers(len(self.videos)))
+            try:
+                return self._clip(self.videos[number], rng)
+            except (VideoError, OSError) as error:
+                self._broken.add(number, str(error))
+                self._check_share()
+        raise TooManyBrokenVideosError(f"{_MAX_ATTEMPTS} broken videos in a row; {self._list_broken()}")
+
+    def _clip(self, video: AnnotatedVideo, rng: np.random.Generator) -> Clip:
+        with self._store.open(self._config.video_path(video.video_id)) as file:
+            cut = training_cut(
+                video,
+                file_frames=file.num_frames,
+                sampling=self._config.sampling,
+                draw=lambda low, high: int(rng.integers(low, high + 1)),
+            )
+            decoded = file.frames(cut.sample.indices)
+        frames = augment(decoded, rng=rng, config=self._augment_config, size=self._config.crop_size)
+        return _to_clip(video, cut, frames, class_names=self.class_names)
+
+    def _check_share(self) -> None:
+        if self._broken.count() > self._config.max_broken_share * len(self.videos):
+            raise TooManyBrokenVideosError(
+                f"{self._broken.count()} of {len(self.videos)} training videos are broken, more than "
+                f"data.max_broken_share = {self._config.max_broken_share:g} allows; {self._list_broken()}"
+            )
+
+    def _list_broken(self) -> str:
+        listed = "".join(f"\n  {video_id}: {reason}" for video_id, reason in list(self.broken.items())[:20])
+        return f"replace these files, list their ids in data.missing, or raise data.max_broken_share:{listed}"
+
+
+class _PlacedClips(Dataset[Clip]):
+    """Clips at fixed places, centre-cropped."""
+
+    def __init__(self, config: DataConfig, *, overlap: float, labelled: bool) -> None:
+        loaded = _Videos.load(config, config.test_subset)
+        self.class_names: tuple[str, ...] = loaded.class_names
+        """In the order of the label indices."""
+        self.problems: tuple[str, ...] = loaded.problems
+        """What was clamped or left out of the annotations, one line each."""
+        self._config = config
+        self._labelled = labelled
+        self._store = _store(config, short_side=config.short_side_test)
+        self._places = [place for video in loaded.videos for place in self._places_in(video, overlap=overlap)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """The video of every clip; clips of one video are neighbours."""
+        return tuple(place.video.video_id for place in self._places)
+
+    def __getitem__(self, index: int) -> Clip:
+        place = self._places[index]
+        with self._store.open(self._config.video_path(place.video.video_id)) as file:
+            cut = placed_cut(place, file_frames=file.num_frames, sampling=self._config.sampling)
+            decoded = file.frames(cut.sample.indices)
+        if not self._labelled:
+            cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
+        frames = center_crop(decoded, size=self._config.crop_size)
+        return _to_clip(place.video, cut, frames, class_names=self.class_names)
+
+    def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[Place]:
+        sampling = self._config.sampling
+        num_frames = cache(lambda: probe(self._config.video_path(video.video_id)).num_frames)
+        places = places_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
+        if not self._labelled:
+            return places
+        # Which actions lie in a window depends on the annotated frames alone, where the annotation counts them.
+        file_frames = num_frames() if video.num_frames is None else video.num_frames
+        return [
+            place for place in places if len(placed_cut(place, file_frames=file_frames, sampling=sampling).segments)
+        ]
+
+
+class TestingSet(_PlacedClips):
+    """Clips that cover every video of the test subset, without actions: windows, or the whole video resized."""
+
+    __test__ = False  # the name makes pytest look for tests in it
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config, overlap=_overlaps(config.sampling)[0], labelled=False)
+
+
+class ValidationSet(_PlacedClips):
+    """The test subset's clips that show an action, with their actions, for a validation loss."""
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config, overlap=_overlaps(config.sampling)[1], labelled=True)
+
+
+def _overlaps(sampling: Sampling) -> tuple[float, float]:
+    """Overlap of the windows in testing and for the validation loss."""
+    match sampling:
+        case WindowSampling():
+            return sampling.test_overlap, sampling.validation_overlap
+        case ResizeSampling():
+            return 0.0, 0.0
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+
+
+def _relabelled(video: AnnotatedVideo) -> AnnotatedVideo:
+    return replace(video, actions=tuple(replace(action, label=AGNOSTIC_CLASS) for action in video.actions))
+
+
+def _with_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tuple[AnnotatedVideo, ...]:
+    """The videos that show an action to train on; an error if there is none."""
+    if isinstance(config.sampling, ResizeSampling):
+        share = config.sampling.min_share
+        videos = tuple(
+            replace(
+                video,
+                actions=tuple(
+                    action
+                    for action in video.actions
+                    if action.end_seconds - action.start_seconds > share * video.duration_seconds
+                ),
+            )
+            for video in videos
+        )
+    chosen = tuple(video for video in videos if video.actions)
+    if not chosen:
+        raise AnnotationError(
+            f"training needs at least one action, got none in the {len(videos)} videos of subset "
+            f"{config.train_subset!r} of {config.annotations}; check data.train_subset and data.ignore_labels"
+        )
+    return chosen
+
+
+def _store(config: DataConfig, *, short_side: int) -> FrameStore:
+    grid = partial(frame_grid, sampling=config.sampling)
+    return FrameStore(short_side=short_side, grid=grid, limit_mib=config.cache_mib)
+
+
+def _to_clip(video: AnnotatedVideo, cut: Cut, frames: Tensor, *, class_names: tuple[str, ...]) -> Clip:
+    shown = (action for action, is_shown in zip(video.actions, cut.shown, strict=True) if is_shown)
+    return Clip(
+        video_id=video.video_id,
+        frames=frames,
+        mask=torch.from_numpy(cut.sample.mask),
+        grid=cut.grid,
+        segments=torch.from_numpy(cut.segments).float(),
+        labels=torch.tensor([class_names.index(action.label) for action in shown], dtype=torch.int64),
+    )

@@ -1,0 +1,75 @@
+"""From proposals on the step grid of one clip to detections in seconds of one video.
+
+Whole videos: candidates -> soft-NMS -> seconds. Sliding windows: candidates -> seconds, per window;
+then soft-NMS over all windows of the video.
+
+N proposals, K classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from re2tal.detections.nms import NmsConfig, soft_nms
+from re2tal.settings import Settings
+from re2tal.types import Detections, Proposals, TimeGrid
+
+__all__ = ["PostprocessConfig", "detect_window", "merge_windows"]
+
+
+class PostprocessConfig(Settings):
+    """Which proposals become detections."""
+
+    min_score: float = Field(default=0.001, ge=0, lt=1)
+    """A proposal and a class make a candidate if their score is above this."""
+    max_candidates: PositiveInt = 2000
+    """The best that are kept of a clip."""
+    nms: NmsConfig = NmsConfig()
+    """How candidates suppress each other."""
+
+
+def detect_window(
+    proposals: Proposals, *, grid: TimeGrid, video_id: str, config: PostprocessConfig, merged_later: bool
+) -> Detections:
+    """The detections of one clip.
+
+    Args:
+        proposals: of the clip.
+        grid: where the clip lies in its video.
+        video_id: of that video.
+        config: see there.
+        merged_later: the clip is a window and `merge_windows` follows: suppression is left to it.
+    """
+    segments, scores, labels = _candidates(proposals, config=config)
+    if not merged_later:
+        segments, scores, labels = soft_nms(segments, scores=scores, labels=labels, config=config.nms)
+    return Detections(video_id=video_id, segments=grid.to_seconds(segments), scores=scores, labels=labels)
+
+
+def merge_windows(windows: Sequence[Detections], *, config: PostprocessConfig) -> Detections:
+    """Suppress over all windows of one video."""
+    if not windows:
+        raise ValueError("there must be at least one window to merge, got none; pass a video's windows together")
+    video_ids = sorted({window.video_id for window in windows})
+    if len(video_ids) > 1:
+        raise ValueError(f"the windows must be of one video, got {video_ids}; group them by video_id first")
+    segments, scores, labels = soft_nms(
+        torch.cat([window.segments for window in windows]),
+        scores=torch.cat([window.scores for window in windows]),
+        labels=torch.cat([window.labels for window in windows]),
+        config=config.nms,
+    )
+    return Detections(video_id=video_ids[0], segments=segments, scores=scores, labels=labels)
+
+
+def _candidates(proposals: Proposals, *, config: PostprocessConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """The best pairs of a proposal and a class: (M, 2) segments, (M,) scores, (M,) labels, best first."""
+    num_classes = proposals.scores.shape[1]
+    scores = proposals.scores.detach().float().cpu().flatten()  # (N * K,)
+    above = (scores > config.min_score).nonzero()[:, 0]
+    best = scores[above].argsort(descending=True, stable=True)[: config.max_candidates]
+    pairs = above[best]
+    segments = proposals.segments.detach().float().cpu()[pairs // num_classes]
+    return segments, scores[pairs], pairs % num_classes

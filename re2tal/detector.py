@@ -1,0 +1,48 @@
+"""The whole network: backbone -> pyramid -> head.
+
+B batch, S steps of the feature grid.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from re2tal.heads import Head, Predictions
+from re2tal.pyramid import Pyramid
+from re2tal.types import Batch, Proposals
+
+__all__ = ["Detector"]
+
+
+class Detector(nn.Module):
+    """Frames in, losses (in training) or proposals (in testing) out.
+
+    The backbone is any module with `forward(frames, num_steps)`: (B, 3, T, H, W) uint8 -> (B, C, S).
+    """
+
+    def __init__(self, backbone: nn.Module, *, pyramid: Pyramid, head: Head) -> None:
+        super().__init__()
+        if head.strides != pyramid.strides:
+            raise ValueError(
+                f"head and pyramid must have the same strides, got {head.strides} and {pyramid.strides}; "
+                "build the head with strides=pyramid.strides"
+            )
+        self.backbone = backbone
+        self.pyramid = pyramid
+        self.head = head
+
+    def forward(self, batch: Batch) -> dict[str, Tensor] | list[Proposals]:
+        """In training the losses of `Head.losses`, in testing the proposals of every clip."""
+        if self.training:
+            return self.loss(batch)
+        with torch.no_grad():
+            return self.head.proposals(self._predict(batch))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars `loss`, `classification_loss`, `regression_loss`; in testing mode, a validation loss."""
+        return self.head.losses(self._predict(batch), segments=batch.segments, labels=batch.labels)
+
+    def _predict(self, batch: Batch) -> Predictions:
+        features = self.backbone(batch.frames, batch.mask.shape[1])  # (B, C, S)
+        # A backbone under autocast may return half precision, too coarse for what follows.
+        predictions: Predictions = self.head(*self.pyramid(features.float(), batch.mask))
+        return predictions

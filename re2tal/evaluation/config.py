@@ -1,0 +1,25 @@
+"""What the metric is computed at."""
+
+from pathlib import Path
+
+from pydantic import field_validator
+
+from re2tal.settings import Settings
+
+__all__ = ["EvaluationConfig"]
+
+
+class EvaluationConfig(Settings):
+    """Thresholds of the metric and the videos it leaves out."""
+
+    tious: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    """Temporal IoU thresholds; the average is taken over them."""
+    blocked: Path | tuple[str, ...] | None = None
+    """Videos left out of the metric: ids, or a JSON file with a list of ids."""
+
+    @field_validator("tious")
+    @classmethod
+    def _check_tious(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or any(not 0 < tiou <= 1 for tiou in value) or len(set(value)) < len(value):
+            raise ValueError(f"tious must be different numbers in (0, 1], got {value}; for example (0.3, 0.5, 0.7)")
+        return value

@@ -1,0 +1,287 @@
+"""Reading ground truth and predictions for the metric, with errors that say which entry is wrong."""
+
+import csv
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
+
+__all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
+
+# Annotations of one label this close at both ends are the same action, written twice.
+_SAME_SECONDS = 1e-3
+_NPZ_COLUMNS = ("video_id", "t_start", "t_end", "label", "score")
+
+
+def read_ground_truth(
+    path: Path | str,
+    *,
+    subset: str | Sequence[str],
+    blocked: Path | str | Collection[str] | None = None,
+    ignore_labels: Collection[str] = ("Ambiguous",),
+    subset_file: Path | str | None = None,
+    as_annotated: bool = False,
+) -> GroundTruth:
+    """The labelled actions of one subset.
+
+    Args:
+        path: JSON of ActivityNet's layout, {"database": {id: {"subset", "annotations": [{"segment", "label"}]}}};
+            or the same without "database", as feature packages carry it, with the subsets in `subset_file`.
+        subset: Name of the subset; several where files of different origin name it differently.
+        blocked: Videos to leave out: ids, or a JSON file with a list of ids.
+        ignore_labels: Annotations to leave out.
+        subset_file: CSV with columns "video" and "subset", for a `path` that does not tell the subsets.
+        as_annotated: Count every annotation, as ActivityNet's own evaluation code does. Otherwise an action that is
+            annotated twice counts once and empty ones are left out, as in the reference implementation.
+    """
+    path = Path(path)
+    content = _read_json(path, what="ground truth")
+    if isinstance(content, dict) and isinstance(content.get("database"), dict):
+        database = content["database"]
+    elif isinstance(content, dict) and subset_file is not None:
+        # Their keys are ActivityNet's file names, v_<id>.
+        database = {name.removeprefix("v_"): entry for name, entry in content.items()}
+    else:
+        raise EvaluationError(
+            f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {_keys(content)}; '
+            "without a database, give the subsets in a CSV file (columns video, subset)"
+        )
+    subset_of = _subsets(database, path) if subset_file is None else _read_subset_file(Path(subset_file))
+    wanted = (subset,) if isinstance(subset, str) else tuple(subset)
+    if not set(wanted) & set(subset_of.values()):
+        there = ", ".join(map(repr, sorted(set(subset_of.values())))) or "none"
+        raise EvaluationError(f"no video of {path} is in subset {' or '.join(map(repr, wanted))}; it has {there}")
+    blocked = read_blocked(blocked)
+    chosen = {name: entry for name, entry in database.items() if subset_of.get(name) in wanted and name not in blocked}
+    truth = _ground_truth(chosen, path=path, blocked=blocked, ignore_labels=ignore_labels)
+    return truth if as_annotated else _cleaned(truth)
+
+
+def read_predictions(path: Path | str) -> Predictions:
+    """Scored segments.
+
+    Args:
+        path: JSON of ActivityNet's submission layout, {"results": {id: [{"segment", "label", "score"}]}},
+            or NPZ with one array per column: video_id, t_start, t_end, label, score.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    content = _read_json(path, what="predictions")
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise EvaluationError(
+            f'{path} must hold {{"results": {{id: [{{"segment", "label", "score"}}]}}}}, got {_keys(content)}'
+        )
+    names = list(results)
+    for name in names:
+        if not isinstance(results[name], list):
+            raise EvaluationError(f"{path}, video {name!r}: must be a list of predictions, got {results[name]!r:.80}")
+    video_index = np.repeat(np.arange(len(names)), [len(results[name]) for name in names])
+    rows = [row for name in names for row in results[name]]
+    labels = _column(rows, "label", path, names, video_index)
+    _require_text(labels, path, names, video_index)
+    class_names, label_index = _numbered(labels)
+    predictions = Predictions(
+        video_ids=tuple(names),
+        class_names=class_names,
+        video_index=video_index,
+        label_index=label_index,
+        segments=_numbers(_column(rows, "segment", path, names, video_index), "segment", path, names, video_index),
+        scores=_numbers(_column(rows, "score", path, names, video_index), "score", path, names, video_index),
+    )
+    _check_predictions(predictions, path)
+    return predictions
+
+
+def read_blocked(blocked: Path | str | Collection[str] | None) -> frozenset[str]:
+    """The ids of blocked videos: given, or read from a JSON file with a list (or an object) of ids."""
+    if blocked is None:
+        return frozenset()
+    if not isinstance(blocked, (Path, str)):
+        return frozenset(blocked)
+    content = _read_json(Path(blocked), what="blocked videos")
+    if not isinstance(content, (list, dict)) or not all(isinstance(name, str) for name in content):
+        raise EvaluationError(f"{blocked} must hold a JSON list of video ids, got {content!r:.80}")
+    return frozenset(content)
+
+
+def _ground_truth(
+    database: dict[str, Any], *, path: Path, blocked: frozenset[str], ignore_labels: Collection[str]
+) -> GroundTruth:
+    names = list(database)
+    rows: list[Any] = []
+    counts = []
+    for name in names:
+        annotations = database[name].get("annotations") if isinstance(database[name], dict) else None
+        if not isinstance(annotations, list):
+            raise EvaluationError(
+                f'{path}, video {name!r}: must have a list "annotations", got {_keys(database[name])}'
+            )
+        kept = [row for row in annotations if not (isinstance(row, dict) and row.get("label") in ignore_labels)]
+        rows += kept
+        counts.append(len(kept))
+    video_index = np.repeat(np.arange(len(names)), counts)
+    labels = _column(rows, "label", path, names, video_index)
+    _require_text(labels, path, names, video_index)
+    class_names, label_index = _numbered(labels)
+    segments = _numbers(_column(rows, "segment", path, names, video_index), "segment", path, names, video_index)
+    return GroundTruth(
+        video_ids=tuple(names),
+        class_names=class_names,
+        video_index=video_index,
+        label_index=label_index,
+        segments=segments,
+        blocked=blocked,
+    )
+
+
+def _cleaned(truth: GroundTruth) -> GroundTruth:
+    """Without empty segments and repeated annotations, which are named in `problems`."""
+    kept: list[int] = []
+    problems: list[str] = []
+    earlier: dict[tuple[int, int], list[int]] = {}
+    for row, segment in enumerate(truth.segments):
+        cell = earlier.setdefault((int(truth.video_index[row]), int(truth.label_index[row])), [])
+        name = f"video {truth.video_ids[truth.video_index[row]]!r}, segment {segment.tolist()}"
+        if segment[0] >= segment[1]:
+            problems.append(f"{name}: does not end after it starts; left out")
+        elif any(np.abs(segment - truth.segments[other]).max() <= _SAME_SECONDS for other in cell):
+            problems.append(f"{name}: annotated twice with the same label; counted once")
+        else:
+            cell.append(row)
+            kept.append(row)
+    return replace(
+        truth,
+        video_index=truth.video_index[kept],
+        label_index=truth.label_index[kept],
+        segments=truth.segments[kept],
+        problems=tuple(problems),
+    )
+
+
+def _read_npz(path: Path) -> Predictions:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in _NPZ_COLUMNS}
+    except FileNotFoundError:
+        raise EvaluationError(f"no predictions at {path}; give the path of a .json or .npz file") from None
+    except KeyError as error:
+        raise EvaluationError(f"{path} must hold the arrays {', '.join(_NPZ_COLUMNS)}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path} is not a readable NPZ file: {error}") from None
+    lengths = {name: column.shape for name, column in columns.items()}
+    if len(set(lengths.values())) > 1 or columns["score"].ndim != 1:
+        raise EvaluationError(f"{path}: every array must be 1-D and of one length, got {lengths}")
+    video_ids, video_index = _numbered(columns["video_id"].astype(str).tolist())
+    class_names, label_index = _numbered(columns["label"].astype(str).tolist())
+    predictions = Predictions(
+        video_ids=video_ids,
+        class_names=class_names,
+        video_index=video_index,
+        label_index=label_index,
+        segments=np.stack([columns["t_start"], columns["t_end"]], 1).astype(np.float64),
+        scores=columns["score"].astype(np.float64),
+    )
+    _check_predictions(predictions, path)
+    return predictions
+
+
+def _check_predictions(predictions: Predictions, path: Path) -> None:
+    reversed_rows = np.flatnonzero(predictions.segments[:, 0] > predictions.segments[:, 1])
+    not_finite = np.flatnonzero(~np.isfinite(predictions.scores) | ~np.isfinite(predictions.segments).all(1))
+    for rows, rule in (
+        (not_finite, "score and segment must be finite"),
+        (reversed_rows, "start must not pass the end"),
+    ):
+        if len(rows):
+            row = rows[0]
+            raise EvaluationError(
+                f"{path}, video {predictions.video_ids[predictions.video_index[row]]!r}: {rule}, got segment "
+                f"{predictions.segments[row].tolist()} with score {predictions.scores[row]} ({len(rows)} such entries)"
+            )
+
+
+def _read_json(path: Path, *, what: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EvaluationError(f"no {what} at {path}; give the path of a JSON file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EvaluationError(f"{path} ({what}) is not a readable JSON file: {error}") from None
+
+
+def _subsets(database: dict[str, Any], path: Path) -> dict[str, str]:
+    for name, entry in database.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("subset"), str):
+            raise EvaluationError(f'{path}, video {name!r}: must have a "subset" (text), got {_keys(entry)}')
+    return {name: entry["subset"] for name, entry in database.items()}
+
+
+def _read_subset_file(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {row["video"].removeprefix("v_"): row["subset"] for row in rows}
+    except FileNotFoundError:
+        raise EvaluationError(f"no subset file at {path}; give a CSV file with columns video and subset") from None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise EvaluationError(f"{path} must be a CSV file with columns video and subset: {error!r}") from None
+
+
+def _column(rows: list[Any], key: str, path: Path, names: list[str], video_index: np.ndarray) -> list[Any]:
+    try:
+        return [row[key] for row in rows]
+    except (KeyError, TypeError, IndexError):
+        wrong = next(index for index, row in enumerate(rows) if not isinstance(row, dict) or key not in row)
+        raise EvaluationError(
+            f'{path}, video {names[video_index[wrong]]!r}: an entry must have "{key}", got {rows[wrong]!r:.120}'
+        ) from None
+
+
+def _numbers(values: list[Any], key: str, path: Path, names: list[str], video_index: np.ndarray) -> np.ndarray:
+    """Segments (N, 2) or scores (N,) as float64."""
+    shape = (len(values), 2) if key == "segment" else (len(values),)
+    try:
+        table = np.array(values, np.float64).reshape(shape) if not values else np.array(values, np.float64)
+    except (TypeError, ValueError):
+        table = np.zeros(0)
+    if table.shape != shape or not np.isfinite(table).all():
+        wrong = next(index for index, value in enumerate(values) if not _is_finite(value, shape[1:]))
+        rule = "two finite numbers [start, end] in seconds" if key == "segment" else "a finite number"
+        raise EvaluationError(
+            f"{path}, video {names[video_index[wrong]]!r}: {key} must be {rule}, got {values[wrong]!r:.80}"
+        )
+    return table
+
+
+def _is_finite(value: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        number = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return number.shape == shape and bool(np.isfinite(number).all())
+
+
+def _require_text(labels: list[Any], path: Path, names: list[str], video_index: np.ndarray) -> None:
+    for index, label in enumerate(labels):
+        if not isinstance(label, str):
+            raise EvaluationError(
+                f"{path}, video {names[video_index[index]]!r}: label must be a class name (text), got {label!r:.80}"
+            )
+
+
+def _numbered(values: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The different values in order of appearance, and the place of each among them (N,)."""
+    number: dict[str, int] = {}
+    places = [number.setdefault(value, len(number)) for value in values]
+    return tuple(number), np.array(places, np.int64)
+
+
+def _keys(value: Any) -> str:
+    return f"an object with keys {list(value)[:5]}" if isinstance(value, dict) else f"{value!r:.80}"

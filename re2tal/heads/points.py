@@ -1,0 +1,68 @@
+"""The points of the pyramid: every step of every level may predict one segment around itself.
+
+P points of all levels together, S_l steps of level l.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Points", "decode", "make_points", "reaches"]
+
+_LONGEST_REACH = 10_000.0
+"""In steps; the deepest level takes whatever is too long for the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Where the points are and which actions each may answer for. Four tensors (P,), in steps of level 0."""
+
+    positions: Tensor
+    strides: Tensor
+    min_reach: Tensor
+    """A point answers for an action only if its farther boundary is at least this far away,"""
+    max_reach: Tensor
+    """and at most this far."""
+
+
+def reaches(num_levels: int, *, first_reach: float) -> list[tuple[float, float]]:
+    """(min, max) reach of every level: [0, r], [r, 2r], [2r, 4r] ..., the last one open."""
+    bounds = [0.0, *(first_reach * 2.0**level for level in range(num_levels - 1)), _LONGEST_REACH]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def make_points(
+    lengths: Sequence[int], *, strides: Sequence[int], first_reach: float, device: torch.device | None = None
+) -> Points:
+    """The points of levels with `lengths[l]` steps, `strides[l]` apart, level after level."""
+    counts = torch.tensor(lengths, device=device)
+
+    def per_point(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device).repeat_interleave(
+            counts, output_size=sum(lengths)
+        )
+
+    steps = [torch.arange(length, device=device) * stride for length, stride in zip(lengths, strides, strict=True)]
+    min_reach, max_reach = zip(*reaches(len(lengths), first_reach=first_reach), strict=True)
+    return Points(
+        positions=torch.cat(steps).float(),
+        strides=per_point(strides),
+        min_reach=per_point(min_reach),
+        max_reach=per_point(max_reach),
+    )
+
+
+def decode(points: Points, offsets: Tensor) -> Tensor:
+    """Segments from the offsets of their boundaries.
+
+    Args:
+        points: P points.
+        offsets: (..., P, 2) distances to (start, end), in strides of the point's level.
+
+    Returns:
+        (..., P, 2) segments in steps.
+    """
+    distances = offsets * points.strides[:, None]
+    return torch.stack((points.positions - distances[..., 0], points.positions + distances[..., 1]), dim=-1)

@@ -1,0 +1,25 @@
+"""Train residual networks without storing their activations. Imports nothing but torch.
+
+    model = rewire(model)          # same parameters, same names; residual chains become reversible
+    print(verify(model, example))  # gradients against plain autograd, recovered streams, bytes saved
+
+Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Temporal Action Localization", CVPR 2023.
+"""
+
+from .branch import Branch
+from .chain import Mode, ReversibleChain
+from .rewiring import RewiredSequential, chains, reconstruction_error, rewire, set_mode
+from .verification import Verification, verify
+
+__all__ = [
+    "Branch",
+    "Mode",
+    "ReversibleChain",
+    "RewiredSequential",
+    "Verification",
+    "chains",
+    "reconstruction_error",
+    "rewire",
+    "set_mode",
+    "verify",
+]

@@ -1,0 +1,128 @@
+"""Which process loads which clips: whole batches in training, contiguous parts in testing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from re2tal.training.distributed import Processes
+from re2tal.types import Batch, Clip
+
+__all__ = ["EpochLoader", "GlobalBatches", "Share"]
+
+
+class GlobalBatches(Sampler[list[int]]):
+    """The batches of an epoch, as one process loads them: its part of each batch, in `accumulate` pieces.
+
+    The order depends on seed and epoch alone. So a batch holds the same clips however many processes share
+    it, and a resumed run meets the clips that the undisturbed one would have met. An incomplete last batch
+    is dropped.
+    """
+
+    def __init__(
+        self, num_clips: int, *, batch_size: int, accumulate: int = 1, seed: int = 0, peers: Processes | None = None
+    ) -> None:
+        peers = peers or Processes()
+        pieces = peers.world_size * accumulate
+        if batch_size % pieces:
+            raise ValueError(
+                f"batch_size must be a multiple of processes x accumulate = {peers.world_size} x {accumulate}, "
+                f"got {batch_size}; change training.batch_size or start fewer processes"
+            )
+        if num_clips < batch_size:
+            raise ValueError(
+                f"the training set has {num_clips} clips, fewer than one batch of {batch_size}, and incomplete "
+                f"batches are dropped; lower training.batch_size or add videos"
+            )
+        self.num_clips = num_clips
+        self.batch_size = batch_size
+        self.piece_size = batch_size // pieces
+        self.accumulate = accumulate
+        self.seed = seed
+        self.rank = peers.rank
+        self.epoch = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.num_clips // self.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; call it before each pass."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch * self.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_clips).tolist()
+        own = self.rank * self.accumulate * self.piece_size
+        for step in range(self.steps_per_epoch):
+            for piece in range(self.accumulate):
+                start = step * self.batch_size + own + piece * self.piece_size
+                yield order[start : start + self.piece_size]
+
+
+class Share(Sampler[int]):
+    """This process's part of a test set, in order; gathering the parts gives the whole set in order."""
+
+    def __init__(self, count: int, *, peers: Processes) -> None:
+        self.indices = peers.share(count)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+class TrainingClips(Protocol):
+    """A training set: clip i of an epoch depends on seed, epoch and i alone."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random draws, in loader processes that already run as well."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Clip: ...
+
+
+class EpochLoader:
+    """The pieces of every batch of an epoch, loaded by `num_workers` processes that live as long as this does."""
+
+    def __init__(
+        self,
+        clips: TrainingClips,
+        *,
+        batches: GlobalBatches,
+        collate: Callable[[Sequence[Clip]], Batch],
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.clips = clips
+        self.batches = batches
+        self.loader: DataLoader[Batch] = DataLoader(
+            clips,  # type: ignore[arg-type]  # a map-style set needs no base class
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=pin_memory,
+            # Its own generator: seeding loader processes must not draw from the process's random state.
+            generator=torch.Generator(),
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.batches.steps_per_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order and random draws."""
+        self.batches.set_epoch(epoch)
+        self.clips.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.loader)

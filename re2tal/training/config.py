@@ -1,0 +1,84 @@
+"""How a detector is trained: every setting of the loop, the optimizer and the schedule."""
+
+from pydantic import Field, model_validator
+
+from re2tal.settings import Settings
+from re2tal.training.precision import Amp
+
+__all__ = ["TrainingConfig"]
+
+
+class TrainingConfig(Settings):
+    """How a detector is trained."""
+
+    epochs: int = Field(gt=0)
+    """Passes over the training set."""
+    batch_size: int = Field(default=2, gt=0)
+    """Clips per optimizer step, over all processes and accumulated pieces together."""
+    accumulate: int = Field(default=1, gt=0)
+    """Pieces a process cuts its share of a batch into: less memory, more time, the same mean of gradients."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Of pyramid and head, at the end of the warm-up."""
+    backbone_learning_rate: float = Field(default=1e-5, gt=0)
+    """Of the backbone, at the end of the warm-up."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Of the backbone's parameters, and of the weights of linear maps and convolutions elsewhere."""
+    warmup_epochs: float = Field(default=5, ge=0)
+    """Epochs in which the rates rise linearly from 0."""
+    cosine_epochs: int | None = Field(default=None, gt=0)
+    """Epoch at which the cosine would reach its end; None: `epochs`. Longer: training stops on the way down."""
+    min_learning_rate: float = Field(default=1e-8, ge=0)
+    """Where the cosine ends, for every parameter."""
+    clip_grad_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of all gradients together; None switches clipping off."""
+    amp: Amp = "none"
+    """Mixed precision; fp16 scales the loss and lets the processes exchange gradients in fp16."""
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Share of the averaged weights that a step keeps; the average is what is evaluated. 0: the last weights."""
+    eval_from: int = Field(default=0, ge=0)
+    """First epoch (counted from 0) that is evaluated; the last one always is."""
+    eval_every: int = Field(default=1, gt=0)
+    """Epochs between two evaluations."""
+    checkpoint_every: int = Field(default=1, gt=0)
+    """Epochs between two checkpoints; the last epoch and evaluated ones always have one."""
+    keep_checkpoints: int | None = Field(default=None, gt=0)
+    """How many of the newest `epoch_<n>.pth` stay on disk; None: all. `best.pth` always stays."""
+    log_every: int = Field(default=50, gt=0)
+    """Optimizer steps between two lines of the log and of `metrics.jsonl`."""
+    num_workers: int = Field(default=2, ge=0)
+    """Processes that load clips, for each training process; 0: it loads them itself."""
+    seed: int = Field(default=42, ge=0)
+    """Of initial weights, shuffling, augmentation and dropout."""
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> "TrainingConfig":
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size must be a multiple of accumulate, got {self.batch_size} and {self.accumulate}; "
+                f"accumulate cuts the batch into equal pieces"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> "TrainingConfig":
+        horizon = self.cosine_epochs or self.epochs
+        if horizon < self.epochs:
+            raise ValueError(
+                f"cosine_epochs must be at least epochs, got {horizon} and {self.epochs}; "
+                f"leave it out to end the cosine with the training"
+            )
+        if self.warmup_epochs >= horizon:
+            raise ValueError(
+                f"warmup_epochs must be below the {horizon} epochs of the schedule, got {self.warmup_epochs}; "
+                f"lower it (fractions are allowed)"
+            )
+        return self
+
+    def is_evaluated(self, epoch: int) -> bool:
+        """Whether `epoch` (counted from 0) ends with an evaluation."""
+        is_due = epoch >= self.eval_from and (epoch - self.eval_from) % self.eval_every == 0
+        return is_due or epoch == self.epochs - 1
+
+    def is_saved(self, epoch: int) -> bool:
+        """Whether `epoch` (counted from 0) ends with a checkpoint."""
+        return (epoch + 1) % self.checkpoint_every == 0 or self.is_evaluated(epoch)

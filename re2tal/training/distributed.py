@@ -1,0 +1,90 @@
+"""One process or many: who this process is, and how the processes share work.
+
+Under torchrun the processes find each other through its environment variables, with NCCL on CUDA and gloo
+on the CPU. Without it there is one process, and every function here works the same.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["Processes", "processes"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """This process and its peers."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """This process's part of `count` items: contiguous, sizes as even as can be, maybe empty."""
+        return range(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
+
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """The items of all processes, in the order of their ranks; every process gets all of them."""
+        if self.world_size == 1:
+            return list(items)
+        gathered: list[list[T]] = [[] for _ in range(self.world_size)]
+        distributed.all_gather_object(gathered, list(items))
+        return [item for part in gathered for item in part]
+
+    def from_main(self, value: T) -> T:
+        """The main process's `value`, on every process."""
+        if self.world_size == 1:
+            return value
+        holder = [value]
+        distributed.broadcast_object_list(holder, src=0)
+        return holder[0]
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite `tensors` by the main process's."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def parallel(self, model: nn.Module, *, half_gradients: bool = False) -> nn.Module:
+        """`model` such that backward averages gradients over the processes; itself where there is one."""
+        if self.world_size == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        wrapped = DistributedDataParallel(model, device_ids=ids)
+        if half_gradients:
+            wrapped.register_comm_hook(None, default_hooks.fp16_compress_hook)
+        return wrapped
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """Join the processes torchrun started, or be the only one; leave them at the end."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield Processes(device=device)
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    try:
+        yield Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,256 @@
+"""The training loop: batches in, better weights out, nothing lost on the way.
+
+The model takes a `Batch` and, in training mode, returns its losses by name, with their sum as `loss`.
+What is evaluated and kept as best is the running average of the weights.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from re2tal.training import random_state
+from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, load_weights, save_checkpoint
+from re2tal.training.config import TrainingConfig
+from re2tal.training.distributed import Processes
+from re2tal.training.ema import EMA
+from re2tal.training.optimizer import build_optimizer
+from re2tal.training.precision import autocast
+from re2tal.training.progress import Progress, Records, log
+from re2tal.training.schedule import WarmupCosine
+from re2tal.types import Batch
+
+__all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
+
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+BEST_BY = "average_mAP"
+"""The figure of an evaluation that decides which epoch is the best."""
+
+
+class TrainingError(ValueError):
+    """Training that cannot go on, and why."""
+
+
+class TrainingLoader(Protocol):
+    """What the loop needs to know of its data: `accumulate` pieces for every optimizer step."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order and random draws."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """This process's pieces of every batch."""
+
+
+class Trainer:
+    """A model in training, with all that has to be kept to go on later.
+
+    Args:
+        model: on its device; `model.backbone` learns at its own rate.
+        loader: the training clips.
+        folder: where checkpoints, log and metrics go.
+        about: what a reader of a checkpoint needs to rebuild the model, of plain types.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        config: TrainingConfig,
+        loader: TrainingLoader,
+        peers: Processes,
+        folder: RunFolder,
+        about: Mapping[str, Any],
+    ) -> None:
+        self.config, self.loader, self.peers, self.folder, self.about = config, loader, peers, folder, about
+        self.model = model
+        self.parallel = peers.parallel(model, half_gradients=config.amp == "fp16")
+        # After DDP, which gives every process the main one's weights.
+        self.ema = EMA(model, decay=config.ema_decay)
+        self.optimizer = build_optimizer(model, config=config)
+        steps = loader.steps_per_epoch
+        self.schedule = WarmupCosine(
+            self.optimizer,
+            minimum=config.min_learning_rate,
+            warmup_steps=round(config.warmup_epochs * steps),
+            total_steps=(config.cosine_epochs or config.epochs) * steps,
+        )
+        self.scaler = torch.amp.GradScaler(peers.device.type, enabled=config.amp == "fp16")
+        self.records = Records(folder.metrics)
+        self.next_epoch = 0
+        self.best: float | None = None
+
+    def run(self, evaluate: Evaluate | None, *, console: Console | None = None) -> None:
+        """Train up to the last epoch; `evaluate` is called with the averaged model, in eval mode, on every process."""
+        if self.peers.is_main:
+            self.records.keep_before(self.next_epoch)
+        steps = self.loader.steps_per_epoch
+        progress = Progress(
+            total_steps=self.config.epochs * steps, clips_per_step=self.config.batch_size, console=console
+        )
+        with progress:
+            if evaluate is not None and self._was_stopped_before_evaluating():
+                self._evaluate(self.next_epoch - 1, evaluate)
+            for epoch in range(self.next_epoch, self.config.epochs):
+                self._train_epoch(epoch, progress)
+                if self.config.is_saved(epoch):
+                    self._save(epoch)
+                if evaluate is not None and self.config.is_evaluated(epoch):
+                    self._evaluate(epoch, evaluate)
+
+    # One epoch, one step
+
+    def _train_epoch(self, epoch: int, progress: Progress) -> None:
+        self.loader.set_epoch(epoch)
+        self.parallel.train()
+        steps = self.loader.steps_per_epoch
+        pieces = iter(self.loader)
+        window: list[dict[str, float]] = []
+        progress.resume()
+        for step in range(steps):
+            done = epoch * steps + step + 1
+            self.schedule.set_step(done - 1)
+            window.append(self._step(islice(pieces, self.config.accumulate)))
+            progress.step(done, losses={"loss": window[-1]["loss"]})
+            if done % self.config.log_every == 0 or step == steps - 1:
+                self._log_steps(epoch, done, window, progress)
+                window.clear()
+
+    def _step(self, pieces: Iterable[Batch]) -> dict[str, float]:
+        """One optimizer step; returns this process's losses and the norm of the gradients before clipping."""
+        self.optimizer.zero_grad(set_to_none=True)
+        means: dict[str, float] = {}
+        for number, piece in enumerate(pieces, start=1):
+            with self._exchange_gradients(number == self.config.accumulate):
+                with autocast(self.config.amp, device=self.peers.device):
+                    losses: Mapping[str, Tensor] = self.parallel(piece.to(self.peers.device))
+                for name, value in losses.items():
+                    means[name] = means.get(name, 0.0) + float(value.detach()) / self.config.accumulate
+                self._require_finite(means, piece)
+                self.scaler.scale(losses["loss"] / self.config.accumulate).backward()
+        means["gradient_norm"] = self._update()
+        return means
+
+    def _exchange_gradients(self, now: bool) -> AbstractContextManager[object]:
+        """Under DDP, average gradients over the processes only when the last piece has added its own."""
+        if isinstance(self.parallel, DistributedDataParallel) and not now:
+            return self.parallel.no_sync()
+        return nullcontext()
+
+    def _update(self) -> float:
+        self.scaler.unscale_(self.optimizer)
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm or math.inf))
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise TrainingError(
+                f"the norm of the gradients is {norm}; lower training.learning_rate or training.backbone_learning_rate"
+            )
+        # With fp16 a step of infinite gradients is left out, and the scale lowered.
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.ema.update(self.model)
+        return norm
+
+    def _require_finite(self, losses: Mapping[str, float], piece: Batch) -> None:
+        if not all(map(math.isfinite, losses.values())):
+            raise TrainingError(
+                f"the losses of {', '.join(piece.video_ids)} are {losses}; lower the learning rates"
+                + (", or set training.amp to bf16 or none" if self.config.amp == "fp16" else "")
+            )
+
+    # What is told
+
+    def _log_steps(self, epoch: int, done: int, window: list[dict[str, float]], progress: Progress) -> None:
+        parts = self.peers.gather(window)
+        if not self.peers.is_main:
+            return
+        means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+        log.info("epoch %d step %d/%d  %s", epoch, done, progress.total_steps, progress.describe(done, losses=means))
+        record: dict[str, Any] = {"kind": "step", "epoch": epoch, "step": done, **means}
+        record["learning_rate"] = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
+        record["clips_per_second"] = progress.clips_per_second
+        if (error := reconstruction_error(self.model)) is not None:
+            record["reconstruction_error"] = error
+        if self.peers.device.type == "cuda":
+            record["peak_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+        self.records.write(record)
+
+    # What is kept
+
+    def _evaluate(self, epoch: int, evaluate: Evaluate) -> None:
+        # Running statistics follow each process's own clips.
+        self.peers.broadcast(list(self.ema.module.buffers()))
+        with random_state.preserved(self.peers.device), torch.no_grad():
+            metrics = dict(evaluate(self.ema.module))
+        if not self.peers.is_main:
+            return
+        self.records.write({"kind": "evaluation", "epoch": epoch, **metrics})
+        if self.best is None or metrics[BEST_BY] > self.best:
+            self.best = metrics[BEST_BY]
+            save_checkpoint(self.folder.best, {**self._weights(epoch), "metrics": metrics})
+            log.info("epoch %d is the best so far: %s", epoch, self.folder.best)
+
+    def _was_stopped_before_evaluating(self) -> bool:
+        last = self.next_epoch - 1
+        done = any(record["kind"] == "evaluation" and record["epoch"] == last for record in self.records.read())
+        return self.peers.from_main(last >= 0 and self.config.is_evaluated(last) and not done)
+
+    def _weights(self, epoch: int) -> dict[str, Any]:
+        return {**self.about, "epoch": epoch, "weights": self.ema.module.state_dict()}
+
+    def _save(self, epoch: int) -> None:
+        states = self.peers.gather([random_state.capture(self.peers.device)])
+        if not self.peers.is_main:
+            return
+        content = {
+            **self._weights(epoch),
+            "training_weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random_states": states,
+        }
+        save_checkpoint(self.folder.epoch(epoch), content)
+        if self.config.keep_checkpoints is not None:
+            for old in self.folder.saved_epochs()[: -self.config.keep_checkpoints]:
+                self.folder.epoch(old).unlink()
+
+    def resume(self, path: Path) -> None:
+        """Go on where `path`, an `epoch_<n>.pth`, was written: on the CPU bit for bit as if never stopped."""
+        content = load_checkpoint(path)
+        if "optimizer" not in content:
+            raise CheckpointError(f"{path} holds weights only; resume from an epoch_<n>.pth")
+        load_weights(self.model, content["training_weights"], source=path)
+        load_weights(self.ema.module, content["weights"], source=path)
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scaler.load_state_dict(content["scaler"])
+        states = content["random_states"]
+        if len(states) == self.peers.world_size:
+            random_state.restore(states[self.peers.rank], device=self.peers.device)
+        else:
+            log.warning(
+                "%s comes from %d processes, this run has %d: dropout will differ from an undisturbed run",
+                path,
+                len(states),
+                self.peers.world_size,
+            )
+        self.next_epoch = content["epoch"] + 1
+        if self.folder.best.is_file():
+            self.best = load_checkpoint(self.folder.best)["metrics"][BEST_BY]
+        log.info("resumed from %s, next is epoch %d", path, self.next_epoch)
+
+
+def reconstruction_error(model: nn.Module) -> float | None:
+    """Of a backbone that recomputes its activations: how far off they were in the last backward pass."""
+    measure = getattr(model.backbone, "reconstruction_error", None)
+    return None if measure is None else measure()

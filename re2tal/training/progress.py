@@ -1,0 +1,137 @@
+"""What a run tells: a live bar in a terminal, lines in its log, JSON lines for programs."""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+
+__all__ = ["Progress", "Records", "format_seconds", "log", "logging_to"]
+
+log = logging.getLogger("re2tal")
+
+
+@contextmanager
+def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
+    """Write the log to `path` and to the terminal; other processes than the main one only say what is wrong."""
+    console = Console(stderr=True)
+    shown: logging.Handler
+    if console.is_terminal:
+        shown = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    else:
+        shown = logging.StreamHandler(console.file)
+        shown.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    shown.setLevel(logging.INFO if is_main else logging.WARNING)
+    handlers = [shown]
+    if is_main:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = logging.FileHandler(path, encoding="utf-8")
+        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(written)
+    level = log.level
+    log.setLevel(logging.DEBUG)
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield console
+    finally:
+        log.setLevel(level)
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+class Records:
+    """A file of JSON objects, one a line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one object."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All objects so far; a last line that was cut off is left out."""
+        if not self.path.exists():
+            return []
+        *whole, _ = self.path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in whole if line]
+
+    def keep_before(self, epoch: int) -> None:
+        """Drop the objects of `epoch` and later, which a run that starts there will write again."""
+        kept = [record for record in self.read() if record["epoch"] < epoch]
+        if self.path.exists():
+            self.path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+
+
+class Progress:
+    """Counts optimizer steps and says how fast they go and how long the rest will take.
+
+    Use it as a context manager. The clock only runs between `resume()` and the following steps, so
+    evaluations and checkpoints do not count.
+    """
+
+    def __init__(self, *, total_steps: int, clips_per_step: int, console: Console | None = None) -> None:
+        self.total_steps = total_steps
+        self.clips_per_step = clips_per_step
+        self._recent: deque[float] = deque(maxlen=50)
+        self._last = time.perf_counter()
+        live = console is not None and console.is_terminal
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
+        self._bar = RichProgress(*columns, console=console, transient=True, disable=not live)
+        self._task = self._bar.add_task("training", total=total_steps, state="")
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def resume(self) -> None:
+        """Start the clock again after a break."""
+        self._last = time.perf_counter()
+
+    def step(self, done_steps: int, *, losses: Mapping[str, float]) -> None:
+        """Note that `done_steps` of all steps are done."""
+        now = time.perf_counter()
+        self._recent.append(now - self._last)
+        self._last = now
+        self._bar.update(self._task, completed=done_steps, state=self.describe(done_steps, losses=losses))
+
+    def describe(self, done_steps: int, *, losses: Mapping[str, float]) -> str:
+        """Losses, rate and time left on one line."""
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        left = format_seconds((self.total_steps - done_steps) * self.seconds_per_step)
+        return f"{shown}  {self.clips_per_second:.2f} clips/s  {left} left"
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean of the latest steps; 0 before the first."""
+        return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def clips_per_second(self) -> float:
+        """Over all processes, mean of the latest steps."""
+        return self.clips_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
+
+
+def format_seconds(seconds: float) -> str:
+    """`7 s`, `1:02 min`, `3:05:00 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"

@@ -1,0 +1,41 @@
+"""Video files to frames: index, decode, augment; and frames back to files."""
+
+from re2tal.video.augment import (
+    AugmentConfig,
+    CropConfig,
+    JitterConfig,
+    augment,
+    center_crop,
+)
+from re2tal.video.encode import available_encoder, write_video
+from re2tal.video.errors import (
+    CorruptVideoError,
+    MissingVideoError,
+    NoVideoStreamError,
+    TruncatedVideoError,
+    UnreadableVideoError,
+    VideoError,
+)
+from re2tal.video.rand_augment import RandAugmentConfig
+from re2tal.video.reader import FrameReader, VideoInfo, open_video, probe
+
+__all__ = [
+    "AugmentConfig",
+    "CorruptVideoError",
+    "CropConfig",
+    "FrameReader",
+    "JitterConfig",
+    "MissingVideoError",
+    "NoVideoStreamError",
+    "RandAugmentConfig",
+    "TruncatedVideoError",
+    "UnreadableVideoError",
+    "VideoError",
+    "VideoInfo",
+    "augment",
+    "available_encoder",
+    "center_crop",
+    "open_video",
+    "probe",
+    "write_video",
+]

@@ -1,0 +1,225 @@
+"""Which frames a file holds, in the order they are shown, and where decoding may start.
+
+A packet says when its picture is shown (its presentation time) before anything is decoded, so one pass
+over the packets gives every frame a number: frame i is the i-th picture in presentation order. The first
+frames are decoded to check that. Where it fails (AVI stores no presentation times, raw H.264 none at all,
+some files wrong ones) the file is decoded once to count its frames, and frames are reached from its start.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError
+
+__all__ = ["FrameIndex", "build_index", "decode_packets"]
+
+# Wrong presentation times (packed B-frames, for one) show within the first few frames.
+_CHECKED_FRAMES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameIndex:
+    """The frames of one video stream in presentation order.
+
+    N frames, K of them key frames. Times are in units of the stream's time base.
+    """
+
+    timestamps: NDArray[np.int64]
+    """(N,) presentation times, strictly increasing; 0..N-1 where `by_timestamp` is False."""
+    key_positions: NDArray[np.int64]
+    """(K,) numbers of the frames at which decoding can start, increasing."""
+    key_seek_times: NDArray[np.int64]
+    """(K,) what to seek to for each of them."""
+    by_timestamp: bool
+    """False where presentation times are unusable: frames are counted from the start of the file."""
+    duration_seconds: float
+    """From the start of the first frame to the end of the last one."""
+    width: int
+    height: int
+    """As coded, before rotation."""
+    quarter_turns: int
+    """Counter-clockwise quarter turns that bring a coded frame upright."""
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Packets:
+    """What the packets say of the stream before decoding; N of them, in presentation order."""
+
+    timestamps: NDArray[np.int64]
+    seek_times: NDArray[np.int64]
+    keys: NDArray[np.bool_]
+    last_duration: int
+    has_times: bool
+
+    def starting_at(self, timestamp: int) -> "_Packets":
+        """Without the packets before `timestamp`, which the decoder could not use."""
+        kept = self.timestamps >= timestamp
+        return _Packets(
+            timestamps=self.timestamps[kept],
+            seek_times=self.seek_times[kept],
+            keys=self.keys[kept],
+            last_duration=self.last_duration,
+            has_times=self.has_times,
+        )
+
+
+def build_index(container: InputContainer, stream: VideoStream, *, path: Path) -> FrameIndex:
+    """Read all packets of `stream` once and decode its first frames.
+
+    Leaves the container somewhere; `path` is for messages.
+    """
+    packets = _read_packets(container, stream, path=path)
+    container.seek(0)
+    head = list(islice(decode_packets(container.demux(stream), path=path), _CHECKED_FRAMES))
+    if not head:
+        raise UnreadableVideoError(f"{path}: no frame can be decoded; replace the file")
+    first = head[0]
+    times = [frame.pts for frame in head]
+    if packets.has_times and first.pts is not None and first.pts in packets.timestamps:
+        packets = packets.starting_at(first.pts)
+    by_timestamp = packets.has_times and times == packets.timestamps[: len(times)].tolist()
+    if by_timestamp:
+        timestamps, keys = packets.timestamps, np.flatnonzero(packets.keys)
+    else:
+        container.seek(0)
+        timestamps = np.arange(sum(1 for _ in decode_packets(container.demux(stream), path=path)))
+        keys = np.zeros(0, dtype=np.int64)
+    return FrameIndex(
+        timestamps=timestamps,
+        key_positions=keys,
+        key_seek_times=packets.seek_times[keys],
+        by_timestamp=by_timestamp,
+        duration_seconds=_duration(packets, stream, num_frames=len(timestamps), by_timestamp=by_timestamp),
+        width=first.width,
+        height=first.height,
+        quarter_turns=round(first.rotation / 90) % 4,
+    )
+
+
+def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> Iterator[VideoFrame]:
+    """Decode, and refuse the first sign of damage.
+
+    After a damaged packet the decoder goes on with frames that are wrong but not marked as such, up to the
+    next key frame, so nothing that follows can be trusted.
+    """
+    last_time: float | None = None
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except av.error.FFmpegError as error:
+            raise _damaged(path, last_time, str(error.strerror)) from error
+        if packet is None:
+            return
+        for frame in frames:
+            if frame.is_corrupt:
+                raise _damaged(path, frame.time, "the decoder marked a frame as corrupt")
+            last_time = frame.time
+            yield frame
+
+
+def _damaged(path: Path, seconds: float | None, reason: str) -> CorruptVideoError:
+    where = "before the first frame" if seconds is None else f"near {seconds:.2f} s"
+    return CorruptVideoError(f"{path} is damaged {where} ({reason}); replace the file or leave it out")
+
+
+def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path) -> _Packets:
+    shown: list[tuple[int | None, int | None, bool]] = []  # presentation time, decoding time, key frame
+    num_packets, last_duration, damaged = 0, 0, None
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            num_packets += 1
+            if packet.is_corrupt and damaged is None:
+                damaged = num_packets
+            if not packet.is_discard:
+                shown.append((packet.pts, packet.dts, packet.is_keyframe))
+                last_duration = packet.duration or last_duration
+    except av.error.FFmpegError as error:
+        raise CorruptVideoError(
+            f"{path} is damaged after packet {num_packets} ({error.strerror}); replace the file or leave it out"
+        ) from error
+    if num_packets < stream.frames or damaged == num_packets > 0:
+        announced = f" of {stream.frames} announced" if stream.frames else ""
+        raise TruncatedVideoError(f"{path} ends after {num_packets} packets{announced}; copy or download it again")
+    if damaged is not None:
+        raise CorruptVideoError(
+            f"{path}: packet {damaged} of {num_packets} is damaged; replace the file or leave it out"
+        )
+    if not shown:
+        raise UnreadableVideoError(f"{path} holds no frames; replace the file")
+    packets = _in_presentation_order(shown, last_duration=last_duration, is_avi=container.format.name == "avi")
+    _check_length(packets, container, stream, path=path)
+    return packets
+
+
+def _in_presentation_order(
+    shown: list[tuple[int | None, int | None, bool]], *, last_duration: int, is_avi: bool
+) -> _Packets:
+    times = [time for time, _, _ in shown if time is not None]
+    # FFmpeg invents presentation times for AVI, differently after a seek.
+    has_times = len(set(times)) == len(shown) and not is_avi
+    timestamps = np.asarray(times if has_times else range(len(shown)), dtype=np.int64)
+    # Containers are sought by decoding time where they store it; it is never after the presentation time.
+    seek_times = [min(t for t in (time, decoding, 2**62) if t is not None) for time, decoding, _ in shown]
+    order = np.argsort(timestamps)
+    return _Packets(
+        timestamps=timestamps[order],
+        seek_times=np.asarray(seek_times, dtype=np.int64)[order],
+        keys=np.asarray([key for _, _, key in shown], dtype=np.bool_)[order],
+        last_duration=last_duration,
+        has_times=has_times,
+    )
+
+
+def _check_length(packets: _Packets, container: InputContainer, stream: VideoStream, *, path: Path) -> None:
+    """Matroska and Flash announce a duration but no number of frames."""
+    announced = _announced_seconds(container, stream)
+    if announced is None or not packets.has_times:
+        return
+    assert stream.time_base is not None
+    found = float((int(packets.timestamps[-1]) + packets.last_duration) * stream.time_base)
+    # Tools disagree by some frames about where a stream ends.
+    if found < announced - max(1.0, 0.05 * announced):
+        raise TruncatedVideoError(
+            f"{path} ends after {found:.2f} of {announced:.2f} s announced; copy or download it again"
+        )
+
+
+def _announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    tag = stream.metadata.get("DURATION")  # Matroska: "00:01:02.345000000"
+    if tag is not None:
+        try:
+            hours, minutes, seconds = tag.split(":")
+            return timedelta(hours=int(hours), minutes=int(minutes), seconds=float(seconds)).total_seconds()
+        except ValueError:
+            return None
+    if len(container.streams) == 1 and container.duration is not None and stream.duration is None:
+        return container.duration / av.time_base
+    return None
+
+
+def _duration(packets: _Packets, stream: VideoStream, *, num_frames: int, by_timestamp: bool) -> float:
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    if not by_timestamp:
+        return float(num_frames / rate)
+    assert stream.time_base is not None
+    shown = int(packets.timestamps[-1] - packets.timestamps[0])
+    last = packets.last_duration * stream.time_base or 1 / rate
+    return float(shown * stream.time_base + last)

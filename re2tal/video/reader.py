@@ -1,0 +1,300 @@
+"""Frames of a video file by number, exact on any file the index understands."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, dropwhile
+from pathlib import Path
+from typing import Protocol, Self
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+from torch import Tensor
+
+from re2tal.video.errors import (
+    CorruptVideoError,
+    MissingVideoError,
+    NoVideoStreamError,
+    UnreadableVideoError,
+    VideoError,
+)
+from re2tal.video.index import FrameIndex, build_index, decode_packets
+
+__all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
+
+# A seek throws away the decoder's look-ahead; below this many skipped frames decoding on is faster.
+_SEEK_PAYS_AFTER = 12
+
+# Bilinear, with the rounding that makes the result the same on every processor.
+_SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+
+# FFmpeg takes pictures for videos of one frame, and text for ANSI art.
+_NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a video file holds, as it is shown (rotation applied)."""
+
+    num_frames: int
+    fps: float
+    """Mean rate: frames per second of duration."""
+    duration_seconds: float
+    width: int
+    height: int
+
+
+class FrameReader(Protocol):
+    """Random access to the frames of one video."""
+
+    @property
+    def num_frames(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+    @property
+    def duration_seconds(self) -> float: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+    def frames(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Tensor:
+        """(T, H, W, 3) uint8 RGB: the frames numbered `indices`, in that order, repeats allowed.
+
+        Args:
+            indices: T numbers in [0, num_frames).
+            size: length of the short side, or (H, W); None keeps the video's own.
+        """
+        ...
+
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+def open_video(path: str | Path, *, threads: int | None = None) -> FrameReader:
+    """Open a video file for reading frames by number.
+
+    Args:
+        path: a file of any container and codec that FFmpeg reads.
+        threads: decoder threads; None takes one inside a data-loader worker and one per core elsewhere.
+
+    Raises:
+        VideoError: of the kind that says what is wrong with the file.
+    """
+    return _PyAVReader(Path(path), threads=threads)
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Frame count, rate and size of a video file; reads its packets but decodes one frame only."""
+    with open_video(path, threads=1) as reader:
+        return VideoInfo(
+            num_frames=reader.num_frames,
+            fps=reader.fps,
+            duration_seconds=reader.duration_seconds,
+            width=reader.width,
+            height=reader.height,
+        )
+
+
+class _PyAVReader:
+    """A `FrameReader` on PyAV."""
+
+    def __init__(self, path: Path, *, threads: int | None) -> None:
+        if threads is None:
+            threads = 1 if torch.utils.data.get_worker_info() is not None else 0
+        self._path = path
+        self._threads = threads
+        self._container, self._stream = _open(path, threads=threads)
+        try:
+            self._index = _index_of(path, self._container, self._stream)
+        except BaseException:
+            self._container.close()
+            raise
+        self._reformatter = VideoReformatter()  # keeps the scaler between frames
+        self._decoded: Iterator[tuple[int, VideoFrame]] | None = None
+        self._next = 0
+
+    @property
+    def num_frames(self) -> int:
+        return len(self._index)
+
+    @property
+    def fps(self) -> float:
+        return self.num_frames / self.duration_seconds
+
+    @property
+    def duration_seconds(self) -> float:
+        return self._index.duration_seconds
+
+    @property
+    def height(self) -> int:
+        return self._index.width if self._index.quarter_turns % 2 else self._index.height
+
+    @property
+    def width(self) -> int:
+        return self._index.height if self._index.quarter_turns % 2 else self._index.width
+
+    def frames(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Tensor:
+        """See `FrameReader.frames`."""
+        wanted, inverse = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        if len(wanted) and (wanted[0] < 0 or wanted[-1] >= self.num_frames):
+            outside = wanted[0] if wanted[0] < 0 else wanted[-1]
+            raise ValueError(
+                f"{self._path} has {self.num_frames} frames, so indices must be in [0, {self.num_frames - 1}], "
+                f"got {outside}"
+            )
+        height, width = self._output_size(size)
+        output = torch.empty((len(wanted), height, width, 3), dtype=torch.uint8)
+        rows = output.numpy()
+        for row, index in enumerate(wanted.tolist()):
+            rows[row] = self._to_rgb(self._frame(index), height=height, width=width)
+        if np.array_equal(inverse, np.arange(len(wanted))):
+            return output
+        return output[torch.from_numpy(inverse)]
+
+    def close(self) -> None:
+        self._decoded = None
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _output_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
+        if size is None:
+            return self.height, self.width
+        if isinstance(size, int):
+            scale = size / min(self.height, self.width)
+            size = round(self.height * scale), round(self.width * scale)
+        if min(size) < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}; write None for the video's own size")
+        return size
+
+    def _to_rgb(self, frame: VideoFrame, *, height: int, width: int) -> NDArray[np.uint8]:
+        """(height, width, 3), upright; valid until the next call."""
+        turns = self._index.quarter_turns
+        if turns % 2:
+            height, width = width, height
+        image = self._reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation=_SCALING, threads=1
+        )
+        plane = image.planes[0]
+        rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)  # each padded at its end
+        return np.rot90(rows[:height, : width * 3].reshape(height, width, 3), turns)
+
+    def _frame(self, index: int) -> VideoFrame:
+        """Frame number `index`, decoding on from the last one or from the key frame before it."""
+        key = int(np.searchsorted(self._index.key_positions, index, side="right")) - 1
+        start = int(self._index.key_positions[key]) if key >= 0 else 0
+        if self._decoded is None or self._next > index or start > self._next + _SEEK_PAYS_AFTER:
+            self._start_at(key)
+        found = self._advance(index)
+        if found is None and key >= 0:
+            # Not every key frame is a clean start: under periodic intra refresh the decoder drops frames after
+            # it, and some containers land behind it. From the start of the file nothing is dropped.
+            self._start_at(-1)
+            found = self._advance(index)
+        if found is None:
+            raise CorruptVideoError(
+                f"{self._path}: frame {index} of {self.num_frames} is announced but cannot be decoded; "
+                "replace the file or leave it out"
+            )
+        return found
+
+    def _advance(self, index: int) -> VideoFrame | None:
+        """Decode up to frame number `index`; None if it does not come."""
+        assert self._decoded is not None
+        for position, frame in self._decoded:
+            self._next = position + 1
+            if position >= index:
+                return frame if position == index else None
+        return None
+
+    def _start_at(self, key: int) -> None:
+        """Continue decoding at key frame number `key`, or at the start of the file for -1."""
+        if key >= 0:
+            self._container.seek(int(self._index.key_seek_times[key]), stream=self._stream)
+            self._next = int(self._index.key_positions[key])
+            packets = self._container.demux(self._stream)
+            self._decoded = self._number(dropwhile(lambda packet: not packet.is_keyframe, packets))
+        else:
+            self._container.close()
+            self._container, self._stream = _open(self._path, threads=self._threads)
+            self._next = 0
+            packets = self._container.demux(self._stream)
+            if self._index.by_timestamp:
+                self._decoded = self._number(packets)
+            else:
+                self._decoded = enumerate(decode_packets(packets, path=self._path))
+
+    def _number(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[tuple[int, VideoFrame]]:
+        """Frames with their numbers, without those that are shown before the first packet.
+
+        After a seek such frames may refer to what was skipped.
+        """
+        first = next(packets, None)
+        if first is None or first.pts is None:
+            return
+        timestamps = self._index.timestamps
+        for frame in decode_packets(chain([first], packets), path=self._path):
+            if frame.pts is None or frame.pts < first.pts:
+                continue
+            position = int(np.searchsorted(timestamps, frame.pts))
+            if position < len(timestamps) and timestamps[position] == frame.pts:
+                yield position, frame
+
+
+def _open(path: Path, *, threads: int) -> tuple[InputContainer, VideoStream]:
+    if not path.exists():
+        raise MissingVideoError(f"no video file {path}; check the folder and the name pattern")
+    if path.is_dir() or path.stat().st_size == 0:
+        what = "a folder" if path.is_dir() else "empty (0 bytes)"
+        raise UnreadableVideoError(f"{path} is {what}, expected a video file; replace it")
+    try:
+        container = av.open(str(path))
+    except av.error.FFmpegError as error:
+        raise UnreadableVideoError(f"{path} is not a readable video file ({error.strerror}); replace it") from error
+    try:
+        stream = _video_stream(container, path=path)
+    except VideoError:
+        container.close()
+        raise
+    stream.thread_count = threads
+    stream.thread_type = "AUTO"
+    return container, stream
+
+
+def _video_stream(container: InputContainer, *, path: Path) -> VideoStream:
+    if container.format.name.endswith(_NO_VIDEO_FORMATS):
+        raise UnreadableVideoError(f"{path} is a text or picture file ({container.format.name}), expected a video file")
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    cover = " but a cover picture" if container.streams.video else ""
+    raise NoVideoStreamError(f"{path} holds no video stream{cover}; expected a file with moving pictures")
+
+
+_MAX_CACHED_INDEXES = 1024
+_cached_indexes: dict[tuple[Path, int, int], FrameIndex] = {}
+
+
+def _index_of(path: Path, container: InputContainer, stream: VideoStream) -> FrameIndex:
+    """The file's index, kept for the next time the same file is opened: every epoch opens it again."""
+    status = path.stat()
+    key = (path.resolve(), status.st_size, status.st_mtime_ns)
+    if key not in _cached_indexes:
+        index = build_index(container, stream, path=path)
+        if len(_cached_indexes) >= _MAX_CACHED_INDEXES:
+            del _cached_indexes[next(iter(_cached_indexes))]
+        _cached_indexes[key] = index
+    return _cached_indexes[key]

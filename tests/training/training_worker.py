@@ -1,0 +1,55 @@
+"""What every process of test_distributed.py does; it writes what it saw to a file."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from training_toy import ToyDetector, small_detector, toy_config, toy_trainer
+
+from re2tal.training import Processes, processes
+
+
+def work(rank: int, folder: str, port: int) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(1)
+    with processes() as peers:
+        seen = {
+            "rank": peers.rank,
+            "gathered": peers.gather([0, 1, 2] if rank == 0 else []),
+            "from_main": peers.from_main(f"said by {rank}"),
+            "weights": train(Path(folder) / "plain", peers),
+            "accumulated": train(Path(folder) / "accumulated", peers, accumulate=2),
+            "half": train(Path(folder) / "half", peers, amp="fp16"),
+            "detector": train(Path(folder) / "detector", peers, small_detector),
+            "resumed": resume(Path(folder) / "dropout", peers),
+        }
+        torch.save(seen, Path(folder) / f"seen{rank}.pth")
+
+
+def train(
+    folder: Path, peers: Processes, make: Callable[[], nn.Module] = ToyDetector, **changes: object
+) -> dict[str, torch.Tensor]:
+    trainer = toy_trainer(folder, config=toy_config(**changes), peers=peers, make=make)
+    trainer.run(lambda model: {"average_mAP": 0.5})
+    return trainer.model.state_dict()
+
+
+def resume(folder: Path, peers: Processes) -> bool:
+    """Whether a resumed run ends like an undisturbed one when every process drops out other features."""
+    ends = []
+    for is_resumed in (False, True):
+        trainer = toy_trainer(folder, config=toy_config(), make=lambda: ToyDetector(dropout=0.5), peers=peers)
+        torch.manual_seed(peers.rank + 100 * is_resumed)
+        if is_resumed:
+            trainer.resume(folder / "checkpoint/epoch_0.pth")
+        trainer.run(None)
+        ends.append(trainer.model.state_dict())
+    return all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
