@@ -65,7 +65,6 @@ def test_training_gives_losses_whose_gradient_reaches_every_parameter() -> None:
     losses = detector(batch())
     assert set(losses) == {"loss", "classification_loss", "regression_loss"}
     losses["loss"].backward()
-    # The offsets are cut at 0, so a level whose offsets all begin below 0 gets no gradient through its scale.
     missing = [name for name, parameter in detector.named_parameters() if parameter.grad is None]
     assert missing == []
     assert detector.backbone.linear.weight.grad.any()

@@ -193,7 +193,7 @@ def _agreed_frames(video: AnnotatedVideo, file_frames: int) -> int:
         return file_frames
     if abs(video.num_frames - file_frames) > _FRAME_COUNT_TOLERANCE * video.num_frames:
         raise FrameCountError(
-            f"video {video.video_id!r}: its file has {file_frames} frames but its annotation counts {video.num_frames}, "
+            f"video {video.video_id!r}: its file has {file_frames} frames, its annotation says {video.num_frames}, "
             'so actions would lie at wrong times; use the annotated file or remove "frame" from the annotation'
         )
     return video.num_frames

@@ -67,7 +67,7 @@ class TrainingSet(Dataset[Clip]):
         """In the order of the label indices."""
         self.problems: tuple[str, ...] = loaded.problems
         """What was clamped or left out of the annotations, one line each."""
-        self.videos: tuple[AnnotatedVideo, ...] = _with_actions(loaded.videos, config)
+        self.videos: tuple[AnnotatedVideo, ...] = select_actions(loaded.videos, config)
         """The videos trained on, those without actions left out."""
         self._config = config
         self._augment_config = augment_config
@@ -202,7 +202,7 @@ def _relabelled(video: AnnotatedVideo) -> AnnotatedVideo:
     return replace(video, actions=tuple(replace(action, label=AGNOSTIC_CLASS) for action in video.actions))
 
 
-def _with_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tuple[AnnotatedVideo, ...]:
+def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tuple[AnnotatedVideo, ...]:
     """The videos that show an action to train on; an error if there is none."""
     if isinstance(config.sampling, ResizeSampling):
         share = config.sampling.min_share

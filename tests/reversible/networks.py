@@ -50,7 +50,7 @@ def re2_swin() -> tuple[nn.Module, Tensor]:
 
 
 def re2_slowfast() -> tuple[nn.Module, Tensor]:
-    """Batch norms in training mode; (2, 3, 12, 24, 24) input.
+    """Batch norms in training mode; (2, 3, 12, 32, 32) input.
 
     The slow pathway has three frames: with fewer than its kernel spans, torch 2.14 computes wrong weight gradients in
     bfloat16 on the CPU.
@@ -60,7 +60,7 @@ def re2_slowfast() -> tuple[nn.Module, Tensor]:
         slow=PathwayConfig(base_channels=4, stem_kernel=(1, 3, 3), temporal_stages=(False, True)),
         fast=PathwayConfig(base_channels=2, stem_kernel=(3, 3, 3), temporal_stages=(True, True)),
     )
-    return rewire(SlowFast(config)), torch.randn(2, 3, 12, 24, 24)
+    return rewire(SlowFast(config)), torch.randn(2, 3, 12, 32, 32)
 
 
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {

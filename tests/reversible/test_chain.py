@@ -230,7 +230,7 @@ def test_under_bf16_autocast_gradients_differ_less_than_bf16_rounds(network: str
     # Streams recovered to float32 rounding can round to another bf16 value inside a branch; bit-equal streams would
     # make this zero.
     assert (ours - plain).norm() < (plain - exact).norm()
-    assert (ours - plain).norm() < 2e-2 * plain.norm()
+    assert (ours - plain).norm() < 5e-2 * plain.norm()
 
 
 def test_weights_cast_by_autocast_keep_their_gradients_outside_the_chain() -> None:
