@@ -91,8 +91,20 @@ class Trainer:
         self.next_epoch = 0
         self.best: float | None = None
 
-    def run(self, evaluate: Evaluate | None, *, console: Console | None = None) -> None:
-        """Train up to the last epoch; `evaluate` is called with the averaged model, in eval mode, on every process."""
+    def run(
+        self,
+        evaluate: Evaluate | None,
+        *,
+        after_epoch: Callable[[], None] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        """Train up to the last epoch.
+
+        Args:
+            evaluate: is called with the averaged model, in eval mode, on every process.
+            after_epoch: is called on every process when an epoch's steps are done.
+            console: of a terminal, for a live bar.
+        """
         if self.peers.is_main:
             self.records.keep_before(self.next_epoch)
         steps = self.loader.steps_per_epoch
@@ -104,6 +116,8 @@ class Trainer:
                 self._evaluate(self.next_epoch - 1, evaluate)
             for epoch in range(self.next_epoch, self.config.epochs):
                 self._train_epoch(epoch, progress)
+                if after_epoch is not None:
+                    after_epoch()
                 if self.config.is_saved(epoch):
                     self._save(epoch)
                 if evaluate is not None and self.config.is_evaluated(epoch):

@@ -21,7 +21,10 @@ log = logging.getLogger("re2tal")
 
 @contextmanager
 def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
-    """Write the log to `path` and to the terminal; other processes than the main one only say what is wrong."""
+    """Write the log to `path` and to the terminal; other processes than the main one only say what is wrong.
+
+    Whatever ends the run, the file says where.
+    """
     console = Console(stderr=True)
     shown: logging.Handler
     if console.is_terminal:
@@ -30,7 +33,7 @@ def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
         shown = logging.StreamHandler(console.file)
         shown.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     shown.setLevel(logging.INFO if is_main else logging.WARNING)
-    handlers = [shown]
+    handlers: list[logging.Handler] = [shown]
     if is_main:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = logging.FileHandler(path, encoding="utf-8")
@@ -42,6 +45,9 @@ def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
         log.addHandler(handler)
     try:
         yield console
+    except BaseException:
+        log.debug("stopped", exc_info=True)
+        raise
     finally:
         log.setLevel(level)
         for handler in handlers:

@@ -21,9 +21,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from re2tal.video.container import open_container
 from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError
 
-__all__ = ["FrameIndex", "build_index", "decode_packets"]
+__all__ = ["FrameIndex", "build_index", "decode_packets", "index_of"]
 
 # Wrong presentation times (packed B-frames, for one) show within the first few frames.
 _CHECKED_FRAMES = 8
@@ -78,37 +79,65 @@ class _Packets:
         )
 
 
-def build_index(container: InputContainer, stream: VideoStream, *, path: Path) -> FrameIndex:
-    """Read all packets of `stream` once and decode its first frames.
+_MAX_CACHED = 1024
+_cached: dict[tuple[Path, int, int], FrameIndex] = {}
 
-    Leaves the container somewhere; `path` is for messages.
+
+def index_of(path: Path) -> FrameIndex:
+    """The index of a file, remembered for the next time the same file is opened.
+
+    Raises:
+        VideoError: of the kind that says what is wrong with the file.
     """
-    packets = _read_packets(container, stream, path=path)
-    container.seek(0)
-    head = list(islice(decode_packets(container.demux(stream), path=path), _CHECKED_FRAMES))
+    if not path.is_file():
+        return build_index(path)  # says what is wrong
+    status = path.stat()
+    key = (path.resolve(), status.st_size, status.st_mtime_ns)
+    if key not in _cached:
+        index = build_index(path)
+        if len(_cached) >= _MAX_CACHED:
+            del _cached[next(iter(_cached))]
+        _cached[key] = index
+    return _cached[key]
+
+
+def build_index(path: Path) -> FrameIndex:
+    """Read all packets of the file's video stream once and decode its first frames."""
+    container, stream = open_container(path, threads=1)
+    with container:
+        packets = _read_packets(container, stream, path=path)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        time_base = stream.time_base or 1 / rate
+    head = list(islice(_decode_from_start(path), _CHECKED_FRAMES))
     if not head:
         raise UnreadableVideoError(f"{path}: no frame can be decoded; replace the file")
-    first = head[0]
-    times = [frame.pts for frame in head]
+    first, times = head[0], [frame.pts for frame in head]
     if packets.has_times and first.pts is not None and first.pts in packets.timestamps:
         packets = packets.starting_at(first.pts)
     by_timestamp = packets.has_times and times == packets.timestamps[: len(times)].tolist()
     if by_timestamp:
         timestamps, keys = packets.timestamps, np.flatnonzero(packets.keys)
+        last = packets.last_duration * time_base or 1 / rate
+        duration = int(timestamps[-1] - timestamps[0]) * time_base + last
     else:
-        container.seek(0)
-        timestamps = np.arange(sum(1 for _ in decode_packets(container.demux(stream), path=path)))
-        keys = np.zeros(0, dtype=np.int64)
+        timestamps, keys = np.arange(sum(1 for _ in _decode_from_start(path))), np.zeros(0, dtype=np.int64)
+        duration = len(timestamps) / rate
     return FrameIndex(
         timestamps=timestamps,
         key_positions=keys,
         key_seek_times=packets.seek_times[keys],
         by_timestamp=by_timestamp,
-        duration_seconds=_duration(packets, stream, num_frames=len(timestamps), by_timestamp=by_timestamp),
+        duration_seconds=float(duration),
         width=first.width,
         height=first.height,
         quarter_turns=round(first.rotation / 90) % 4,
     )
+
+
+def _decode_from_start(path: Path) -> Iterator[VideoFrame]:
+    container, stream = open_container(path, threads=1)
+    with container:
+        yield from decode_packets(container.demux(stream), path=path)
 
 
 def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> Iterator[VideoFrame]:
@@ -213,13 +242,3 @@ def _announced_seconds(container: InputContainer, stream: VideoStream) -> float 
     if len(container.streams) == 1 and container.duration is not None and stream.duration is None:
         return container.duration / av.time_base
     return None
-
-
-def _duration(packets: _Packets, stream: VideoStream, *, num_frames: int, by_timestamp: bool) -> float:
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    if not by_timestamp:
-        return float(num_frames / rate)
-    assert stream.time_base is not None
-    shown = int(packets.timestamps[-1] - packets.timestamps[0])
-    last = packets.last_duration * stream.time_base or 1 / rate
-    return float(shown * stream.time_base + last)

@@ -6,26 +6,19 @@ from itertools import chain, dropwhile
 from pathlib import Path
 from typing import Protocol, Self
 
-import av
 import numpy as np
 import torch
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
-from re2tal.video.errors import (
-    CorruptVideoError,
-    MissingVideoError,
-    NoVideoStreamError,
-    UnreadableVideoError,
-    VideoError,
-)
-from re2tal.video.index import FrameIndex, build_index, decode_packets
+from re2tal.video.container import open_container
+from re2tal.video.errors import CorruptVideoError
+from re2tal.video.index import decode_packets, index_of
 
 __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
 
@@ -34,9 +27,6 @@ _SEEK_PAYS_AFTER = 12
 
 # Bilinear, with the rounding that makes the result the same on every processor.
 _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
-
-# FFmpeg takes pictures for videos of one frame, and text for ANSI art.
-_NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +102,8 @@ class _PyAVReader:
             threads = 1 if torch.utils.data.get_worker_info() is not None else 0
         self._path = path
         self._threads = threads
-        self._container, self._stream = _open(path, threads=threads)
-        try:
-            self._index = _index_of(path, self._container, self._stream)
-        except BaseException:
-            self._container.close()
-            raise
+        self._index = index_of(path)
+        self._container: InputContainer | None = None  # opened when the first frame is asked for
         self._reformatter = VideoReformatter()  # keeps the scaler between frames
         self._decoded: Iterator[tuple[int, VideoFrame]] | None = None
         self._next = 0
@@ -162,7 +148,9 @@ class _PyAVReader:
 
     def close(self) -> None:
         self._decoded = None
-        self._container.close()
+        if self._container is not None:
+            self._container.close()
+            self._container = None
 
     def __enter__(self) -> Self:
         return self
@@ -222,20 +210,21 @@ class _PyAVReader:
 
     def _start_at(self, key: int) -> None:
         """Continue decoding at key frame number `key`, or at the start of the file for -1."""
+        if key < 0 or self._container is None:
+            self.close()
+            self._container, self._stream = open_container(self._path, threads=self._threads)
+        self._next = 0
         if key >= 0:
             self._container.seek(int(self._index.key_seek_times[key]), stream=self._stream)
             self._next = int(self._index.key_positions[key])
-            packets = self._container.demux(self._stream)
-            self._decoded = self._number(dropwhile(lambda packet: not packet.is_keyframe, packets))
+        packets = self._container.demux(self._stream)
+        if not self._index.by_timestamp:
+            self._decoded = enumerate(decode_packets(packets, path=self._path))
+        elif key < 0:
+            self._decoded = self._number(packets)
         else:
-            self._container.close()
-            self._container, self._stream = _open(self._path, threads=self._threads)
-            self._next = 0
-            packets = self._container.demux(self._stream)
-            if self._index.by_timestamp:
-                self._decoded = self._number(packets)
-            else:
-                self._decoded = enumerate(decode_packets(packets, path=self._path))
+            # Some containers land between two key frames, where nothing can be decoded yet.
+            self._decoded = self._number(dropwhile(lambda packet: not packet.is_keyframe, packets))
 
     def _number(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers, without those that are shown before the first packet.
@@ -252,49 +241,3 @@ class _PyAVReader:
             position = int(np.searchsorted(timestamps, frame.pts))
             if position < len(timestamps) and timestamps[position] == frame.pts:
                 yield position, frame
-
-
-def _open(path: Path, *, threads: int) -> tuple[InputContainer, VideoStream]:
-    if not path.exists():
-        raise MissingVideoError(f"no video file {path}; check the folder and the name pattern")
-    if path.is_dir() or path.stat().st_size == 0:
-        what = "a folder" if path.is_dir() else "empty (0 bytes)"
-        raise UnreadableVideoError(f"{path} is {what}, expected a video file; replace it")
-    try:
-        container = av.open(str(path))
-    except av.error.FFmpegError as error:
-        raise UnreadableVideoError(f"{path} is not a readable video file ({error.strerror}); replace it") from error
-    try:
-        stream = _video_stream(container, path=path)
-    except VideoError:
-        container.close()
-        raise
-    stream.thread_count = threads
-    stream.thread_type = "AUTO"
-    return container, stream
-
-
-def _video_stream(container: InputContainer, *, path: Path) -> VideoStream:
-    if container.format.name.endswith(_NO_VIDEO_FORMATS):
-        raise UnreadableVideoError(f"{path} is a text or picture file ({container.format.name}), expected a video file")
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    cover = " but a cover picture" if container.streams.video else ""
-    raise NoVideoStreamError(f"{path} holds no video stream{cover}; expected a file with moving pictures")
-
-
-_MAX_CACHED_INDEXES = 1024
-_cached_indexes: dict[tuple[Path, int, int], FrameIndex] = {}
-
-
-def _index_of(path: Path, container: InputContainer, stream: VideoStream) -> FrameIndex:
-    """The file's index, kept for the next time the same file is opened: every epoch opens it again."""
-    status = path.stat()
-    key = (path.resolve(), status.st_size, status.st_mtime_ns)
-    if key not in _cached_indexes:
-        index = build_index(container, stream, path=path)
-        if len(_cached_indexes) >= _MAX_CACHED_INDEXES:
-            del _cached_indexes[next(iter(_cached_indexes))]
-        _cached_indexes[key] = index
-    return _cached_indexes[key]

@@ -21,16 +21,19 @@ class FrameSample:
 
 
 def resize_sample(num_frames: int, *, num_steps: int, frames_per_step: int) -> FrameSample:
-    """The whole video at even distances: the middle frame of each of T equal parts.
+    """The whole video at even distances: the frame in the middle of each of T equal parts.
 
-        10 frames, T = 4:   |. . x|. . .|x . .|. x .|   parts of 2.5 frames, middles 1.25 3.75 6.25 8.75
+        10 frames, T = 4:   parts of 2.5 frames, with their middles in frames 1, 3, 6 and 8
 
     Frames repeat if the video has fewer than T.
     """
     _require_frames(num_frames)
     length = num_steps * frames_per_step
-    # floor((i + 1/2) * num_frames / length), in integers so that no rounding can move a frame.
-    indices = (2 * np.arange(length, dtype=np.int64) + 1) * num_frames // (2 * length)
+    part = num_frames / length
+    # Middles as frame numbers: frame i spans i - 0.5 to i + 0.5. `arange` may give one too many. A middle right
+    # between two frames goes to the even one; `arange` and `rint` decide such ties as the reference implementation.
+    middles = np.arange(part / 2 - 0.5, num_frames + part / 2 - 0.5, part)[:length]
+    indices = np.clip(np.rint(middles), 0, num_frames - 1).astype(np.int64)
     return FrameSample(indices=indices, mask=np.ones(num_steps, bool))
 
 

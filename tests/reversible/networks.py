@@ -89,10 +89,16 @@ def gradients(model: nn.Module, x: Tensor | None = None) -> dict[str, Tensor]:
     return found
 
 
-def assert_same_gradients(ours: dict[str, Tensor], reference: dict[str, Tensor], *, tolerance: float) -> None:
-    """Relative L2 of each, with a floor for gradients that vanish beside the others (a bias before a batch norm)."""
+def worst_error(ours: dict[str, Tensor], reference: dict[str, Tensor]) -> tuple[float, str]:
+    """Relative L2 of the worst, and its name; with a floor for gradients that vanish (a bias before a batch norm)."""
     assert ours.keys() == reference.keys()
     floor = 1e-3 * max(float(grad.norm()) for grad in reference.values())
-    for name, expected in reference.items():
-        error = float((ours[name] - expected).norm()) / max(float(expected.norm()), floor)
-        assert error <= tolerance, f"gradient of {name} is off by {error:.1e}"
+    return max(
+        (float((ours[name].double() - expected.double()).norm()) / max(float(expected.norm()), floor), name)
+        for name, expected in reference.items()
+    )
+
+
+def assert_same_gradients(ours: dict[str, Tensor], reference: dict[str, Tensor], *, tolerance: float) -> None:
+    error, name = worst_error(ours, reference)
+    assert error <= tolerance, f"gradient of {name} is off by {error:.1e}"

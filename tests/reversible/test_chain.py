@@ -4,12 +4,11 @@ import copy
 
 import pytest
 import torch
-from networks import NETWORKS, Mlp, MlpNet, assert_same_gradients, gradients, loss_of
 from torch import Tensor, nn
 
 from re2tal.reversible import Branch, Mode, ReversibleChain, chains, reconstruction_error, set_mode
 
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+from .networks import NETWORKS, Mlp, MlpNet, assert_same_gradients, gradients, loss_of, worst_error
 
 
 def train_step(model: nn.Module, x: Tensor, mode: Mode, *, seed: int = 0, steps: int = 1) -> dict[str, Tensor]:
@@ -25,15 +24,30 @@ def train_step(model: nn.Module, x: Tensor, mode: Mode, *, seed: int = 0, steps:
     return {**gradients(model, x), "output": first.detach()}
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_outputs_and_gradients_equal_plain_backprop_with_dropout_on(network: str, dtype: torch.dtype) -> None:
+def test_outputs_and_gradients_equal_plain_backprop_with_dropout_on(network: str) -> None:
     torch.manual_seed(1)
     model, x = NETWORKS[network]()
-    model, x = model.to(dtype).train(), x.to(dtype)
+    model, x = model.double().train(), x.double()
     ours, plain = train_step(model, x, "reversible"), train_step(model, x, "store")
     assert torch.equal(ours["output"], plain["output"])
-    assert_same_gradients(ours, plain, tolerance=TOLERANCE[dtype])
+    assert_same_gradients(ours, plain, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_float32_gradients_equal_plain_backprop(network: str, training: bool) -> None:
+    torch.manual_seed(1)
+    model, x = NETWORKS[network]()
+    model.train(training)
+    ours, plain = train_step(model, x, "reversible"), train_step(model, x, "store")
+    assert torch.equal(ours["output"], plain["output"])
+    tolerance = 1e-5
+    if network == "slowfast" and training:
+        # Statistics of small batches amplify rounding: plain float32 is itself this far from float64.
+        tolerance = 4 * worst_error(plain, train_step(model.double(), x.double(), "store"))[0]
+        assert tolerance < 1e-3
+    assert_same_gradients(ours, plain, tolerance=tolerance)
 
 
 def test_the_chain_computes_the_equations_of_the_paper() -> None:

@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from networks import MlpNet, assert_same_gradients, gradients, loss_of
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.reversible import Mode
+
+from .networks import MlpNet, assert_same_gradients, gradients, loss_of
 
 
 def build() -> tuple[MlpNet, Tensor]:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from networks import re2_slowfast, re2_swin
 from torch import Tensor, nn
 from torchvision.models import swin_t
 from torchvision.models.video import r3d_18, swin3d_t
 
 from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
 from re2tal.reversible import ReversibleChain, RewiredSequential, chains, rewire, set_mode, verify
+
+from .networks import re2_slowfast, re2_swin
 
 
 def small_slowfast() -> nn.Module:

@@ -40,9 +40,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch
     return ends
 
 
-@pytest.mark.parametrize(
-    ("run", "kind"), [("weights", "toy"), ("accumulated", "toy"), ("detector", "detector")]
-)
+@pytest.mark.parametrize(("run", "kind"), [("weights", "toy"), ("accumulated", "toy"), ("detector", "detector")])
 def test_two_processes_give_the_weights_of_one(
     seen: list[dict[str, Any]], alone: dict[str, dict[str, torch.Tensor]], run: str, kind: str
 ) -> None:

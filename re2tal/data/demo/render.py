@@ -10,8 +10,9 @@ __all__ = ["FPS", "SIZE", "render"]
 FPS = 15
 SIZE = 64
 """Height and width of a demo video in pixels."""
-MARGIN = 24
+MARGIN = 14
 """Pixels drawn around the view, so that no shape needs clipping."""
+CANVAS = SIZE + 2 * MARGIN
 TEXTURE = 96
 FINE = 4
 """The texture is kept this many times finer than the view, so that it can drift by fractions of a pixel."""
@@ -55,7 +56,7 @@ def _centre(ticks: Floats, reach: float, rng: np.random.Generator) -> Floats:
 
 
 def _background(ticks: Floats, camera: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A smooth texture that drifts steadily, (T, SIZE + 2 MARGIN, SIZE + 2 MARGIN, 3)."""
+    """A smooth texture that drifts steadily, (T, CANVAS, CANVAS, 3)."""
     side = TEXTURE * FINE
     waves = rng.integers(-3, 4, (12, 2))
     axis = np.arange(side) / side
@@ -67,11 +68,14 @@ def _background(ticks: Floats, camera: Floats, rng: np.random.Generator) -> NDAr
     angle = rng.uniform(0, 2 * np.pi)
     speed = rng.uniform(0.1, 0.6) * SIZE / 32
     offset = ticks[:, None] * speed * np.array([np.cos(angle), np.sin(angle)]) - camera
-    start = (offset * FINE).round().astype(int)
-    reach = np.arange(SIZE + 2 * MARGIN) * FINE
-    columns = (start[:, :1] + reach) % side
-    rows = (start[:, 1:] + reach) % side
-    return texture[rows[:, :, None], columns[:, None, :]]
+    start, phase = np.divmod((offset * FINE).round().astype(int), FINE)
+    x, y = (start % TEXTURE).T
+    # Each phase of the fine texture is a coarse one; a view is then a slice of it, which is cheap to copy.
+    phases_xy = np.tile(texture.reshape(TEXTURE, FINE, TEXTURE, FINE, 3).transpose(1, 3, 0, 2, 4), (1, 1, 2, 2, 1))
+    canvas = np.empty((len(ticks), CANVAS, CANVAS, 3), np.uint8)
+    for frame, (px, py) in enumerate(phase):
+        canvas[frame] = phases_xy[py, px, y[frame] : y[frame] + CANVAS, x[frame] : x[frame] + CANVAS]
+    return canvas
 
 
 def _draw(canvas: NDArray[np.uint8], positions: Floats, colour: NDArray[np.int_], rng: np.random.Generator) -> None:

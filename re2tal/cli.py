@@ -1,0 +1,225 @@
+"""The command `re2tal`, and what tools/train.py and tools/test.py run.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+import json as json_format
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from re2tal import __version__
+
+__all__ = ["main", "test_main", "train_main"]
+
+app = App(
+    name="re2tal",
+    help="Train video networks end to end, on long videos, on the memory you have.",
+    version=__version__,
+    default_parameter=Parameter(negative=""),
+)
+
+ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
+Seed = Annotated[int | None, Parameter(help="Replaces training.seed.")]
+RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of one id overwrite each other.")]
+Resume = Annotated[Path | None, Parameter(help="An epoch_N.pth to go on from.")]
+Checkpoint = Annotated[Path | None, Parameter(help="Weights to test; by default the best of the run.")]
+NotEval = Annotated[bool, Parameter(name=["--not_eval", "--not-eval"], help="Do not compute the metric.")]
+NotDeterministic = Annotated[
+    bool,
+    Parameter(
+        name=["--disable_deterministic", "--disable-deterministic"],
+        help="Let cuDNN choose the fastest kernels, whether or not they repeat exactly.",
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    Parameter(
+        name=["--cfg-options", "--cfg_options"],
+        consume_multiple=True,
+        help="Settings to replace, as key.sub=value.",
+    ),
+]
+
+
+@app.command
+def train(
+    config: ConfigPath,
+    *,
+    seed: Seed = None,
+    run_id: RunId = 0,
+    resume: Resume = None,
+    not_eval: NotEval = False,
+    disable_deterministic: NotDeterministic = False,
+    cfg_options: Options = None,
+) -> None:
+    """Train a detector; alone or under torchrun."""
+    from re2tal import experiment
+    from re2tal.config import load_config
+    from re2tal.training import logging_to, processes
+
+    settings = load_config(config, _with_seed(cfg_options, seed))
+    with processes() as peers:
+        folder = experiment.find_run(settings, peers=peers, run_id=run_id)
+        with logging_to(folder.log, is_main=peers.is_main) as console:
+            experiment.train(
+                settings,
+                peers=peers,
+                folder=folder,
+                resume=resume,
+                evaluate=not not_eval,
+                deterministic=not disable_deterministic,
+                console=console if peers.is_main else None,
+            )
+
+
+@app.command
+def test(
+    config: ConfigPath,
+    *,
+    checkpoint: Checkpoint = None,
+    seed: Seed = None,
+    run_id: RunId = 0,
+    not_eval: NotEval = False,
+    cfg_options: Options = None,
+) -> None:
+    """Detect in the test videos and compute the mAP; alone or under torchrun."""
+    from re2tal import experiment
+    from re2tal.config import load_config
+    from re2tal.training import logging_to, processes
+
+    settings = load_config(config, _with_seed(cfg_options, seed))
+    with processes() as peers:
+        folder = experiment.find_run(settings, peers=peers, run_id=run_id)
+        with logging_to(folder.log, is_main=peers.is_main):
+            result = experiment.test(
+                settings, peers=peers, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
+            )
+            if result is not None and peers.is_main:
+                _print_result(result, title=f"{settings.name}: mAP (%)")
+
+
+@app.command
+def evaluate(
+    *,
+    ground_truth: Path,
+    predictions: Path,
+    subset: str = "validation",
+    tious: str = "0.3,0.4,0.5,0.6,0.7",
+    blocked: Path | None = None,
+    subset_file: Path | None = None,
+    count_other_videos: bool = False,
+    per_class: bool = False,
+    json: bool = False,
+) -> None:
+    """Compute the mAP of a file of predictions.
+
+    Parameters
+    ----------
+    ground_truth
+        Annotations of ActivityNet's layout.
+    predictions
+        Predictions of ActivityNet's submission layout.
+    subset
+        Which videos to evaluate.
+    tious
+        Temporal IoU thresholds, separated by commas.
+    blocked
+        JSON list of videos to leave out.
+    subset_file
+        CSV of video and subset, for annotations that do not tell the subset.
+    count_other_videos
+        Count predictions for videos outside the subset as false ones.
+    per_class
+        Show every class.
+    json
+        Print one line of JSON, fractions instead of percent, and nothing else.
+    """
+    from re2tal.evaluation import evaluate_files
+
+    result = evaluate_files(
+        ground_truth,
+        predictions,
+        subset=subset,
+        tious=_parse_tious(tious),
+        blocked=blocked,
+        subset_file=subset_file,
+        count_other_videos=count_other_videos,
+    )
+    if not json:
+        _print_result(result, title="mAP (%)", per_class=per_class)
+        return
+    line: dict[str, object] = {**result.metrics, "subset": subset, "num_videos": result.num_videos}
+    line |= {"num_actions": result.num_actions, "num_predictions": result.num_predictions}
+    line["num_ignored_predictions"] = result.num_other_videos + result.num_other_classes
+    if per_class:
+        line["per_class"] = {name: list(values) for name, values in result.per_class.items()}
+    print(json_format.dumps(line))
+
+
+def _parse_tious(text: str) -> tuple[float, ...]:
+    from re2tal.evaluation import EvaluationConfig
+
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--tious must be numbers separated by commas, such as 0.3,0.5,0.7, got {text!r}") from None
+    return EvaluationConfig(tious=values).tious
+
+
+def _with_seed(options: list[str] | None, seed: int | None) -> list[str]:
+    return [*(options or []), *([] if seed is None else [f"training.seed={seed}"])]
+
+
+def _print_result(result, *, title: str, per_class: bool = False) -> None:  # type: ignore[no-untyped-def]
+    """A table in a terminal, plain text in a pipe."""
+    from rich.console import Console
+
+    from re2tal.evaluation import format_table, rich_table
+
+    console = Console()
+    if console.is_terminal:
+        console.print(rich_table(result, title=title, per_class=per_class))
+    else:
+        print(title, format_table(result, per_class=per_class), sep="\n")
+
+
+def main() -> None:
+    """The command `re2tal`."""
+    _run(app)
+
+
+def train_main() -> None:
+    """tools/train.py"""
+    tool = App(name="train.py", version=__version__, default_parameter=app.default_parameter)
+    tool.default(train)
+    _run(tool)
+
+
+def test_main() -> None:
+    """tools/test.py"""
+    tool = App(name="test.py", version=__version__, default_parameter=app.default_parameter)
+    tool.default(test)
+    _run(tool)
+
+
+def _run(command: App) -> None:
+    """Run a command line; errors that our own checks raise are told in one message, without a traceback."""
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; go on from the newest checkpoint with --resume")
+    except ValueError as error:
+        if not _is_from_us(error):
+            raise
+        sys.exit(f"error: {error}")
+
+
+def _is_from_us(error: ValueError) -> bool:
+    if type(error).__module__.startswith("re2tal."):
+        return True
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    return Path(raised_in).is_relative_to(Path(__file__).parent)

@@ -1,0 +1,83 @@
+"""The demo set on disk: H.264 videos and annotations of ActivityNet's layout, like any user's data."""
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from re2tal.data.demo.motion import TICKS, write_script
+from re2tal.data.demo.render import FPS, render
+from re2tal.video import write_video
+
+__all__ = ["SECONDS", "make_demo_set"]
+
+SECONDS = (8.0, 30.0)
+"""Shortest and longest video."""
+SUBSETS = ("training", "validation")
+
+
+def make_demo_set(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    num_train: int = 240,
+    num_test: int = 60,
+    shuffled: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Render videos to `folder/videos/<id>.mp4` and their actions to `folder/annotations.json`.
+
+    Args:
+        folder: made if it does not exist; files of an earlier set are replaced.
+        seed: decides every video; each video has its own random numbers, whatever their count.
+        num_train: videos of subset "training".
+        num_test: videos of subset "validation".
+        shuffled: put the frames of each video in random order; what can still be learned then needs no motion.
+        progress: called with (videos done, videos in all) after each video.
+    """
+    for name, count in (("num_train", num_train), ("num_test", num_test)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    videos = Path(folder) / "videos"
+    videos.mkdir(parents=True, exist_ok=True)
+    plan = [(subset, number) for subset, count in zip(SUBSETS, (num_train, num_test), strict=True) for number in range(count)]
+    make = partial(_make_video, videos, seed=seed, shuffled=shuffled)
+    database: dict[str, Any] = {}
+    # Threads, not processes: numpy and the encoder leave the interpreter free, and nothing is imported twice.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(as_completed([pool.submit(make, *which) for which in plan]), start=1):
+            database.update([result.result()])
+            if progress is not None:
+                progress(done, len(plan))
+    annotations = Path(folder) / "annotations.json"
+    partial_file = annotations.with_suffix(".partial")
+    partial_file.write_text(json.dumps({"database": dict(sorted(database.items()))}, indent=1))
+    partial_file.replace(annotations)
+
+
+def _make_video(folder: Path, subset: str, number: int, *, seed: int, shuffled: bool) -> tuple[str, dict[str, Any]]:
+    """Write one video; returns its id and its entry in the annotations."""
+    rng = np.random.default_rng((seed, SUBSETS.index(subset), number))
+    shortest, longest = np.log(np.array(SECONDS) * FPS)
+    num_frames = round(np.exp(rng.uniform(shortest, longest)))
+    script = write_script(rng)
+    frames = render(script, num_frames, rng)
+    if shuffled:
+        frames = rng.permutation(frames)
+    video_id = f"{subset}_{number:04d}"
+    write_video(folder / f"{video_id}.mp4", frames, fps=FPS, crf=20, threads=1)
+    seconds_per_tick = num_frames / FPS / TICKS
+    return video_id, {
+        "subset": subset,
+        "duration": num_frames / FPS,
+        "frame": num_frames,
+        "annotations": [
+            {"label": action.name, "segment": [round(tick * seconds_per_tick, 3) for tick in (action.start, action.end)]}
+            for action in script.actions
+        ],
+    }

@@ -1,0 +1,243 @@
+"""From a config to a trained and tested detector: everything built, handed to each other, and run."""
+
+import json
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import nn
+from torch.utils.data import DataLoader
+
+from re2tal.backbones import build_backbone
+from re2tal.config import ExperimentConfig
+from re2tal.data import TestingSet, TrainingSet, WindowSampling, collate
+from re2tal.detections import detect_window, merge_windows, write_detections
+from re2tal.detector import Detector
+from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_ground_truth
+from re2tal.heads import Head
+from re2tal.pyramid import Pyramid
+from re2tal.training import (
+    CheckpointError,
+    EpochLoader,
+    GlobalBatches,
+    Processes,
+    RunFolder,
+    Share,
+    Trainer,
+    autocast,
+    load_checkpoint,
+    load_weights,
+    log,
+    seed_all,
+)
+from re2tal.types import Batch, Detections, Proposals
+
+__all__ = ["Tester", "build_detector", "find_run", "test", "train"]
+
+
+def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
+    """The network that `config` describes, with fresh weights."""
+    backbone = build_backbone(config.backbone)
+    pyramid = Pyramid(config.pyramid, in_channels=backbone.out_channels)
+    head = Head(config.head, in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
+    return Detector(backbone, pyramid=pyramid, head=head)
+
+
+def find_run(config: ExperimentConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
+    """The folder of run `run_id` of an experiment."""
+    return RunFolder(config.work_dir / f"gpu{peers.world_size}_id{run_id}")
+
+
+def train(
+    config: ExperimentConfig,
+    *,
+    peers: Processes,
+    folder: RunFolder,
+    resume: Path | None = None,
+    evaluate: bool = True,
+    deterministic: bool = True,
+    console: Console | None = None,
+) -> None:
+    """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics."""
+    _prepare_process(config, peers=peers, deterministic=deterministic)
+    clips = TrainingSet(config.data, config.augment, seed=config.training.seed)
+    tester = Tester(config, peers=peers) if evaluate else None
+    model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
+    batches = GlobalBatches(
+        len(clips),
+        batch_size=config.training.batch_size,
+        accumulate=config.training.accumulate,
+        seed=config.training.seed,
+        peers=peers,
+    )
+    loader = EpochLoader(
+        clips,
+        batches=batches,
+        collate=collate,
+        num_workers=config.training.num_workers,
+        pin_memory=peers.device.type == "cuda",
+    )
+    about = {"config": config.model_dump_json(), "class_names": list(clips.class_names)}
+    trainer = Trainer(model, config=config.training, loader=loader, peers=peers, folder=folder, about=about)
+    _introduce(config, model=model, clips=clips, peers=peers)
+    # The weights start alike in every process; dropout must not.
+    seed_all(config.training.seed + peers.rank)
+    if resume is not None:
+        trainer.resume(resume)
+    trainer.run(
+        None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
+    )
+
+
+def test(
+    config: ExperimentConfig,
+    *,
+    peers: Processes,
+    folder: RunFolder,
+    checkpoint: Path | None = None,
+    evaluate: bool = True,
+    deterministic: bool = True,
+) -> MapResult | None:
+    """Detect in the test videos with the weights in `checkpoint`, by default the run's best.
+
+    Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets the result.
+    """
+    _prepare_process(config, peers=peers, deterministic=deterministic)
+    tester = Tester(config, peers=peers)
+    path = checkpoint or _best_of(config, folder)
+    content = load_checkpoint(path)
+    if content["class_names"] != list(tester.class_names):
+        raise CheckpointError(
+            f"{path} was trained on the classes {_some(content['class_names'])}, the data has "
+            f"{_some(tester.class_names)}; test with the class list (data.classes) it was trained with"
+        )
+    model = build_detector(config, num_classes=len(tester.class_names)).to(peers.device)
+    load_weights(model, content["weights"], source=path)
+    log.info("testing epoch %d of %s on %d clips", content["epoch"], path, len(tester.clips))
+    detections = tester.detect(model)
+    if peers.is_main:
+        write_detections(folder.path / "detections.json", detections=detections, class_names=tester.class_names)
+    if not evaluate:
+        return None
+    result = tester.measure(detections)
+    if peers.is_main:
+        (folder.path / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+class Tester:
+    """The test videos of an experiment, shared by the processes, and the metric on them."""
+
+    def __init__(self, config: ExperimentConfig, *, peers: Processes) -> None:
+        self.config = config
+        self.peers = peers
+        self.clips = TestingSet(config.data)
+        self.class_names = self.clips.class_names
+        # As many clips at once as a process has in training, which is known to fit.
+        pieces = peers.world_size * config.training.accumulate
+        num_workers = config.training.num_workers
+        self.loader: Iterable[Batch] = DataLoader(
+            self.clips,
+            batch_size=max(config.training.batch_size // pieces, 1),
+            sampler=Share(len(self.clips), peers=peers),
+            collate_fn=collate,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=peers.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+
+    def detect(self, model: nn.Module) -> list[Detections]:
+        """What `model` finds, one item per video, on every process."""
+        model.eval()
+        merged_later = isinstance(self.config.data.sampling, WindowSampling)
+        own = [
+            detect_window(
+                proposals, grid=grid, video_id=video_id, config=self.config.postprocess, merged_later=merged_later
+            )
+            for batch in self.loader
+            for proposals, grid, video_id in zip(self._propose(model, batch), batch.grids, batch.video_ids, strict=True)
+        ]
+        clips = self.peers.gather(own)
+        if not merged_later:
+            return clips
+        # Windows of a video are neighbours, and gathering keeps their order.
+        videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]
+        share = self.peers.share(len(videos))
+        return self.peers.gather([merge_windows(videos[number], config=self.config.postprocess) for number in share])
+
+    def _propose(self, model: nn.Module, batch: Batch) -> list[Proposals]:
+        with torch.no_grad(), autocast(self.config.training.amp, device=self.peers.device):
+            return model(batch.to(self.peers.device))
+
+    def measure(self, detections: Iterable[Detections]) -> MapResult:
+        """Mean average precision against the annotations of the test subset."""
+        data, evaluation = self.config.data, self.config.evaluation
+        truth = read_ground_truth(data.annotations, subset=data.test_subset, blocked=evaluation.blocked)
+        found = Predictions.from_detections(detections, class_names=self.class_names)
+        return mean_average_precision(truth, found, tious=evaluation.tious)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """The metric of a model in training."""
+        metrics = self.measure(self.detect(model)).metrics
+        log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
+        return metrics
+
+
+def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministic: bool) -> None:
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    seed_all(config.training.seed)
+
+
+def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    log.info(
+        "%s: %d training videos, %d classes; %.2f M parameters, %.2f M of them trained; %d process(es) on %s",
+        config.name,
+        len(clips),
+        len(clips.class_names),
+        parameters / 1e6,
+        trained / 1e6,
+        peers.world_size,
+        peers.device,
+    )
+    log.debug("config %s", config.model_dump_json())
+    if clips.problems and peers.is_main:
+        log.warning("%d annotations were clamped or left out, for example: %s", len(clips.problems), clips.problems[0])
+        for problem in clips.problems:
+            log.debug("annotation: %s", problem)
+
+
+def _broken_lister(clips: TrainingSet, *, peers: Processes) -> Callable[[], None]:
+    """A function that tells which training videos have been found broken since it was last called."""
+    told: set[str] = set()
+
+    def tell() -> None:
+        broken = dict(peers.gather(list(clips.broken.items())))
+        for video_id in sorted(set(broken) - told):
+            told.add(video_id)
+            if peers.is_main:
+                log.warning("training goes on without video %s: %s", video_id, broken[video_id])
+        if broken and peers.is_main:
+            log.info("%d of %d training videos are broken", len(broken), len(clips))
+
+    return tell
+
+
+def _best_of(config: ExperimentConfig, folder: RunFolder) -> Path:
+    if folder.best.is_file():
+        return folder.best
+    others = sorted(config.work_dir.glob("gpu*_id*/checkpoint/best.pth"))
+    hint = "".join(f"\n  --checkpoint {other}" for other in others)
+    raise CheckpointError(
+        f"there is no {folder.best}; train first, or say which checkpoint to test" + (f":{hint}" if hint else "")
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return f"{', '.join(listed[:5])}{', ...' if len(listed) > 5 else ''} ({len(listed)})"

@@ -1,0 +1,147 @@
+"""Swin and SlowFast, plain and rewired, against the reference's numbers: outputs, intermediates, gradients.
+
+The networks are built from the sizes that each file carries, so any folder of the same layout serves.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
+from re2tal.reversible import Mode, rewire
+
+
+def swin_name(name: str) -> str:
+    """The reference's name of a Swin tensor -> torchvision's."""
+    name = re.sub(r"inv_block\.[FG]m\.", "", name)
+    name = re.sub(r"^layers\.(\d+)\.blocks\.", lambda m: f"features.{2 * int(m[1])}.", name)
+    name = re.sub(r"^layers\.(\d+)\.downsample\.", lambda m: f"features.{2 * int(m[1]) + 1}.", name)
+    name = name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3")
+    return re.sub(r"^norm3\.", "norm.", name)
+
+
+def slowfast_name(name: str) -> str:
+    """The reference's name of a SlowFast tensor -> ours, which is that of the network that is not rewired."""
+    return re.sub(r"blocks\.(\d+)\.(inv_block\.)?(Fm\.)?", r"\1.", name)
+
+
+def build_swin(config: dict[str, Any]) -> nn.Module:
+    return SwinTrunk(
+        SwinConfig(
+            embed_dim=config["embed_dim"],
+            depths=tuple(config["depths"]),
+            num_heads=tuple(config["num_heads"]),
+            patch_size=tuple(config["patch_size"]),
+            window_size=tuple(config["window_size"]),
+            mlp_ratio=config["mlp_ratio"],
+        )
+    )
+
+
+def build_slowfast(config: dict[str, Any]) -> nn.Module:
+    def pathway(part: dict[str, Any]) -> PathwayConfig:
+        return PathwayConfig(
+            base_channels=part["base_channels"],
+            stem_kernel=tuple(part["conv1_kernel"]),
+            temporal_stages=tuple(map(bool, part["inflate"])),
+        )
+
+    assert config["resample_rate"] == config["speed_ratio"], "the fast pathway of ours sees every frame"
+    return SlowFast(
+        SlowFastConfig(
+            blocks=tuple(config["slow"]["stage_blocks"]),
+            slow=pathway(config["slow"]),
+            fast=pathway(config["fast"]),
+            frame_ratio=config["resample_rate"],
+            fusion_kernel=config["slow"]["fusion_kernel"],
+        )
+    )
+
+
+NETWORKS: dict[str, tuple[Callable[[dict[str, Any]], nn.Module], Callable[[str], str]]] = {
+    "swin": (build_swin, swin_name),
+    "slowfast": (build_slowfast, slowfast_name),
+}
+
+
+def intermediates(model: nn.Module, network: str, *, reversible: bool) -> dict[str, tuple[nn.Module, Callable]]:
+    """For each `mid:` name of the files: our module with that output, and how to lay it out as stored."""
+
+    def channels_first(x: Tensor) -> Tensor:
+        return x.permute(0, 4, 1, 2, 3)
+
+    if network == "slowfast":
+        paths = {f"{p}_path.{n}": f"{p}_path.{n}" for p in ("slow", "fast") for n in ("maxpool", "conv1_lateral")}
+        paths |= {f"{p}_path.layer{i}": f"{p}_path.layer{i}" for p in ("slow", "fast") for i in range(1, 5)}
+        known = dict(model.named_modules())
+        return {stored: (known[ours], lambda x: x) for stored, ours in paths.items() if ours in known}
+    places = {"patch_embed": (model.patch_embed, channels_first)}
+    for stage in range((len(model.features) + 1) // 2):
+        # The plain file holds a stage's output before its downsample and channels last, the other the opposite.
+        last = 2 * stage + 1 if reversible and 2 * stage + 1 < len(model.features) else 2 * stage
+        places[f"layers.{stage}"] = (model.features[last], channels_first if reversible else lambda x: x)
+    return places
+
+
+def assert_close(ours: Tensor, expected: np.ndarray, *, tolerance: float, what: str) -> None:
+    reference = torch.from_numpy(expected)
+    assert ours.shape == reference.shape, what
+    error = float((ours - reference).abs().max() / reference.abs().max())
+    assert error <= tolerance, f"{what} is off by {error:.1e} of its largest value"
+
+
+@pytest.mark.parametrize(
+    ("file", "mode"),
+    [
+        ("swin3d.npz", None),
+        ("swin3d_inv.npz", "store"),
+        ("swin3d_inv.npz", "reversible"),
+        ("slowfast.npz", None),
+        ("slowfast_inv.npz", "store"),
+        ("slowfast_inv.npz", "reversible"),
+    ],
+)
+def test_network_equals_the_reference(goldens: Path, file: str, mode: Mode | None) -> None:
+    with np.load(goldens / file) as stored:
+        golden = dict(stored)
+    config = json.loads(str(golden["config_json"]))
+    assert config["reversible"] == (mode is not None)
+    build, rename = NETWORKS[config["network"]]
+    model = build(config)
+    state = {rename(k[3:]): torch.from_numpy(golden[k]) for k in golden if k.startswith("sd:")}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected
+    ours_alone = ("relative_position_index", "num_batches_tracked", "norm.weight", "norm.bias")
+    assert all(name.endswith(ours_alone) for name in missing)
+    if mode is not None:
+        rewire(model, mode=mode)
+    model.eval()
+
+    seen: dict[str, Tensor] = {}
+    for name, (module, layout) in intermediates(model, config["network"], reversible=config["reversible"]).items():
+        module.register_forward_hook(lambda _, __, out, name=name, layout=layout: seen.update({name: layout(out)}))
+    x = torch.from_numpy(golden["input"]).requires_grad_()
+    outputs = model(x)
+    sum((out * torch.from_numpy(golden[f"cot{i}"])).sum() for i, out in enumerate(outputs)).backward()
+
+    for index, output in enumerate(outputs):
+        assert_close(output.detach(), golden[f"out{index}"], tolerance=1e-5, what=f"out{index}")
+    mids = [key for key in golden if key.startswith("mid:")]
+    assert len(mids) >= 5
+    for key in mids:
+        assert_close(seen[key[4:]].detach(), golden[key], tolerance=1e-5, what=key)
+    assert_close(x.grad, golden["grad_input"], tolerance=1e-4, what="grad_input")
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    for key in (key for key in golden if key.startswith("grad:")):
+        assert_close(grads[rename(key[5:])], golden[key], tolerance=1e-4, what=key)
+    names, norms = golden["grad_norms_names"], golden["grad_norms_all"]
+    for name, norm in zip(names, norms, strict=True):
+        ours = float(grads[rename(str(name))].double().norm())
+        assert abs(ours - norm) <= 1e-4 * max(norm, 1e-3 * norms.max()), f"gradient norm of {name}: {ours}, not {norm}"
