@@ -103,6 +103,46 @@ def test(
 
 
 @app.command
+def demo(
+    *,
+    out: Path = Path("exps/demo"),
+    seed: int = 42,
+    num_train: int = 240,
+    num_test: int = 60,
+    cfg_options: Options = None,
+) -> None:
+    """Make videos, train a reversible detector on them from pixels, test it, and print the mAP.
+
+    Parameters
+    ----------
+    out
+        Folder for the videos, the weights and the results.
+    seed
+        Of the videos and of the training.
+    num_train
+        Videos to train on.
+    num_test
+        Videos to test on.
+    """
+    from re2tal import experiment
+    from re2tal.config import override
+    from re2tal.data.demo import make_demo_set
+    from re2tal.presets import demo as demo_config
+    from re2tal.training import RunFolder, log, logging_to, processes
+
+    folder = RunFolder(out)
+    settings = override(demo_config(data=out / "data", work_dir=out), _with_seed(cfg_options, seed))
+    with processes() as peers, logging_to(folder.log) as console:
+        log.info("making %d videos in %s", num_train + num_test, out / "data")
+        make_demo_set(out / "data", seed=seed, num_train=num_train, num_test=num_test)
+        experiment.train(settings, peers=peers, folder=folder, console=console)
+        result = experiment.test(settings, peers=peers, folder=folder)
+        assert result is not None
+        _print_result(result, title="Demo: mAP (%) on unseen videos")
+        log.info("weights, detections, metrics and log are in %s", out)
+
+
+@app.command
 def evaluate(
     *,
     ground_truth: Path,
@@ -209,7 +249,7 @@ def test_main() -> None:
 def _run(command: App) -> None:
     """Run a command line; errors that our own checks raise are told in one message, without a traceback."""
     try:
-        command()
+        command(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit("interrupted; go on from the newest checkpoint with --resume")
     except ValueError as error:

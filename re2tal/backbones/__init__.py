@@ -1,8 +1,8 @@
 """Video networks: (B, 3, T, H, W) raw frames to (B, C, S) features on the detector's step grid."""
 
-from .backbone import Backbone, BackboneConfig, build_backbone
-from .slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
-from .swin import SwinConfig, SwinTrunk
+from re2tal.backbones.backbone import Backbone, BackboneConfig, build_backbone
+from re2tal.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
+from re2tal.backbones.swin import SwinConfig, SwinTrunk
 
 __all__ = [
     "Backbone",

@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..reversible import reconstruction_error, rewire
-from .slowfast import SlowFast, SlowFastConfig
-from .swin import SwinConfig, SwinTrunk
+from re2tal.backbones.slowfast import SlowFast, SlowFastConfig
+from re2tal.backbones.swin import SwinConfig, SwinTrunk
+from re2tal.reversible import reconstruction_error, rewire
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 

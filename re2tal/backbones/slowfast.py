@@ -14,7 +14,7 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..settings import Settings
+from re2tal.settings import Settings
 
 __all__ = ["Bottleneck", "PathwayConfig", "SlowFast", "SlowFastConfig"]
 

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from ..settings import Settings
+from re2tal.settings import Settings
 
 __all__ = ["SwinConfig", "SwinTrunk"]
 

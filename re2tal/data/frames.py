@@ -81,7 +81,8 @@ class FrameStore:
         self._grid = grid
         self._limit_bytes = limit_mib * 2**20
         self._kept: dict[Path, _KeptFrames] = {}
-        self._kept_bytes = 0
+        self.kept_bytes = 0
+        """Memory taken so far."""
 
     @contextmanager
     def open(self, path: Path) -> Iterator[VideoFrames]:
@@ -100,7 +101,7 @@ class FrameStore:
                 decoded=reader.frames(numbers.tolist(), size=self._short_side),
             )
         self._kept[path] = kept
-        self._kept_bytes += kept.decoded.nbytes
+        self.kept_bytes += kept.decoded.nbytes
         yield kept
 
     def _fits(self, reader: FrameReader) -> bool:
@@ -108,4 +109,4 @@ class FrameStore:
         pixels = round(reader.height * scale) * round(reader.width * scale)
         worker = torch.utils.data.get_worker_info()
         limit = self._limit_bytes // (worker.num_workers if worker is not None else 1)
-        return self._kept_bytes + 3 * pixels * len(self._grid(reader.num_frames)) <= limit
+        return self.kept_bytes + 3 * pixels * len(self._grid(reader.num_frames)) <= limit

@@ -43,9 +43,9 @@ def evaluate_files(
             f"no video of {predictions} is in the evaluated subset of {ground_truth}: the predictions have ids like "
             f"{found.video_ids[0]!r}, the ground truth like {truth.video_ids[0]!r}; use the same ids"
         )
-    if found.class_names and not set(found.class_names) & set(truth.class_names):
+    if found.class_names and truth.class_names and not set(found.class_names) & set(truth.class_names):
         raise EvaluationError(
             f"no label of {predictions} is a class of {ground_truth}: the predictions have labels like "
-            f"{found.class_names[0]!r}, the ground truth like {truth.class_names[:1]}; use the same names"
+            f"{found.class_names[0]!r}, the ground truth like {truth.class_names[0]!r}; use the same names"
         )
     return mean_average_precision(truth, found, tious=tious, count_other_videos=count_other_videos)

@@ -6,10 +6,10 @@
 Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Temporal Action Localization", CVPR 2023.
 """
 
-from .branch import Branch
-from .chain import Mode, ReversibleChain
-from .rewiring import RewiredSequential, chains, reconstruction_error, rewire, set_mode
-from .verification import Verification, verify
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.chain import Mode, ReversibleChain
+from re2tal.reversible.rewiring import RewiredSequential, chains, reconstruction_error, rewire, set_mode
+from re2tal.reversible.verification import Verification, verify
 
 __all__ = [
     "Branch",

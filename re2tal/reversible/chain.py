@@ -7,8 +7,8 @@ from typing import Literal, assert_never, get_args
 
 from torch import Tensor, nn
 
-from .branch import Branch
-from .recompute import run_reversibly
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.recompute import run_reversibly
 
 __all__ = ["Mode", "ReversibleChain"]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .branch import Branch
-from .rng import GeneratorState, preserved
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.rng import GeneratorState, preserved
 
 __all__ = ["run_reversibly"]
 

@@ -8,8 +8,8 @@ from itertools import groupby
 
 from torch import Tensor, nn
 
-from .chain import Mode, ReversibleChain
-from .splitters import Split, known_blocks, split_block
+from re2tal.reversible.chain import Mode, ReversibleChain
+from re2tal.reversible.splitters import Split, known_blocks, split_block
 
 __all__ = ["ReconstructionWarning", "RewiredSequential", "chains", "reconstruction_error", "rewire", "set_mode"]
 

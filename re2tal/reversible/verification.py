@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .chain import Mode
-from .rewiring import reconstruction_error, set_mode
-from .rng import preserved
+from re2tal.reversible.chain import Mode
+from re2tal.reversible.rewiring import reconstruction_error, set_mode
+from re2tal.reversible.rng import preserved
 
 __all__ = ["Verification", "count_saved_bytes", "verify"]
 

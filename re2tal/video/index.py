@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from re2tal.video.container import open_container
 from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError
+from re2tal.video.orientation import Orientation, orientation_of
 
 __all__ = ["FrameIndex", "build_index", "decode_packets", "index_of"]
 
@@ -49,9 +50,8 @@ class FrameIndex:
     """From the start of the first frame to the end of the last one."""
     width: int
     height: int
-    """As coded, before rotation."""
-    quarter_turns: int
-    """Counter-clockwise quarter turns that bring a coded frame upright."""
+    """As coded, before turning."""
+    orientation: Orientation
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -130,7 +130,7 @@ def build_index(path: Path) -> FrameIndex:
         duration_seconds=float(duration),
         width=first.width,
         height=first.height,
-        quarter_turns=round(first.rotation / 90) % 4,
+        orientation=orientation_of(first),
     )
 
 
@@ -193,20 +193,21 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path)
         )
     if not shown:
         raise UnreadableVideoError(f"{path} holds no frames; replace the file")
-    packets = _in_presentation_order(shown, last_duration=last_duration, is_avi=container.format.name == "avi")
+    packets = _in_presentation_order(shown, last_duration=last_duration, container_name=container.format.name)
     _check_length(packets, container, stream, path=path)
     return packets
 
 
 def _in_presentation_order(
-    shown: list[tuple[int | None, int | None, bool]], *, last_duration: int, is_avi: bool
+    shown: list[tuple[int | None, int | None, bool]], *, last_duration: int, container_name: str
 ) -> _Packets:
     times = [time for time, _, _ in shown if time is not None]
     # FFmpeg invents presentation times for AVI, differently after a seek.
-    has_times = len(set(times)) == len(shown) and not is_avi
+    has_times = len(set(times)) == len(shown) and container_name != "avi"
     timestamps = np.asarray(times if has_times else range(len(shown)), dtype=np.int64)
-    # Containers are sought by decoding time where they store it; it is never after the presentation time.
-    seek_times = [min(t for t in (time, decoding, 2**62) if t is not None) for time, decoding, _ in shown]
+    # A seek by presentation time lands on the key frame itself, but in MPEG streams on the one after it.
+    by_decoding_time = container_name in ("mpegts", "mpeg")
+    seek_times = [(decoding if by_decoding_time else time) or 0 for time, decoding, _ in shown]
     order = np.argsort(timestamps)
     return _Packets(
         timestamps=timestamps[order],

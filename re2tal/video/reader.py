@@ -25,8 +25,8 @@ __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
 # A seek throws away the decoder's look-ahead; below this many skipped frames decoding on is faster.
 _SEEK_PAYS_AFTER = 12
 
-# Bilinear, with the rounding that makes the result the same on every processor.
-_SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+# Rounding that is the same on every processor. Finer colour (FULL_CHR_H_INT) would double the cost.
+_SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +122,11 @@ class _PyAVReader:
 
     @property
     def height(self) -> int:
-        return self._index.width if self._index.quarter_turns % 2 else self._index.height
+        return self._index.orientation.size(self._index.height, self._index.width)[0]
 
     @property
     def width(self) -> int:
-        return self._index.height if self._index.quarter_turns % 2 else self._index.width
+        return self._index.orientation.size(self._index.height, self._index.width)[1]
 
     def frames(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Tensor:
         """See `FrameReader.frames`."""
@@ -170,28 +170,26 @@ class _PyAVReader:
 
     def _to_rgb(self, frame: VideoFrame, *, height: int, width: int) -> NDArray[np.uint8]:
         """(height, width, 3), upright; valid until the next call."""
-        turns = self._index.quarter_turns
-        if turns % 2:
-            height, width = width, height
+        height, width = self._index.orientation.size(height, width)  # scaled before turning
         image = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=_SCALING, threads=1
         )
         plane = image.planes[0]
         rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)  # each padded at its end
-        return np.rot90(rows[:height, : width * 3].reshape(height, width, 3), turns)
+        return self._index.orientation.apply(rows[:height, : width * 3].reshape(height, width, 3))
 
     def _frame(self, index: int) -> VideoFrame:
-        """Frame number `index`, decoding on from the last one or from the key frame before it."""
+        """Frame number `index`, decoding on from the last one or from a key frame before it."""
         key = int(np.searchsorted(self._index.key_positions, index, side="right")) - 1
         start = int(self._index.key_positions[key]) if key >= 0 else 0
-        if self._decoded is None or self._next > index or start > self._next + _SEEK_PAYS_AFTER:
-            self._start_at(key)
-        found = self._advance(index)
-        if found is None and key >= 0:
-            # Not every key frame is a clean start: under periodic intra refresh the decoder drops frames after
-            # it, and some containers land behind it. From the start of the file nothing is dropped.
-            self._start_at(-1)
-            found = self._advance(index)
+        is_near = self._decoded is not None and self._next <= index and start <= self._next + _SEEK_PAYS_AFTER
+        found = self._advance(index) if is_near else None
+        # Not every key frame is a clean start: under periodic intra refresh the decoder drops frames after it,
+        # and some containers land behind it. From the start of the file nothing is dropped.
+        for earlier in (key, key - 1, -1):
+            if found is None:
+                self._start_at(earlier)
+                found = self._advance(index)
         if found is None:
             raise CorruptVideoError(
                 f"{self._path}: frame {index} of {self.num_frames} is announced but cannot be decoded; "
@@ -209,7 +207,7 @@ class _PyAVReader:
         return None
 
     def _start_at(self, key: int) -> None:
-        """Continue decoding at key frame number `key`, or at the start of the file for -1."""
+        """Continue decoding at key frame number `key`, or at the start of the file where it is below 0."""
         if key < 0 or self._container is None:
             self.close()
             self._container, self._stream = open_container(self._path, threads=self._threads)

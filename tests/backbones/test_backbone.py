@@ -69,7 +69,9 @@ def test_frozen_norms_stay_as_they_are(config: BackboneConfig) -> None:
     backbone.train()
     assert backbone.training and not any(norm.training for norm in norms)
     backbone(frames(), 4).sum().backward()
-    assert all(torch.equal(a, b) for a, b in zip(before, (v for n in norms for v in n.state_dict().values())))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, (v for n in norms for v in n.state_dict().values()), strict=True)
+    )
 
 
 def test_norms_train_when_they_are_not_frozen() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from training_toy import ToyDetector, small_detector, toy_config, toy_trainer
-from training_worker import work
+from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
+from tests.training.training_worker import work
 
 from re2tal.training import Processes, load_checkpoint, processes
 

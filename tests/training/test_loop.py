@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from training_toy import ToyDetector, toy_config, toy_trainer
+from tests.training.training_toy import ToyDetector, toy_config, toy_trainer
 
 from re2tal.training import CheckpointError, TrainingError, load_checkpoint
 from re2tal.types import Batch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from training_toy import ToyDetector, small_detector, toy_config, toy_trainer
+from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 
 from re2tal.training import Processes, processes
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from .bottleneck import split_bottleneck, split_torchvision_bottleneck
-from .split import Split
-from .swin import split_swin_block
+from re2tal.reversible.splitters.bottleneck import split_bottleneck, split_torchvision_bottleneck
+from re2tal.reversible.splitters.split import Split
+from re2tal.reversible.splitters.swin import split_swin_block
 
 __all__ = ["Split", "known_blocks", "split_block"]
 

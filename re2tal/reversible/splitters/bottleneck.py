@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..branch import Branch
-from .split import Split
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.splitters.split import Split
 
 __all__ = ["split_bottleneck", "split_torchvision_bottleneck"]
 

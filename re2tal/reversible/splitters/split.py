@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..branch import Branch
+from re2tal.reversible.branch import Branch
 
 __all__ = ["Split"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..branch import Branch
-from .split import Split
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.splitters.split import Split
 
 __all__ = ["split_swin_block"]
 

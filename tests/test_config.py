@@ -1,0 +1,120 @@
+"""Config files, options on the command line, and what is said when they are wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.tiny_experiment import CONFIG
+
+from re2tal.config import ConfigError, ExperimentConfig, load_config, override
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_a_config_file_is_read(path: Path) -> None:
+    config = load_config(path)
+    assert config.name == "tiny"
+    assert config.data.videos == path.parent / "videos"
+    assert config.backbone.kind == "slowfast"
+
+
+def test_a_config_survives_the_json_of_a_checkpoint(path: Path) -> None:
+    config = load_config(path)
+    assert ExperimentConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("option", "keys", "value"),
+    [
+        ("training.epochs=7", ("training", "epochs"), 7),
+        ("training.learning_rate=3e-4", ("training", "learning_rate"), 3e-4),
+        ("training.clip_grad_norm=None", ("training", "clip_grad_norm"), None),
+        ("training.amp=bf16", ("training", "amp"), "bf16"),
+        ("training.amp=none", ("training", "amp"), "none"),
+        ("backbone.reversible=false", ("backbone", "reversible"), False),
+        ("backbone.slow.base_channels=16", ("backbone", "slow", "base_channels"), 16),
+        ("backbone.blocks=(1,1)", ("backbone", "blocks"), (1, 1)),
+        ("data.videos=/elsewhere/a=b", ("data", "videos"), Path("/elsewhere/a=b")),
+        ("data.train_subset=1", ("data", "train_subset"), "1"),
+        ("data.sampling.num_steps=8", ("data", "sampling", "num_steps"), 8),
+        ("data.sampling={'kind': 'resize', 'num_steps': 24}", ("data", "sampling", "num_steps"), 24),
+        ("evaluation.tious=[0.5, 0.75]", ("evaluation", "tious"), (0.5, 0.75)),
+        ("name=12", ("name",), "12"),
+    ],
+)
+def test_options_replace_settings_in_their_own_type(
+    path: Path, option: str, keys: tuple[str, ...], value: object
+) -> None:
+    found: object = load_config(path, [option])
+    for key in keys:
+        found = getattr(found, key)
+    assert found == value and type(found) is type(value)
+
+
+def test_options_leave_other_settings_alone(path: Path) -> None:
+    config = load_config(path)
+    changed = override(config, ["training.epochs=7", "backbone.reversible=False"])
+    assert override(changed, ["training.epochs=2", "backbone.reversible=True"]) == config
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("training.epoch=3", r"no setting 'training.epoch'; did you mean 'training.epochs'"),
+        ("epochs=3", r"no setting 'epochs'; did you mean 'training.epochs'"),
+        ("trainning.epochs=3", r"no setting 'trainning.epochs'; did you mean 'training.epochs'"),
+        ("training.epochs.first=3", r"no setting 'training.epochs.first'.*training.epochs has no settings inside"),
+        ("training.epochs", r"written key.sub=value, got 'training.epochs'"),
+        ("training.epochs=many", r"training.epochs: Input should be a valid integer.*got 'many'"),
+        ("training.epochs=-1", r"training.epochs: Input should be greater than 0; got '-1'"),
+        ("training.accumulate=3", r"batch_size must be a multiple of accumulate, got 2 and 3"),
+        ("training.amp=fp8", r"training.amp: Input should be 'none', 'bf16' or 'fp16'"),
+        ("backbone.blocks=(1,", r"'\(1,' is no Python value"),
+        ("data.sampling={'kind': 'resize', 'num_step': 24}", r"no setting 'data.*num_step'; did you mean 'num_steps'"),
+    ],
+)
+def test_a_wrong_option_is_named_with_the_fix(path: Path, option: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(path, [option])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = 1", r"tiny\.py must assign an ExperimentConfig to `config`, it assigns nothing"),
+        ("config = {'training': 3}", r"must assign an ExperimentConfig to `config`, it assigns a dict"),
+        ("config = (", r"tiny\.py cannot be run: SyntaxError"),
+        ("import nothing_of_this_name", r"tiny\.py cannot be run: ModuleNotFoundError: .*nothing_of_this_name"),
+        (CONFIG.replace("epochs=2", "epoch=2"), r"TrainingConfig has no setting 'epoch'; did you mean 'epochs'"),
+        (CONFIG.replace("epochs=2, ", ""), r"TrainingConfig needs the setting 'epochs'"),
+        (CONFIG.replace("epochs=2", "epochs='two'"), r"TrainingConfig.epochs: .*valid integer.*got 'two'"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_fix(path: Path, content: str, message: str) -> None:
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config file .*gone\.py; give the path of a Python file"):
+        load_config(tmp_path / "gone.py")
+
+
+def test_a_folder_or_binary_file_is_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no config file"):
+        load_config(tmp_path)
+    binary = tmp_path / "binary.py"
+    binary.write_bytes(bytes(range(256)))
+    with pytest.raises(ConfigError, match="cannot be run"):
+        load_config(binary)
+
+
+def test_the_config_is_json_for_other_programs(path: Path) -> None:
+    values = json.loads(load_config(path).model_dump_json())
+    assert values["training"]["epochs"] == 2

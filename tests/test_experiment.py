@@ -1,0 +1,191 @@
+"""From video files to a trained and tested detector."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.tiny_experiment import make_tiny_experiment
+
+from re2tal import experiment
+from re2tal.config import ExperimentConfig, load_config
+from re2tal.evaluation import evaluate_files
+from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, logging_to, parameter_groups
+from re2tal.video import VideoError
+
+ALONE = Processes()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path) -> RunFolder:
+    """A finished run."""
+    config = load_config(tiny)
+    folder = experiment.find_run(config, peers=ALONE)
+    with logging_to(folder.log):
+        experiment.train(config, peers=ALONE, folder=folder)
+        experiment.test(config, peers=ALONE, folder=folder)
+    return folder
+
+
+def test_a_run_leaves_checkpoints_log_and_metrics(tiny: Path, run: RunFolder) -> None:
+    assert run.path == tiny.parent / "exps/gpu1_id0"
+    assert run.saved_epochs() == [0, 1]
+    assert "tiny: 4 training videos, 2 classes" in run.log.read_text()
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["step", "evaluation"] * 2
+    assert lines[0]["reconstruction_error"] < 1e-4
+
+
+def test_the_best_checkpoint_stands_alone(tiny: Path, run: RunFolder) -> None:
+    best = load_checkpoint(run.best)
+    config = ExperimentConfig.model_validate_json(best["config"])
+    assert config == load_config(tiny)
+    model = experiment.build_detector(config, num_classes=len(best["class_names"]))
+    model.load_state_dict(best["weights"])
+    assert best["class_names"] == ["flash", "glow"]
+
+
+def test_written_detections_give_the_written_metrics(tiny: Path, run: RunFolder) -> None:
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert set(metrics) == {"average_mAP", *(f"mAP@{tiou}" for tiou in (0.3, 0.4, 0.5, 0.6, 0.7))}
+    again = evaluate_files(
+        tiny.parent / "annotations.json",
+        run.path / "detections.json",
+        subset="validation",
+        tious=(0.3, 0.4, 0.5, 0.6, 0.7),
+    )
+    assert again.metrics == pytest.approx(metrics)
+    assert list(json.loads((run.path / "detections.json").read_text())["results"]) == ["video4", "video5"]
+
+
+def test_shared_testing_finds_what_one_process_finds(tiny: Path, run: RunFolder, monkeypatch: Any) -> None:
+    config = load_config(tiny)
+    model = experiment.build_detector(config, num_classes=2)
+    model.load_state_dict(load_checkpoint(run.best)["weights"])
+    whole = experiment.Tester(config, peers=ALONE).detect(model)
+    parts: list[Any] = []
+    for rank in range(3):  # the windows of one video fall to different processes
+        monkeypatch.setattr(Processes, "gather", lambda self, items: parts.append(list(items)) or list(items))
+        experiment.Tester(config, peers=Processes(rank=rank, world_size=3)).detect(model)
+    windows = [window for part in parts[::2] for window in part]
+    assert [window.video_id for window in windows] == ["video4", "video4", "video5", "video5"]
+    gathered = Gathered(windows)
+    monkeypatch.setattr(Processes, "gather", gathered)
+    shared = []
+    for rank in range(3):
+        gathered.calls = 0
+        shared += experiment.Tester(config, peers=Processes(rank=rank, world_size=3)).detect(model)
+    assert [video.video_id for video in shared] == [video.video_id for video in whole]
+    for first, second in zip(shared, whole, strict=True):
+        torch.testing.assert_close(first.segments, second.segments, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(first.scores, second.scores, rtol=1e-3, atol=1e-4)
+
+
+class Gathered:
+    """Stands for the other processes: the first call gives all windows, the second what was handed in."""
+
+    def __init__(self, windows: list[Any]) -> None:
+        self.windows = windows
+        self.calls = 0
+
+    def __call__(self, items: list[Any]) -> list[Any]:
+        self.calls += 1
+        return self.windows if self.calls == 1 else list(items)
+
+
+def test_resuming_from_pixels_equals_an_undisturbed_run(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
+    config = load_config(tiny)
+    folder = RunFolder(tmp_path)
+    experiment.train(config, peers=ALONE, folder=folder, resume=run.epoch(0), evaluate=False)
+    undisturbed, resumed = (load_checkpoint(where.epoch(1)) for where in (run, folder))
+    for name, value in undisturbed["training_weights"].items():
+        assert torch.equal(value, resumed["training_weights"][name]), name
+
+
+def test_a_broken_training_video_is_listed_and_training_goes_on(tmp_path: Path, capsys: Any) -> None:
+    path = make_tiny_experiment(tmp_path)
+    (tmp_path / "videos/video1.mp4").write_bytes(b"no video")
+    config = load_config(path, ["training.epochs=1", "training.warmup_epochs=0"])
+    folder = experiment.find_run(config, peers=ALONE)
+    with logging_to(folder.log):
+        experiment.train(config, peers=ALONE, folder=folder, evaluate=False)
+    log = folder.log.read_text()
+    assert "training goes on without video video1: " in log
+    assert "1 of 4 training videos are broken" in log
+
+
+def test_too_many_broken_training_videos_stop_the_run(tmp_path: Path) -> None:
+    path = make_tiny_experiment(tmp_path)
+    for number in range(2):
+        (tmp_path / f"videos/video{number}.mp4").write_bytes(b"no video")
+    config = load_config(path)
+    with pytest.raises(ValueError, match="2 of 4 training videos are broken, more than"):
+        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path / "run"), evaluate=False)
+
+
+def test_a_missing_video_is_named_before_training(tmp_path: Path) -> None:
+    path = make_tiny_experiment(tmp_path)
+    (tmp_path / "videos/video5.mp4").unlink()
+    with pytest.raises(VideoError, match=r"video5\.mp4"):
+        experiment.train(load_config(path), peers=ALONE, folder=RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_annotations_are_named(tmp_path: Path, tiny: Path) -> None:
+    config = load_config(tiny, [f"data.annotations={tmp_path}/gone.json"])
+    with pytest.raises(ValueError, match=r"no annotation file at .*gone\.json; set data\.annotations"):
+        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path / "run"))
+
+
+def test_a_clip_longer_than_the_position_code_is_explained(tiny: Path, tmp_path: Path) -> None:
+    config = load_config(tiny, ["pyramid.position_code=true", "pyramid.max_steps=8"])
+    with pytest.raises(ValueError, match=r"16 steps is longer than the position code of 8; set pyramid.max_steps=16"):
+        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path), evaluate=False)
+
+
+def test_a_checkpoint_of_another_model_lists_names_and_shapes(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
+    config = load_config(tiny, ["pyramid.channels=4"])
+    with pytest.raises(CheckpointError, match=r"norm\.bias is \(8,\) in the file, \(4,\) in the model"):
+        experiment.test(config, peers=ALONE, folder=RunFolder(tmp_path), checkpoint=run.best)
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("glow\nflash\n")
+    config = load_config(tiny, [f"data.classes={classes}"])
+    with pytest.raises(CheckpointError, match=r"trained on the classes flash, glow \(2\), the data has glow, flash"):
+        experiment.test(config, peers=ALONE, folder=run)
+
+
+def test_without_a_best_checkpoint_the_existing_ones_are_named(tiny: Path, run: RunFolder) -> None:
+    config = load_config(tiny)
+    with pytest.raises(CheckpointError, match=r"(?s)there is no .*gpu1_id8.*--checkpoint .*gpu1_id0/checkpoint/best\.pth"):
+        experiment.test(config, peers=ALONE, folder=experiment.find_run(config, peers=ALONE, run_id=8))
+
+
+def test_parameters_fall_into_the_published_groups(tiny: Path) -> None:
+    config = load_config(tiny)
+    model = experiment.build_detector(config, num_classes=2)
+    groups = {group["name"]: group["params"] for group in parameter_groups(model, config=config.training)}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = [names[id(parameter)] for parameter in groups["decay"]]
+    kept = [names[id(parameter)] for parameter in groups["no_decay"]]
+    assert all(name.endswith("weight") for name in decayed)
+    untouched = (".norm", "_norm", ".ln", "scale")
+    assert not any(part in name for name in decayed for part in untouched), decayed
+    assert all(name.endswith("bias") or any(part in name for part in untouched) for name in kept), kept
+    assert all(names[id(parameter)].startswith("backbone.") for parameter in groups["backbone"])
+
+
+@pytest.fixture(autouse=True)
+def _restore_cudnn() -> Iterator[None]:
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

@@ -1,0 +1,84 @@
+"""The house: who may import whom, and how large a room may be. `docs/house.md` says why."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "re2tal"
+
+# What each part may import of re2tal. Data flows down this table, imports point up.
+MAY_IMPORT: dict[str, set[str]] = {
+    "settings": set(),
+    "segments": set(),
+    "layers": set(),
+    "types": set(),
+    "reversible": set(),
+    "video": {"settings", "types"},
+    "data": {"video", "segments", "settings", "types"},
+    "backbones": {"reversible", "settings"},
+    "pyramid": {"layers", "settings"},
+    "heads": {"layers", "segments", "settings", "types"},
+    "detector": {"backbones", "pyramid", "heads", "types", "settings"},
+    "detections": {"segments", "settings", "types"},
+    "evaluation": {"segments", "settings", "types"},
+    "training": {"settings", "types"},
+}
+SEE_EVERYTHING = {"config", "presets", "experiment", "cli", "__init__", "__main__"}
+EXTERNAL_OF_REVERSIBLE = {"torch"}
+
+
+def room_of(path: Path) -> str:
+    """The first part of a file's place in the package: "heads" for heads/points.py."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path: Path) -> set[tuple[str, ...]]:
+    """Absolute names that a file imports, as tuples of their parts, wherever in the file."""
+    here = ("re2tal", *path.relative_to(PACKAGE).with_suffix("").parts)
+    found: set[tuple[str, ...]] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level] if node.level else ()
+            module = (*base, *(node.module.split(".") if node.module else ()))
+            found.update((*module, alias.name) for alias in node.names)
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room_of(path) for path in FILES} <= MAY_IMPORT.keys() | SEE_EVERYTHING
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_table(path: Path) -> None:
+    room = room_of(path)
+    if room in SEE_EVERYTHING:
+        return
+    rooms = {name[1] for name in imported(path) if name[0] == "re2tal" and len(name) > 1} - {room, "__version__"}
+    assert rooms <= MAY_IMPORT[room], f"{room} may import {sorted(MAY_IMPORT[room])}, not {sorted(rooms)}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "reversible").rglob("*.py")), ids=lambda path: path.name)
+def test_the_engine_imports_torch_alone(path: Path) -> None:
+    import sys
+
+    external = {name[0] for name in imported(path)} - set(sys.stdlib_module_names) - {"re2tal", "__future__"}
+    assert external <= EXTERNAL_OF_REVERSIBLE
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_are_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400, "split the file"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            docstring = ast.get_docstring(node)
+            length -= len(docstring.splitlines()) + 1 if docstring else 0
+            assert length <= 50, f"{node.name} has {length} lines beside its docstring"

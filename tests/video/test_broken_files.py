@@ -1,0 +1,162 @@
+"""What cannot be read is refused with the reason, never answered with wrong or repeated frames."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from re2tal.video import (
+    CorruptVideoError,
+    MissingVideoError,
+    NoVideoStreamError,
+    TruncatedVideoError,
+    UnreadableVideoError,
+    VideoError,
+    open_video,
+    probe,
+)
+
+from .videos import decode_in_order, make_sound, make_video
+
+FAST_START = {"container_options": {"movflags": "faststart"}}
+
+
+def cut(path: Path, share: float) -> Path:
+    """Keep the first `share` of the file."""
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+def packets_of(path: Path) -> list[tuple[int, int]]:
+    """(offset, size) of each packet in the file."""
+    with av.open(str(path)) as container:
+        return [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingVideoError, match=r"no video file .*nowhere\.mp4; check the folder"):
+        open_video(tmp_path / "nowhere.mp4")
+
+
+def write_text(path: Path) -> None:
+    path.write_text("start,end\n" * 100)
+
+
+def write_picture(path: Path) -> None:
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png")
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "rgb24"  # type: ignore[union-attr]
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), dtype=np.uint8), format="rgb24")
+        container.mux(stream.encode(frame))  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("empty.mp4", lambda path: path.touch()),
+        ("folder.mp4", lambda path: path.mkdir()),
+        ("zeros.mp4", lambda path: path.write_bytes(bytes(10_000))),
+        ("noise.mp4", lambda path: path.write_bytes(random.Random(0).randbytes(10_000))),
+        ("text.mp4", write_text),
+        ("text.txt", write_text),
+        ("picture.png", write_picture),
+        ("cut_before_its_table_of_contents.mp4", lambda path: cut(make_video(path), 0.6)),
+    ],
+)
+def test_what_is_no_video_is_refused(tmp_path: Path, name: str, write: Callable[[Path], object]) -> None:
+    write(tmp_path / name)
+    with pytest.raises(UnreadableVideoError, match=name):
+        probe(tmp_path / name)
+
+
+def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoVideoStreamError, match=r"sound\.mp4 holds no video stream"):
+        probe(make_sound(tmp_path / "sound.mp4"))
+
+
+def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"none\.mkv"):
+        probe(make_video(tmp_path / "none.mkv", num_frames=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cut.mp4", FAST_START),
+        ("cut.mov", FAST_START),
+        ("cut.mkv", {}),
+        ("cut.webm", {"codec": "libvpx-vp9"}),
+        ("cut.avi", {"codec": "mpeg4"}),
+        ("cut.flv", {}),
+        ("cut_fragments.mp4", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
+    ],
+)
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_truncated_file_is_refused(tmp_path: Path, name: str, options: dict[str, object], share: float) -> None:
+    path = make_video(tmp_path / name, num_frames=100, **options)  # type: ignore[arg-type]
+    assert probe(path).num_frames == 100
+    with pytest.raises(TruncatedVideoError, match=r"ends after .*; copy or download it again"):
+        probe(cut(path, share))
+
+
+@pytest.mark.parametrize("name", ["cut.ts", "cut.h264"])
+def test_a_stream_that_announces_no_length_gives_the_frames_it_has(tmp_path: Path, name: str) -> None:
+    path = cut(make_video(tmp_path / name), 0.6)
+    try:
+        with open_video(path) as reader:
+            assert 20 < reader.num_frames < 40
+            frames = reader.frames(range(reader.num_frames))
+    except CorruptVideoError:
+        return  # the cut went through a frame
+    assert np.array_equal(frames.numpy(), decode_in_order(path))
+
+
+@pytest.mark.parametrize("damage", ["bit", "zeros", "noise"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_frame_after_a_damaged_packet_is_given_out(tmp_path: Path, damage: str, threads: int) -> None:
+    path = make_video(tmp_path / "video.mp4", height=96, width=128)
+    expected = torch.from_numpy(decode_in_order(path))
+    good, rng = path.read_bytes(), random.Random(0)
+    refused = 0
+    for offset, size in packets_of(path)[12:40:3]:
+        damaged = bytearray(good)
+        if damage == "bit":
+            damaged[offset + size // 2] ^= 1 << rng.randrange(8)
+        else:
+            replaced = size - 8
+            damaged[offset + 8 : offset + size] = bytes(replaced) if damage == "zeros" else rng.randbytes(replaced)
+        path.write_bytes(damaged)
+        with open_video(path, threads=threads) as reader:
+            for index in (0, 9, 30, 49, 25, 38):
+                try:
+                    frame = reader.frames([index])[0]
+                except CorruptVideoError as error:
+                    assert "video.mp4" in str(error) and "replace the file" in str(error)
+                    refused += 1
+                    continue
+                if damage != "bit":  # a flipped bit may give another picture that is valid
+                    assert torch.equal(frame, expected[index]), (offset, index)
+    assert refused > 0
+
+
+def test_frames_before_the_damage_can_still_be_read(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4")
+    expected = torch.from_numpy(decode_in_order(path))
+    good = bytearray(path.read_bytes())
+    offset, size = packets_of(path)[35]
+    good[offset + 8 : offset + size] = bytes(size - 8)
+    path.write_bytes(good)
+    with open_video(path) as reader:
+        assert torch.equal(reader.frames(range(10)), expected[:10])
+        with pytest.raises(CorruptVideoError, match=r"damaged near 1\.\d\d s"):
+            reader.frames(range(50))
+        assert torch.equal(reader.frames(range(10)), expected[:10])
+
+
+def test_every_reason_is_a_video_error_and_a_value_error() -> None:
+    for error in (CorruptVideoError, MissingVideoError, NoVideoStreamError, TruncatedVideoError, UnreadableVideoError):
+        assert issubclass(error, VideoError) and issubclass(error, ValueError)
