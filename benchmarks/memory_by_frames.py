@@ -1,6 +1,6 @@
 """Memory of a training step against clip length, plain and reversible: the README's table and picture.
 
-    python benchmarks/memory_by_frames.py [--backbone swin_tiny] [--size 112] [--frames 16 32 64] [--picture FILE.svg] [--json]
+    python benchmarks/memory_by_frames.py [--backbone B] [--size 112] [--frames 16 32 64] [--picture FILE.svg] [--json]
 
 Each case runs `train_step.py` in a fresh process.
 """

@@ -7,11 +7,14 @@ import json as json_format
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from re2tal import __version__
+
+if TYPE_CHECKING:
+    from re2tal.evaluation import MapResult
 
 __all__ = ["main", "test_main", "train_main"]
 
@@ -95,9 +98,7 @@ def test(
     with processes() as peers:
         folder = experiment.find_run(settings, peers=peers, run_id=run_id)
         with logging_to(folder.log, is_main=peers.is_main):
-            result = experiment.test(
-                settings, peers=peers, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
-            )
+            result = experiment.test(settings, peers=peers, folder=folder, checkpoint=checkpoint, evaluate=not not_eval)
             if result is not None and peers.is_main:
                 _print_result(result, title=f"{settings.name}: mAP (%)")
 
@@ -201,20 +202,20 @@ def evaluate(
 
 
 def _parse_tious(text: str) -> tuple[float, ...]:
-    from re2tal.evaluation import EvaluationConfig
-
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"--tious must be numbers separated by commas, such as 0.3,0.5,0.7, got {text!r}") from None
-    return EvaluationConfig(tious=values).tious
+        values = ()
+    if not values or not all(0 < value <= 1 for value in values):
+        raise ValueError(f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {text!r}")
+    return values
 
 
 def _with_seed(options: list[str] | None, seed: int | None) -> list[str]:
     return [*(options or []), *([] if seed is None else [f"training.seed={seed}"])]
 
 
-def _print_result(result, *, title: str, per_class: bool = False) -> None:  # type: ignore[no-untyped-def]
+def _print_result(result: "MapResult", *, title: str, per_class: bool = False) -> None:
     """A table in a terminal, plain text in a pipe."""
     from rich.console import Console
 

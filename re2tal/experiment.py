@@ -102,7 +102,8 @@ def test(
 ) -> MapResult | None:
     """Detect in the test videos with the weights in `checkpoint`, by default the run's best.
 
-    Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets the result.
+    Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets
+    the result.
     """
     _prepare_process(config, peers=peers, deterministic=deterministic)
     tester = Tester(config, peers=peers)

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.tiny_experiment import CONFIG
 
 from re2tal.config import ConfigError, ExperimentConfig, load_config, override
+from tests.tiny_experiment import CONFIG
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny_experiment import make_tiny_experiment
 
 from re2tal import experiment
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.evaluation import evaluate_files
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, logging_to, parameter_groups
 from re2tal.video import VideoError
+from tests.tiny_experiment import make_tiny_experiment
 
 ALONE = Processes()
 
@@ -166,7 +166,9 @@ def test_a_checkpoint_of_other_classes_is_refused(tiny: Path, run: RunFolder, tm
 
 def test_without_a_best_checkpoint_the_existing_ones_are_named(tiny: Path, run: RunFolder) -> None:
     config = load_config(tiny)
-    with pytest.raises(CheckpointError, match=r"(?s)there is no .*gpu1_id8.*--checkpoint .*gpu1_id0/checkpoint/best\.pth"):
+    with pytest.raises(
+        CheckpointError, match=r"(?s)there is no .*gpu1_id8.*--checkpoint .*gpu1_id0/checkpoint/best\.pth"
+    ):
         experiment.test(config, peers=ALONE, folder=experiment.find_run(config, peers=ALONE, run_id=8))
 
 

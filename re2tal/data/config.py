@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from re2tal.settings import Settings
 
@@ -112,6 +112,15 @@ class DataConfig(Settings):
         if min(value) < 1:
             raise ValueError(f"crop_size must be (height, width) of at least one pixel, got {value}")
         return value
+
+    @model_validator(mode="after")
+    def _check_crop_fits(self) -> "DataConfig":
+        if min(self.crop_size) > self.short_side_test:
+            raise ValueError(
+                f"crop_size must fit into test frames, whose short side is short_side_test = {self.short_side_test}, "
+                f"got {self.crop_size}; lower crop_size or raise short_side_test"
+            )
+        return self
 
     def video_path(self, video_id: str) -> Path:
         """Where the file of a video is expected."""

@@ -80,28 +80,11 @@ def mean_average_precision(
     left_out = other_video & (blocked[predictions.video_index] | (not count_other_videos))
     kept = ~left_out & ~other_class
 
-    # Best first within each class. Among equal scores the last one of the file comes first, as in the public
-    # evaluation code, which reads an ascending sort backwards.
+    # Among equal scores the last one of the file comes first, as in the public evaluation code, which reads an
+    # ascending sort backwards.
     order = np.flatnonzero(kept)[::-1]
     order = order[np.lexsort((-predictions.scores[order], label[order]))]
-    pair_prediction, pair_action, pair_iou = _overlapping_pairs(
-        video[order],
-        label[order],
-        predictions.segments[order],
-        ground_truth,
-        min_iou=min(tious),
-    )
-
-    num_classes = len(ground_truth.class_names)
-    class_start = np.searchsorted(label[order], np.arange(num_classes + 1))
-    actions_per_class = np.bincount(ground_truth.label_index, minlength=num_classes)
-    table = np.zeros((len(tious), num_classes))  # (I, K)
-    for row, tiou in enumerate(tious):
-        enough = pair_iou >= tiou
-        is_true = _assign(pair_prediction[enough], pair_action[enough], len(order), ground_truth)
-        for column in range(num_classes):
-            of_class = is_true[class_start[column] : class_start[column + 1]]
-            table[row, column] = average_precision(of_class, num_actions=int(actions_per_class[column]))
+    table = _precision_table(ground_truth, video[order], label[order], predictions.segments[order], tious=tious)
     return MapResult(
         tious=tuple(float(tiou) for tiou in tious),
         per_tiou=tuple(float(value) for value in table.mean(1)),
@@ -112,6 +95,28 @@ def mean_average_precision(
         num_other_videos=int(left_out.sum()),
         num_other_classes=int((other_class & ~left_out).sum()),
     )
+
+
+def _precision_table(
+    ground_truth: GroundTruth, video: np.ndarray, label: np.ndarray, segments: np.ndarray, *, tious: Sequence[float]
+) -> np.ndarray:
+    """(I, K) average precisions.
+
+    Args:
+        video, label, segments: (N,), (N,), (N, 2) of the predictions, class by class and best first in each.
+    """
+    prediction, action, iou = _overlapping_pairs(video, label, segments, ground_truth, min_iou=min(tious))
+    num_classes = len(ground_truth.class_names)
+    class_start = np.searchsorted(label, np.arange(num_classes + 1))
+    actions_per_class = np.bincount(ground_truth.label_index, minlength=num_classes)
+    table = np.zeros((len(tious), num_classes))
+    for row, tiou in enumerate(tious):
+        enough = iou >= tiou
+        is_true = _assign(prediction[enough], action[enough], len(label), ground_truth)
+        for column in range(num_classes):
+            of_class = is_true[class_start[column] : class_start[column + 1]]
+            table[row, column] = average_precision(of_class, num_actions=int(actions_per_class[column]))
+    return table
 
 
 def average_precision(is_true: np.ndarray, *, num_actions: int) -> float:

@@ -8,12 +8,20 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.chain import Mode, ReversibleChain
-from re2tal.reversible.rewiring import RewiredSequential, chains, reconstruction_error, rewire, set_mode
+from re2tal.reversible.rewiring import (
+    ReconstructionWarning,
+    RewiredSequential,
+    chains,
+    reconstruction_error,
+    rewire,
+    set_mode,
+)
 from re2tal.reversible.verification import Verification, verify
 
 __all__ = [
     "Branch",
     "Mode",
+    "ReconstructionWarning",
     "ReversibleChain",
     "RewiredSequential",
     "Verification",

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["Branch"]
+__all__ = ["Branch", "Slot", "trainable"]
 
 
 def _call(owner: nn.Module, x: Tensor, *args: object) -> Tensor:
     result: Tensor = owner(x, *args)
     return result
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place that holds a parameter."""
+
+    module: nn.Module
+    name: str
+    parameter: Tensor
+    """What it held when the forward pass looked. `torch.func.functional_call` and sharding put other tensors there."""
+
+    def hold(self, parameter: Tensor | None) -> None:
+        """Put `parameter` there, whatever it is."""
+        self.module._parameters[self.name] = parameter  # type: ignore[assignment]
+
+
+def trainable(slots: Iterable[Slot]) -> list[Tensor]:
+    """The parameters in `slots` that need a gradient, each once."""
+    return list({id(slot.parameter): slot.parameter for slot in slots if slot.parameter.requires_grad}.values())
 
 
 @dataclass(frozen=True)
@@ -52,44 +71,41 @@ class Branch:
         unique = {module: None for root in roots if isinstance(root, nn.Module) for module in root.modules()}
         yield from unique
 
-    def trainable(self) -> list[nn.Parameter]:
-        """The parameters that need a gradient, each once."""
-        return list({id(p): p for _, _, p in self._slots() if p.requires_grad}.values())
-
-    def _slots(self) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-        """Where the branch's parameters are held; a shared parameter is held in several places."""
-        for module in self.modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    yield module, name, parameter
-        for name in self.uses:
-            child = getattr(self.owner, name)
-            if isinstance(child, nn.Parameter):
-                yield self.owner, name, child
+    def parameters(self) -> list[Slot]:
+        """Where the branch holds parameters, and what it holds there now; a shared one is held in several places."""
+        slots = [
+            Slot(module, name, parameter)
+            for module in self.modules()
+            for name, parameter in module._parameters.items()
+            if parameter is not None
+        ]
+        own = self.owner._parameters
+        return slots + [Slot(self.owner, name, p) for name in self.uses if (p := own.get(name)) is not None]
 
     @contextmanager
-    def replayed(self, parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
-        """Inside, the branch runs on leaf aliases of `parameters` (yielded in order) and leaves no trace.
+    def replayed(self, slots: Sequence[Slot]) -> Iterator[list[Tensor]]:
+        """Inside, the branch runs on what `slots` held in the forward pass and leaves no trace.
 
-        Aliases, because the hooks of a parameter run whenever a gradient with respect to it is computed:
-        differentiating the parameters themselves here, and once more where their gradients arrive, would run every
-        hook twice. Running statistics of batch norms in training mode belong to the forward pass and change only there.
+        Yields a leaf for each parameter that needs a gradient, in the order of `trainable(slots)`. The branch runs on
+        these and not on the parameters, because the hooks of a parameter run whenever a gradient with respect to it is
+        computed: differentiating the parameter here, and once more where its gradient arrives, would run every hook
+        twice. Running statistics of batch norms in training mode belong to the forward pass and change only there.
         """
-        aliases = {id(parameter): parameter.detach().requires_grad_() for parameter in parameters}
-        slots = [(module, name, p) for module, name, p in self._slots() if id(p) in aliases]
+        leaves = {id(parameter): parameter.detach().requires_grad_() for parameter in trainable(slots)}
+        present = [slot.module._parameters[slot.name] for slot in slots]
         norms = [
             (module, dict(module._buffers))
             for module in self.modules()
             if isinstance(module, _NormBase) and module.training and module.track_running_stats
         ]
         try:
-            for module, name, parameter in slots:
-                module._parameters[name] = aliases[id(parameter)]  # type: ignore[assignment]
+            for slot in slots:
+                slot.hold(leaves.get(id(slot.parameter), slot.parameter))
             for module, buffers in norms:
                 module._buffers.update({name: b.clone() for name, b in buffers.items() if b is not None})
-            yield list(aliases.values())
+            yield list(leaves.values())
         finally:
-            for module, name, parameter in slots:
-                module._parameters[name] = parameter
+            for slot, parameter in zip(slots, present, strict=True):
+                slot.hold(parameter)
             for module, buffers in norms:
                 module._buffers.update(buffers)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from re2tal.reversible.branch import Branch
+from re2tal.reversible.branch import Branch, Slot, trainable
 from re2tal.reversible.rng import GeneratorState, preserved
 
 __all__ = ["run_reversibly"]
@@ -34,12 +34,12 @@ def run_reversibly(
     # Everything that may need a gradient enters the Function as an input and leaves its backward as a result, so DDP,
     # hooks, accumulation and torch.autograd.grad see what they see with any module. Shared parameters enter once:
     # the sum returned for each of their occurrences would count double.
-    trainable = [branch.trainable() for branch in branches]
-    parameters = list({id(p): p for group in trainable for p in group}.values())
+    slots = [branch.parameters() for branch in branches]
+    parameters = trainable(slot for group in slots for slot in group)
     tensors = [arg for arg in args if isinstance(arg, Tensor)]
     call = _Call(
         branches=branches,
-        trainable=trainable,
+        slots=slots,
         parameters=parameters,
         args=tuple(_TENSOR if isinstance(arg, Tensor) else arg for arg in args),
         autocast=_autocast_contexts(x.device),
@@ -73,10 +73,10 @@ class _Call:
     """One forward pass of a chain: what its backward pass has to know besides saved tensors."""
 
     branches: Sequence[Branch]
-    trainable: list[list[nn.Parameter]]
-    """For each branch, the parameters that need gradients."""
-    parameters: list[nn.Parameter]
-    """All of them, each once."""
+    slots: list[list[Slot]]
+    """For each branch, its parameters."""
+    parameters: list[Tensor]
+    """Those of all branches that need gradients, each once."""
     args: tuple[object, ...]
     """For every branch, with `_TENSOR` in the places of tensors."""
     autocast: list[torch.autocast]
@@ -134,18 +134,18 @@ class _Reversible(torch.autograd.Function):
         dv_ours = dw_ours = False  # they are one tensor
         place = {id(parameter): len(arguments) + index for index, parameter in enumerate(call.parameters)}
         sums: list[Tensor | None] = [None] * len(needs)
-        upstream_needs = x_needs or any(needs[: len(arguments)])
+        learning = [index for index, slots in enumerate(call.slots) if trainable(slots)]
+        first = 0 if x_needs or any(needs[: len(arguments)]) else learning[0]  # nothing before it needs a gradient
         with preserved(dy.device):
             for index in reversed(range(len(call.branches))):
                 # (v, w) is the pair after the branch, w = u + f(v): find u, and the gradients of u and v.
-                v_needs = upstream_needs or any(call.trainable[:index])
-                leaves = [v.detach().requires_grad_(v_needs)]
+                leaves = [v.detach().requires_grad_(index > first or x_needs)]
                 leaves += [arg.detach().requires_grad_(need) for arg, need in zip(arguments, needs, strict=False)]
                 call.states[index].restore()
                 f, (grad_v, *grads) = _differentiate(call, index, leaves, dw)
                 if grad_v is not None:
                     dv, dv_ours = _add(dv, grad_v, in_place=dv_ours), True
-                places = [*range(len(arguments)), *(place[id(p)] for p in call.trainable[index])]
+                places = [*range(len(arguments)), *(place[id(p)] for p in trainable(call.slots[index]))]
                 for target, grad in zip(places, grads, strict=True):
                     sums[target] = _accumulate(sums[target], grad, volatile=dw)
                 u = _add(w, f, in_place=w_ours, sign=-1)
@@ -164,9 +164,9 @@ def _differentiate(call: _Call, index: int, leaves: list[Tensor], dw: Tensor) ->
         None where nothing is needed.
     """
     branch = call.branches[index]
-    with branch.replayed(call.trainable[index]) as aliases, torch.enable_grad():
+    with branch.replayed(call.slots[index]) as parameters, torch.enable_grad():
         f = call.run(branch, leaves[0], leaves[1:])
-        inputs = [*leaves, *aliases]
+        inputs = [*leaves, *parameters]
         wanted = [tensor for tensor in inputs if tensor.requires_grad]
         found: dict[int, Tensor | None] = {}
         if f.requires_grad and wanted:

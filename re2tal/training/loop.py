@@ -191,7 +191,9 @@ class Trainer:
             return
         means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
         log.info("epoch %d step %d/%d  %s", epoch, done, progress.total_steps, progress.describe(done, losses=means))
-        record: dict[str, Any] = {"kind": "step", "epoch": epoch, "step": done, **means}
+        # A left-out fp16 step has an infinite norm, which JSON has no word for.
+        finite = {name: value if math.isfinite(value) else None for name, value in means.items()}
+        record: dict[str, Any] = {"kind": "step", "epoch": epoch, "step": done, **finite}
         record["learning_rate"] = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
         record["clips_per_second"] = progress.clips_per_second
         if (error := reconstruction_error(self.model)) is not None:
@@ -246,7 +248,12 @@ class Trainer:
             raise CheckpointError(f"{path} holds weights only; resume from an epoch_<n>.pth")
         load_weights(self.model, content["training_weights"], source=path)
         load_weights(self.ema.module, content["weights"], source=path)
-        self.optimizer.load_state_dict(content["optimizer"])
+        try:
+            self.optimizer.load_state_dict(content["optimizer"])
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path} comes from a run that trained other parameters ({error}); freeze the same ones"
+            ) from error
         self.scaler.load_state_dict(content["scaler"])
         states = content["random_states"]
         if len(states) == self.peers.world_size:
@@ -261,7 +268,9 @@ class Trainer:
         self.next_epoch = content["epoch"] + 1
         if self.folder.best.is_file():
             self.best = load_checkpoint(self.folder.best)["metrics"][BEST_BY]
-        log.info("resumed from %s, next is epoch %d", path, self.next_epoch)
+        log.info("resumed from %s, next is epoch %d of %d", path, self.next_epoch, self.config.epochs)
+        if self.next_epoch >= self.config.epochs:
+            log.warning("nothing is left to train; raise training.epochs to go on")
 
 
 def reconstruction_error(model: nn.Module) -> float | None:

@@ -78,7 +78,9 @@ class Records:
         """Drop the objects of `epoch` and later, which a run that starts there will write again."""
         kept = [record for record in self.read() if record["epoch"] < epoch]
         if self.path.exists():
-            self.path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            draft = self.path.with_suffix(".tmp")
+            draft.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            draft.replace(self.path)
 
 
 class Progress:
@@ -94,7 +96,12 @@ class Progress:
         self._recent: deque[float] = deque(maxlen=50)
         self._last = time.perf_counter()
         live = console is not None and console.is_terminal
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
         self._bar = RichProgress(*columns, console=console, transient=True, disable=not live)
         self._task = self._bar.add_task("training", total=total_steps, state="")
 

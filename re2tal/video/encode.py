@@ -1,6 +1,7 @@
 """Frames to a video file."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -20,11 +21,8 @@ _ENCODERS = ("libx264", "libopenh264", "mpeg4")
 def available_encoder() -> str:
     """The first of libx264, libopenh264 and mpeg4 that the installed FFmpeg can encode with."""
     for name in _ENCODERS:
-        try:
-            av.Codec(name, "w")
-        except ValueError:
-            continue
-        return name
+        if _can_encode(name):
+            return name
     raise ValueError(f"the installed FFmpeg encodes none of {', '.join(_ENCODERS)}; reinstall `av` from its wheel")
 
 
@@ -52,35 +50,54 @@ def write_video(
         threads: encoder threads, 0 for one per core.
     """
     path = Path(path)
+    if not 0 < fps < math.inf:
+        raise ValueError(f"fps must be a number above 0, got {fps}")
     encoder = available_encoder() if codec == "auto" else codec
-    iterator = iter(frames)
-    first = next(iterator, None)
+    if not _can_encode(encoder):
+        raise ValueError(f"the installed FFmpeg cannot encode with {encoder!r}; write codec='auto'")
+    checked = _same_size(frames)
+    first = next(checked, None)
     if first is None:
         raise ValueError(f"no frames to write to {path}; a video needs at least one")
-    first = np.asarray(first)
-    height, width = first.shape[:2]
     partial = path.with_name(f".partial-{path.name}")
     try:
         with av.open(str(partial), "w") as container:
             stream = container.add_stream(encoder, rate=Fraction(fps).limit_denominator(100_000))
             assert isinstance(stream, VideoStream)
-            stream.width, stream.height = width, height
-            # 4:2:0 halves the colour planes, which needs even sides.
-            stream.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
+            stream.height, stream.width = first.shape[:2]
+            # 4:2:0 halves the colour planes, which H.264 allows for even sides only.
+            is_even = stream.height % 2 == 0 and stream.width % 2 == 0
+            stream.pix_fmt = "yuv420p" if is_even or encoder == "mpeg4" else "yuv444p"
             stream.gop_size = key_interval
             stream.thread_count = threads
             if encoder == "libx264":
-                stream.options = {"crf": str(crf), "preset": "veryfast"}
-            for frame in chain([first], iterator):
-                image = np.ascontiguousarray(frame)
-                if image.shape != (height, width, 3) or image.dtype != np.uint8:
-                    raise ValueError(
-                        f"every frame must be ({height}, {width}, 3) uint8 like the first, "
-                        f"got {image.shape} {image.dtype}"
-                    )
+                stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": "log-level=none"}
+            elif encoder == "mpeg4":
+                stream.codec_context.qmin, stream.codec_context.qmax = 2, 4
+            for image in chain([first], checked):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode(None))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return encoder
+
+
+def _same_size(frames: Iterable[NDArray[np.uint8] | Tensor]) -> Iterator[NDArray[np.uint8]]:
+    """The frames as arrays, each checked against the first."""
+    shape: tuple[int, ...] | None = None
+    for frame in frames:
+        image = np.ascontiguousarray(frame)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.shape != (shape or image.shape):
+            expected = f"{shape} uint8 like the first" if shape else "(H, W, 3) uint8"
+            raise ValueError(f"every frame must be {expected}, got {image.shape} {image.dtype}")
+        shape = image.shape
+        yield image
+
+
+def _can_encode(name: str) -> bool:
+    try:
+        av.Codec(name, "w")
+    except ValueError:
+        return False
+    return True

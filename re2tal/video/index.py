@@ -226,7 +226,7 @@ def _check_length(packets: _Packets, container: InputContainer, stream: VideoStr
     assert stream.time_base is not None
     found = float((int(packets.timestamps[-1]) + packets.last_duration) * stream.time_base)
     # Tools disagree by some frames about where a stream ends.
-    if found < announced - max(1.0, 0.05 * announced):
+    if found < announced - max(0.5, 0.02 * announced):
         raise TruncatedVideoError(
             f"{path} ends after {found:.2f} of {announced:.2f} s announced; copy or download it again"
         )

@@ -6,6 +6,7 @@ from itertools import chain, dropwhile
 from pathlib import Path
 from typing import Protocol, Self
 
+import av
 import numpy as np
 import torch
 from av.container import InputContainer
@@ -83,7 +84,7 @@ def open_video(path: str | Path, *, threads: int | None = None) -> FrameReader:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Frame count, rate and size of a video file; reads its packets but decodes one frame only."""
+    """Frame count, rate and size of a video file; reads all packets but decodes the first frames only."""
     with open_video(path, threads=1) as reader:
         return VideoInfo(
             num_frames=reader.num_frames,
@@ -169,7 +170,7 @@ class _PyAVReader:
         return size
 
     def _to_rgb(self, frame: VideoFrame, *, height: int, width: int) -> NDArray[np.uint8]:
-        """(height, width, 3), upright; valid until the next call."""
+        """(height, width, 3), upright."""
         height, width = self._index.orientation.size(height, width)  # scaled before turning
         image = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=_SCALING, threads=1
@@ -213,7 +214,11 @@ class _PyAVReader:
             self._container, self._stream = open_container(self._path, threads=self._threads)
         self._next = 0
         if key >= 0:
-            self._container.seek(int(self._index.key_seek_times[key]), stream=self._stream)
+            try:
+                self._container.seek(int(self._index.key_seek_times[key]), stream=self._stream)
+            except av.error.FFmpegError:  # the container cannot be sought
+                self._start_at(-1)
+                return
             self._next = int(self._index.key_positions[key])
         packets = self._container.demux(self._stream)
         if not self._index.by_timestamp:

@@ -124,5 +124,7 @@ def test_settings_that_cannot_work_are_refused(small_set: SmallSet) -> None:
         WindowSampling(crop_ratio=(0.9, 0.5))
     with pytest.raises(ValueError, match="crop_size must be"):
         small_set.config(crop_size=(0, 4))
+    with pytest.raises(ValueError, match="short_side_test = 16, got \\(20, 24\\); lower crop_size or raise"):
+        small_set.config(crop_size=(20, 24))
     with pytest.raises(ValueError, match="less than 1"):
         WindowSampling(test_overlap=1.0)

@@ -1,11 +1,22 @@
 """Training clips: the right frames, the right actions, the same in every run."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from re2tal.data import AnnotationError, ResizeSampling, TooManyBrokenVideosError, TrainingSet, WindowSampling, collate
+from re2tal.data import (
+    AnnotationError,
+    DataConfig,
+    ResizeSampling,
+    TestingSet,
+    TooManyBrokenVideosError,
+    TrainingSet,
+    WindowSampling,
+    collate,
+)
 from re2tal.types import Batch, Clip
 from re2tal.video import AugmentConfig, MissingVideoError
 from tests.data.conftest import FPS, KEEP, SMALL, SmallSet, frame_numbers
@@ -186,3 +197,24 @@ def test_a_training_subset_without_actions_is_refused(small_set: SmallSet) -> No
     small_set.add("a", actions=[(1.0, 1.0, "run"), (1.0, 2.0, "Ambiguous")])
     with pytest.raises(AnnotationError, match=r"at least one action, got none in the 1 videos of subset 'training'"):
         TrainingSet(small_set.config(), KEEP)
+
+
+def test_real_videos_become_clips(data: Path) -> None:
+    folder = data / "ucf_mini"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    config = DataConfig(
+        annotations=folder / "ucf_mini.json",
+        videos=folder / "videos",
+        sampling=WindowSampling(num_steps=16, frames_per_step=2, frame_stride=2),
+        short_side_train=56,
+        short_side_test=48,
+        crop_size=(48, 64),
+    )
+    clips = TrainingSet(config, AugmentConfig())
+    assert len(clips) == 36 and clips.class_names == ("Basketball", "BasketballDunk")
+    clip = clips[0]
+    assert clip.frames.shape == (3, 32, 48, 64) and clip.mask.all() and len(clip.segments) > 0
+    tested = TestingSet(config)
+    assert len(set(tested.video_ids)) == 8
+    assert tested[len(tested) - 1].frames.shape == (3, 32, 48, 64)

@@ -210,6 +210,17 @@ def _scaled(owner: nn.Module, x: Tensor) -> Tensor:
     return owner.gamma * owner.mlp(x)
 
 
+def test_functional_call_differentiates_the_parameters_it_was_given() -> None:
+    model, x = MlpNet().double(), torch.randn(2, 5, dtype=torch.float64)
+    given = {name: (2 * p.detach()).requires_grad_() for name, p in model.named_parameters()}
+    grads = {}
+    for mode in ("store", "reversible"):
+        set_mode(model, mode)
+        loss = loss_of(torch.func.functional_call(model, given, x))
+        grads[mode] = dict(zip(given, torch.autograd.grad(loss, list(given.values())), strict=True))
+    assert_same_gradients(grads["reversible"], grads["store"], tolerance=1e-10)
+
+
 def test_batch_norm_statistics_are_updated_once() -> None:
     models = {}
     for mode in ("store", "reversible"):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
-from tests.training.training_worker import work
 
 from re2tal.training import Processes, load_checkpoint, processes
+from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
+from tests.training.training_worker import work
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from tests.training.training_toy import ToyDetector, toy_config, toy_trainer
 
 from re2tal.training import CheckpointError, TrainingError, load_checkpoint
 from re2tal.types import Batch
+from tests.training.training_toy import ToyDetector, toy_config, toy_trainer
 
 
 class WithDropout(ToyDetector):
@@ -218,6 +218,8 @@ def test_half_precision_leaves_out_steps_of_infinite_gradients(tmp_path: Path) -
     trainer.run(None)
     assert trainer.scaler.get_scale() < scale
     assert torch.equal(trainer.model.head.weight, before["head.weight"])
+    assert "NaN" not in trainer.folder.metrics.read_text()
+    assert records(tmp_path)[0]["gradient_norm"] is None
 
 
 def test_resuming_with_another_model_lists_names_and_shapes(tmp_path: Path) -> None:
@@ -235,3 +237,18 @@ def test_best_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
     toy_trainer(tmp_path, config=toy_config(epochs=2)).run(Scores(0.5, 0.4))
     with pytest.raises(CheckpointError, match="weights only; resume from an epoch_<n>.pth"):
         toy_trainer(tmp_path, config=toy_config()).resume(tmp_path / "checkpoint/best.pth")
+
+
+def test_resuming_with_other_frozen_parameters_is_explained(tmp_path: Path) -> None:
+    toy_trainer(tmp_path, config=toy_config(epochs=2)).run(None)
+    frozen = ToyDetector()
+    frozen.backbone.requires_grad_(False)
+    with pytest.raises(CheckpointError, match="trained other parameters .*freeze the same ones"):
+        toy_trainer(tmp_path, config=toy_config(), make=lambda: frozen).resume(tmp_path / "checkpoint/epoch_1.pth")
+
+
+def test_resuming_a_finished_run_says_how_to_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    toy_trainer(tmp_path, config=toy_config(epochs=2)).run(None)
+    finished = toy_trainer(tmp_path, config=toy_config(epochs=2))
+    finished.resume(tmp_path / "checkpoint/epoch_1.pth")
+    assert "raise training.epochs to go on" in caplog.text

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 
 from re2tal.training import Processes, processes
+from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 
 
 def work(rank: int, folder: str, port: int) -> None:

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.stream import Disposition
 
 from re2tal.video import (
     CorruptVideoError,
@@ -78,6 +79,19 @@ def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
         probe(make_sound(tmp_path / "sound.mp4"))
 
 
+def test_a_cover_picture_is_not_taken_for_a_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"  # type: ignore[union-attr]
+        cover.disposition = Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), dtype=np.uint8), format="rgb24")
+        container.mux(cover.encode(frame))  # type: ignore[union-attr, arg-type]
+        container.mux(cover.encode(None))
+    with pytest.raises(NoVideoStreamError, match="no video stream but a cover picture"):
+        probe(path)
+
+
 def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"none\.mkv"):
         probe(make_video(tmp_path / "none.mkv", num_frames=0))
@@ -95,7 +109,7 @@ def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
         ("cut_fragments.mp4", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
     ],
 )
-@pytest.mark.parametrize("share", [0.3, 0.6])
+@pytest.mark.parametrize("share", [0.55, 0.8])
 def test_a_truncated_file_is_refused(tmp_path: Path, name: str, options: dict[str, object], share: float) -> None:
     path = make_video(tmp_path / name, num_frames=100, **options)  # type: ignore[arg-type]
     assert probe(path).num_frames == 100

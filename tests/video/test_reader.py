@@ -8,6 +8,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -172,6 +174,27 @@ def test_near_frames_are_decoded_once_and_far_frames_from_their_key_frame(
         decoded.clear()
         reader.frames([45])
         assert len(decoded) <= 25, "fifty would be all; ten frames lie between key frames"
+
+
+def test_where_seeking_fails_frames_are_read_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "video.mp4")
+    expected = torch.from_numpy(decode_in_order(path))
+    opened = reader_module.open_container
+
+    class Unseekable:
+        def __init__(self, container: InputContainer) -> None:
+            self.demux, self.close = container.demux, container.close
+
+        def seek(self, *_: object, **__: object) -> None:
+            raise av.error.PermissionError(1, "Operation not permitted")
+
+    def open_unseekable(path: Path, *, threads: int) -> tuple[Unseekable, VideoStream]:
+        container, stream = opened(path, threads=threads)
+        return Unseekable(container), stream
+
+    monkeypatch.setattr(reader_module, "open_container", open_unseekable)
+    with open_video(path) as reader:
+        assert torch.equal(reader.frames([30, 48, 2]), expected[[30, 48, 2]])
 
 
 class _ThreadsOfEachItem(Dataset[Tensor]):

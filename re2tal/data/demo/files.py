@@ -16,7 +16,7 @@ from re2tal.video import write_video
 
 __all__ = ["SECONDS", "make_demo_set"]
 
-SECONDS = (8.0, 30.0)
+SECONDS = (6.4, 30.0)
 """Shortest and longest video."""
 SUBSETS = ("training", "validation")
 
@@ -45,7 +45,11 @@ def make_demo_set(
             raise ValueError(f"{name} must be at least 1, got {count}")
     videos = Path(folder) / "videos"
     videos.mkdir(parents=True, exist_ok=True)
-    plan = [(subset, number) for subset, count in zip(SUBSETS, (num_train, num_test), strict=True) for number in range(count)]
+    plan = [
+        (subset, number)
+        for subset, count in zip(SUBSETS, (num_train, num_test), strict=True)
+        for number in range(count)
+    ]
     make = partial(_make_video, videos, seed=seed, shuffled=shuffled)
     database: dict[str, Any] = {}
     # Threads, not processes: numpy and the encoder leave the interpreter free, and nothing is imported twice.
@@ -77,7 +81,10 @@ def _make_video(folder: Path, subset: str, number: int, *, seed: int, shuffled: 
         "duration": num_frames / FPS,
         "frame": num_frames,
         "annotations": [
-            {"label": action.name, "segment": [round(tick * seconds_per_tick, 3) for tick in (action.start, action.end)]}
+            {
+                "label": action.name,
+                "segment": [round(tick * seconds_per_tick, 3) for tick in (action.start, action.end)],
+            }
             for action in script.actions
         ],
     }

@@ -21,10 +21,10 @@ __all__ = ["CLASSES", "TICKS", "Event", "Floats", "Law", "Script", "phases", "wr
 Floats = NDArray[np.float64]
 
 TICKS = 128
-SHAPES_PER_VIDEO = 3
+SHAPES_PER_VIDEO = 2
 MAX_ACTIONS = 5
-SHORTEST, LONGEST = 8, 64
-"""Ticks of an action: 0.5 s of the shortest video (8 s), 15 s of the longest (30 s)."""
+SHORTEST, LONGEST = 10, 64
+"""Ticks of an action: 0.5 s of the shortest video (6.4 s), 15 s of the longest (30 s)."""
 GAP = 6
 """Fewest ticks between two actions; a shape that has just finished one event needs twice as many for its next."""
 

@@ -7,7 +7,7 @@ from re2tal.data.demo.motion import SHAPES_PER_VIDEO, TICKS, Floats, Script, pha
 
 __all__ = ["FPS", "SIZE", "render"]
 
-FPS = 15
+FPS = 20
 SIZE = 64
 """Height and width of a demo video in pixels."""
 MARGIN = 14
@@ -16,11 +16,19 @@ CANVAS = SIZE + 2 * MARGIN
 TEXTURE = 96
 FINE = 4
 """The texture is kept this many times finer than the view, so that it can drift by fractions of a pixel."""
-REACH = (0.13, 0.20)
-RADIUS = (0.09, 0.12)
+REACH = (0.15, 0.21)
+RADIUS = (0.10, 0.13)
 """Of the view's side."""
 COLOURS = np.array(
-    [[230, 60, 50], [60, 190, 80], [60, 100, 230], [240, 200, 50], [190, 70, 200], [70, 210, 220], [240, 140, 40]]
+    [
+        [255, 210, 120],
+        [150, 235, 170],
+        [140, 210, 255],
+        [255, 170, 170],
+        [235, 180, 255],
+        [250, 250, 180],
+        [235, 235, 235],
+    ]
 )
 
 
@@ -32,7 +40,7 @@ def render(script: Script, num_frames: int, rng: np.random.Generator) -> NDArray
     colours = rng.permutation(COLOURS)
     for shape in range(SHAPES_PER_VIDEO):
         reach = rng.uniform(*REACH)
-        path = phases(script.of_shape(shape), ticks, lambda: rng.uniform(9, 14), rng)
+        path = phases(script.of_shape(shape), ticks, lambda: rng.uniform(8, 13), rng)
         positions = _centre(ticks, reach, rng) + reach * np.cos(2 * np.pi * path)  # (T, 2) in [0, 1]
         _draw(canvas, positions * SIZE + camera + MARGIN, colours[shape], rng)
     return canvas[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
@@ -62,8 +70,8 @@ def _background(ticks: Floats, camera: Floats, rng: np.random.Generator) -> NDAr
     axis = np.arange(side) / side
     grid = waves[:, 0, None, None] * axis[:, None] + waves[:, 1, None, None] * axis  # (12, side, side)
     pattern = np.cos(2 * np.pi * (grid + rng.uniform(size=(12, 1, 1))))
-    weights = rng.normal(0, 8, (12, 3))
-    texture = np.clip(rng.uniform(60, 130, 3) + np.tensordot(pattern, weights, (0, 0)), 0, 255).astype(np.uint8)
+    weights = rng.normal(0, 7, (12, 3))
+    texture = np.clip(rng.uniform(45, 90, 3) + np.tensordot(pattern, weights, (0, 0)), 0, 255).astype(np.uint8)
 
     angle = rng.uniform(0, 2 * np.pi)
     speed = rng.uniform(0.1, 0.6) * SIZE / 32

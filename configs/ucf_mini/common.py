@@ -1,0 +1,86 @@
+"""What the four experiments on ucf_mini share: everything but the backbone."""
+
+import os
+from pathlib import Path
+
+from re2tal.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.config import ExperimentConfig
+from re2tal.data import DataConfig, WindowSampling
+from re2tal.detections import NmsConfig, PostprocessConfig
+from re2tal.evaluation import EvaluationConfig
+from re2tal.heads import HeadConfig
+from re2tal.pyramid import PyramidConfig
+from re2tal.training import TrainingConfig
+from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
+
+REPOSITORY = Path(__file__).parents[2]
+DATA = Path(os.environ.get("RE2TAL_DATA", REPOSITORY / "../shared/data")) / "ucf_mini"
+
+
+def slowfast(*, reversible: bool) -> SlowFastConfig:
+    """0.35 M parameters. The slow pathway sees every second frame: actions last about 17."""
+    return SlowFastConfig(
+        blocks=(2, 2, 2),
+        slow=PathwayConfig(base_channels=16, stem_kernel=(1, 5, 5), temporal_stages=(True, True, True)),
+        fast=PathwayConfig(base_channels=4, stem_kernel=(3, 5, 5), temporal_stages=(True, True, True)),
+        frame_ratio=2,
+        fusion_kernel=5,
+        reversible=reversible,
+        freeze_norms=False,
+    )
+
+
+def swin(*, reversible: bool) -> SwinConfig:
+    """Three stages, of which the last has 3 x 4 tokens of space."""
+    return SwinConfig(
+        embed_dim=32,
+        depths=(2, 2, 2),
+        num_heads=(2, 4, 8),
+        window_size=(8, 3, 4),
+        drop_path=0.05,
+        reversible=reversible,
+        freeze_norms=False,
+    )
+
+
+def ucf_mini(*, name: str, backbone: BackboneConfig, learning_rate: float) -> ExperimentConfig:
+    """Train `backbone` and a small ActionFormer on windows of 10.24 s at 12.5 frames per second."""
+    return ExperimentConfig(
+        name=f"ucf_mini_{name}",
+        work_dir=REPOSITORY / "exps" / "ucf_mini" / name,
+        backbone=backbone,
+        pyramid=PyramidConfig(channels=96, num_heads=4, arch=(2, 1, 1), max_steps=128),
+        # Nearly all actions last 0.9 to 2 s, 11 to 25 steps: the first level, a point at every frame, answers for them.
+        head=HeadConfig(first_reach=16.0, center_radius=3.0, initial_normalizer=40.0),
+        data=DataConfig(
+            annotations=DATA / "ucf_mini.json",
+            videos=DATA / "videos",
+            sampling=WindowSampling(num_steps=128, frames_per_step=1, frame_stride=2, test_overlap=0.75),
+            short_side_train=72,
+            short_side_test=48,
+            crop_size=(48, 64),
+            cache_mib=1024,
+        ),
+        augment=AugmentConfig(
+            crop=CropConfig(area=(0.35, 1.0), aspect=(1.1, 1.6)),
+            rand_augment=RandAugmentConfig(num_operations=0),
+            jitter=JitterConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0),
+        ),
+        postprocess=PostprocessConfig(nms=NmsConfig(sigma=0.5, max_segments=200)),
+        evaluation=EvaluationConfig(tious=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+        training=TrainingConfig(
+            epochs=60,
+            batch_size=4,
+            learning_rate=learning_rate,
+            backbone_learning_rate=learning_rate,
+            warmup_epochs=1,
+            amp="bf16",
+            ema_decay=0.98,
+            # Only the last epoch is looked at, so the choice of epoch owes nothing to the videos tested on.
+            eval_from=59,
+            checkpoint_every=60,
+            keep_checkpoints=1,
+            log_every=9,
+            num_workers=0,
+        ),
+    )
