@@ -26,7 +26,7 @@ MAX_ACTIONS = 5
 SHORTEST, LONGEST = 10, 64
 """Ticks of an action: 0.5 s of the shortest video (6.4 s), 15 s of the longest (30 s)."""
 GAP = 6
-"""Fewest ticks between two actions; a shape that has just finished one event needs twice as many for its next."""
+"""Fewest ticks between two actions; and between two events of one shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +93,14 @@ def write_script(rng: np.random.Generator) -> Script:
 
 
 def _distractors(actions: tuple[Event, ...], rng: np.random.Generator) -> tuple[Event, ...]:
+    """Trembles on shapes that have nothing else to do; in a crowded script some find no place."""
     found: list[Event] = []
-    for _ in range(rng.integers(1, 4)):
-        length = np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST / 2)))
+    for _ in range(rng.integers(3, 9)):
+        length = np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST / 3)))
         start = rng.uniform(0, TICKS - length)
         candidate = Event(shape=int(rng.integers(SHAPES_PER_VIDEO)), start=start, end=start + length, name=TREMBLE)
         others = [event for event in (*actions, *found) if event.shape == candidate.shape]
-        if all(candidate.end + 2 * GAP < other.start or other.end + 2 * GAP < candidate.start for other in others):
+        if all(candidate.end + GAP < other.start or other.end + GAP < candidate.start for other in others):
             found.append(candidate)
     return tuple(found)
 
