@@ -153,10 +153,13 @@ def evaluate(
     blocked: Path | None = None,
     subset_file: Path | None = None,
     count_other_videos: bool = False,
+    as_annotated: bool = False,
     per_class: bool = False,
     json: bool = False,
 ) -> None:
     """Compute the mAP of a file of predictions.
+
+    ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`.
 
     Parameters
     ----------
@@ -174,6 +177,8 @@ def evaluate(
         CSV of video and subset, for annotations that do not tell the subset.
     count_other_videos
         Count predictions for videos outside the subset as false ones.
+    as_annotated
+        Count annotations that are empty or repeat another one, too.
     per_class
         Show every class.
     json
@@ -189,6 +194,7 @@ def evaluate(
         blocked=blocked,
         subset_file=subset_file,
         count_other_videos=count_other_videos,
+        as_annotated=as_annotated,
     )
     if not json:
         _print_result(result, title="mAP (%)", per_class=per_class)

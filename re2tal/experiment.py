@@ -176,7 +176,9 @@ class Tester:
     def measure(self, detections: Iterable[Detections]) -> MapResult:
         """Mean average precision against the annotations of the test subset."""
         data, evaluation = self.config.data, self.config.evaluation
-        truth = read_ground_truth(data.annotations, subset=data.test_subset, blocked=evaluation.blocked)
+        truth = read_ground_truth(
+            data.annotations, subset=data.test_subset, blocked=evaluation.blocked, ignore_labels=data.ignore_labels
+        )
         found = Predictions.from_detections(detections, class_names=self.class_names)
         return mean_average_precision(truth, found, tious=evaluation.tious)
 

@@ -71,7 +71,7 @@ def _background(ticks: Floats, camera: Floats, rng: np.random.Generator) -> NDAr
     grid = waves[:, 0, None, None] * axis[:, None] + waves[:, 1, None, None] * axis  # (12, side, side)
     pattern = np.cos(2 * np.pi * (grid + rng.uniform(size=(12, 1, 1))))
     weights = rng.normal(0, 7, (12, 3))
-    texture = np.clip(rng.uniform(45, 90, 3) + np.tensordot(pattern, weights, (0, 0)), 0, 255).astype(np.uint8)
+    texture = np.clip(rng.uniform(45, 90, 3) + np.einsum("wyx,wc->yxc", pattern, weights), 0, 255).astype(np.uint8)
 
     angle = rng.uniform(0, 2 * np.pi)
     speed = rng.uniform(0.1, 0.6) * SIZE / 32

@@ -1,0 +1,193 @@
+"""The demo set: reproducible, readable like any other data, and told apart by motion alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from re2tal.data import DataConfig, ResizeSampling, TestingSet, TrainingSet, read_annotations
+from re2tal.data.demo import CLASSES, make_demo_set
+from re2tal.data.demo.motion import GAP, LONGEST, SHORTEST, TICKS, TREMBLE, Event, Floats, phases, write_script
+from re2tal.data.demo.render import SIZE, render
+from re2tal.video import AugmentConfig, available_encoder, open_video
+
+PERIOD = 10.0
+
+
+@pytest.fixture(scope="module")
+def demo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    make_demo_set(folder, seed=3, num_train=3, num_test=2)
+    return folder
+
+
+def database(folder: Path) -> dict:
+    return json.loads((folder / "annotations.json").read_text())["database"]
+
+
+def path_of(name: str, *, rng: np.random.Generator, start: float = 20.0, end: float = 60.0) -> Floats:
+    """Where a shape of reach 1 around (0, 0) stands during one event, four times per tick."""
+    ticks = np.arange(start, end, 0.25)
+    event = Event(shape=0, start=start, end=end, name=name)
+    return np.cos(2 * np.pi * phases([event], ticks, period=lambda: PERIOD, rng=rng))
+
+
+def turning(path: Floats) -> Floats:
+    """Positive where a path turns clockwise as seen on the screen, whose y axis points down."""
+    step = np.diff(path, axis=0)
+    return step[:-1, 0] * step[1:, 1] - step[:-1, 1] * step[1:, 0]
+
+
+def test_circles_turn_one_way_and_eights_both() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert (turning(path_of("clockwise", rng=rng)) > 0).all()
+        assert (turning(path_of("counterclockwise", rng=rng)) < 0).all()
+        share = (turning(path_of("eight", rng=rng)) > 0).mean()
+        assert 0.4 < share < 0.6
+
+
+@pytest.mark.parametrize(("name", "still"), [("sway", 1), ("bounce", 0)])
+def test_sway_is_level_and_bounce_upright(name: str, still: int) -> None:
+    path = path_of(name, rng=np.random.default_rng(1))
+    assert np.ptp(path[:, still]) < 1e-9
+    assert np.ptp(path[:, 1 - still]) == pytest.approx(2, abs=0.02)
+
+
+def test_every_behaviour_spreads_a_shape_over_the_same_places() -> None:
+    """At a random moment, the phase along each axis is uniform: the place of a shape says nothing about its class."""
+    rng = np.random.default_rng(2)
+    for name in (*CLASSES, TREMBLE):
+        event = Event(shape=0, start=30.0, end=60.0, name=name)
+        moments = np.array([15.0, 30.0, 44.0, 59.0, 90.0])  # before, in and after the event
+        drawn = np.stack([phases([event], moments, period=lambda: PERIOD, rng=rng) for _ in range(2000)])
+        for turns in (1, 2):
+            # A uniform phase has no mean direction; 2000 draws leave a mean of about 0.02.
+            mean = abs(np.exp(2j * np.pi * turns * drawn).mean(0))
+            assert mean.max() < 0.08, (name, mean)
+
+
+def test_a_shape_never_jumps_except_in_the_distractor() -> None:
+    rng = np.random.default_rng(4)
+    ticks = np.arange(0, TICKS, 0.05)
+    for _ in range(50):
+        script = write_script(rng)
+        for shape in range(2):
+            events = script.of_shape(shape)
+            path = np.cos(2 * np.pi * phases(events, ticks, period=lambda: PERIOD, rng=rng))
+            calm = np.ones(len(ticks) - 1, bool)
+            for event in events:
+                if event.name == TREMBLE:
+                    calm &= ~((ticks[1:] >= event.start - 0.1) & (ticks[1:] <= event.end + 0.1))
+            assert abs(np.diff(path, axis=0))[calm].max() < 0.1
+
+
+def test_scripts_keep_their_rules() -> None:
+    rng = np.random.default_rng(5)
+    names = set()
+    for _ in range(300):
+        script = write_script(rng)
+        assert 2 <= len(script.actions) <= 5
+        ends = [0.0, *(action.end for action in script.actions)]
+        starts = [*(action.start for action in script.actions), float(TICKS)]
+        assert all(start - end >= GAP - 1e-9 for start, end in zip(starts, ends, strict=True))
+        assert all(SHORTEST <= action.end - action.start <= LONGEST for action in script.actions)
+        for shape in range(2):
+            events = script.of_shape(shape)
+            assert all(a.end + GAP <= b.start for a, b in zip(events, events[1:], strict=False))
+        names |= {action.name for action in script.actions}
+    assert names == set(CLASSES)
+
+
+def test_videos_are_h264_that_the_reader_agrees_with(demo_set: Path) -> None:
+    for video_id, entry in database(demo_set).items():
+        path = demo_set / "videos" / f"{video_id}.mp4"
+        with open_video(path) as reader:
+            assert (reader.num_frames, reader.height, reader.width) == (entry["frame"], SIZE, SIZE)
+            assert reader.duration_seconds == pytest.approx(entry["duration"])
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].codec.name == "h264" or available_encoder() != "libx264"
+
+
+def test_annotations_are_clean_and_of_the_promised_lengths(demo_set: Path) -> None:
+    annotations = read_annotations(demo_set / "annotations.json")
+    assert annotations.problems == ()
+    lengths = [action.end_seconds - action.start_seconds for video in annotations.videos for action in video.actions]
+    assert 0.5 - 1e-3 <= min(lengths) and max(lengths) <= 15 + 1e-3
+    assert {video.subset for video in annotations.videos} == {"training", "validation"}
+
+
+def test_clips_come_out_of_the_ordinary_data_sets(demo_set: Path) -> None:
+    config = DataConfig(
+        annotations=demo_set / "annotations.json",
+        videos=demo_set / "videos",
+        sampling=ResizeSampling(num_steps=TICKS, frames_per_step=1),
+        short_side_train=32,
+        short_side_test=32,
+        crop_size=(32, 32),
+    )
+    training = TrainingSet(config, AugmentConfig(crop=None), seed=0)
+    assert len(training) == 3 and len(TestingSet(config)) == 2
+    clip = training[0]
+    assert clip.frames.shape == (3, TICKS, 32, 32)
+    assert len(clip.segments) == len(database(demo_set)[clip.video_id]["annotations"])
+
+
+def test_a_set_is_a_function_of_its_seed(demo_set: Path, tmp_path: Path) -> None:
+    make_demo_set(tmp_path / "same", seed=3, num_train=2, num_test=1)
+    make_demo_set(tmp_path / "other", seed=4, num_train=2, num_test=1)
+    whole, same, other = (database(folder) for folder in (demo_set, tmp_path / "same", tmp_path / "other"))
+    for video_id, entry in same.items():
+        assert entry == whole[video_id] and entry != other[video_id]
+        name = f"videos/{video_id}.mp4"
+        with open_video(demo_set / name) as a, open_video(tmp_path / "same" / name) as b:
+            assert (np.asarray(a.frames([0, 9])) == np.asarray(b.frames([0, 9]))).all()
+    first, second = (video["annotations"] for key, video in same.items() if key.endswith("_0000"))
+    assert first != second, "training and validation must differ"
+
+
+def test_a_shuffled_set_shows_the_same_frames_in_another_order(demo_set: Path, tmp_path: Path) -> None:
+    make_demo_set(tmp_path, seed=3, num_train=1, num_test=1, shuffled=True)
+    assert all(entry == database(demo_set)[video_id] for video_id, entry in database(tmp_path).items())
+    ordered, mixed = (_all_frames(folder / "videos" / "training_0000.mp4") for folder in (demo_set, tmp_path))
+    distance = abs(ordered[:, None] - mixed[None]).mean((2, 3, 4))  # (T, T)
+    partner = distance.argmin(1)
+    assert distance.min(1).max() < 4, "each frame is still there, up to compression"
+    assert np.corrcoef(partner, np.arange(len(partner)))[0, 1] < 0.3
+
+
+def _all_frames(path: Path) -> np.ndarray:
+    with open_video(path) as reader:
+        return np.asarray(reader.frames(range(reader.num_frames), size=8)).astype(np.float32)
+
+
+def test_actions_change_neither_brightness_nor_what_is_in_view() -> None:
+    """The mean frame of acting moments is that of the others, up to the spread between videos."""
+    acting, idle = [], []
+    for number in range(60):
+        rng = np.random.default_rng((6, number))
+        script = write_script(rng)
+        frames = render(script, num_frames=TICKS, rng=rng).mean((1, 2, 3))
+        now = np.zeros(TICKS, bool)
+        for action in script.actions:
+            now[int(action.start) : int(action.end)] = True
+        acting.append(frames[now].mean())
+        idle.append(frames[~now].mean())
+    difference = np.array(acting) - np.array(idle)
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(difference))
+
+
+@pytest.mark.parametrize("counts", [{"num_train": 0}, {"num_test": -1}])
+def test_a_set_without_videos_is_refused(tmp_path: Path, counts: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"must be at least 1"):
+        make_demo_set(tmp_path, **counts)
+
+
+def test_progress_counts_to_the_number_of_videos(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    tell: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
+    make_demo_set(tmp_path, num_train=2, num_test=1, progress=tell)
+    assert told == [(1, 3), (2, 3), (3, 3)]
