@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from re2tal.backbones import BackboneConfig
 from re2tal.data import DataConfig
@@ -41,6 +41,16 @@ class ExperimentConfig(Settings):
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _clips_fit_the_position_code(self) -> "ExperimentConfig":
+        num_steps, longest = self.data.sampling.num_steps, self.pyramid.max_steps
+        if self.pyramid.position_code and num_steps > longest:
+            raise ValueError(
+                f"data.sampling.num_steps must not exceed the position code of pyramid.max_steps = {longest}, "
+                f"got {num_steps}; set both alike, or switch pyramid.position_code off"
+            )
+        return self
 
 
 def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConfig:

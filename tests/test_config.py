@@ -118,3 +118,11 @@ def test_a_folder_or_binary_file_is_no_config(tmp_path: Path) -> None:
 def test_the_config_is_json_for_other_programs(path: Path) -> None:
     values = json.loads(load_config(path).model_dump_json())
     assert values["training"]["epochs"] == 2
+
+
+def test_a_window_longer_than_the_position_code_is_refused_when_the_config_loads(path: Path) -> None:
+    long = ["pyramid.position_code=true", "data.sampling.num_steps=32"]
+    with pytest.raises(ConfigError, match=r"position code of pyramid.max_steps = 16, got 32; set both alike"):
+        load_config(path, long)
+    load_config(path, [*long, "pyramid.max_steps=32"])
+    load_config(path, ["data.sampling.num_steps=32"])  # without a code, any length goes

@@ -32,7 +32,7 @@ class Backbone(nn.Module):
     """
 
     pixel_mean: Tensor
-    pixel_std: Tensor
+    pixel_scale: Tensor
 
     def __init__(self, network: nn.Module, *, out_channels: int, freeze_norms: bool) -> None:
         super().__init__()
@@ -40,7 +40,8 @@ class Backbone(nn.Module):
         self.out_channels = out_channels
         self.freeze_norms = freeze_norms
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1, 1), persistent=False)
+        # Multiplied with, which is several times faster on a CPU than dividing.
+        self.register_buffer("pixel_scale", 1 / torch.tensor(PIXEL_STD).view(3, 1, 1, 1), persistent=False)
         if freeze_norms:
             for norm in self._norms():
                 norm.requires_grad_(False)
@@ -62,7 +63,7 @@ class Backbone(nn.Module):
 
         Every feature map is averaged over space and interpolated to the steps; maps are then concatenated.
         """
-        x = (frames - self.pixel_mean).div_(self.pixel_std)
+        x = (frames - self.pixel_mean).mul_(self.pixel_scale)
         features = []
         for feature_map in self.network(x):  # (B, C_i, T_i, H_i, W_i)
             pooled = feature_map.float().mean(dim=(3, 4))  # (B, C_i, T_i)

@@ -75,7 +75,9 @@ def write_video(
             elif encoder == "mpeg4":
                 stream.codec_context.qmin, stream.codec_context.qmax = 2, 4
             for image in chain([first], checked):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                # Left to the encoder, this conversion does not give the same bytes every time.
+                container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
             container.mux(stream.encode(None))
         partial.replace(path)
     finally:

@@ -83,7 +83,7 @@ def test_norms_train_when_they_are_not_frozen() -> None:
 
 def test_constants_follow_the_device_and_stay_out_of_checkpoints() -> None:
     backbone: Backbone = build_backbone(SMALL_SWIN)
-    assert {name for name, _ in backbone.named_buffers()} >= {"pixel_mean", "pixel_std"}
+    assert {name for name, _ in backbone.named_buffers()} >= {"pixel_mean", "pixel_scale"}
     assert not any("pixel" in name for name in backbone.state_dict())
 
 

@@ -116,7 +116,7 @@ def test_annotations_are_clean_and_of_the_promised_lengths(demo_set: Path) -> No
     annotations = read_annotations(demo_set / "annotations.json")
     assert annotations.problems == ()
     lengths = [action.end_seconds - action.start_seconds for video in annotations.videos for action in video.actions]
-    assert 0.5 - 1e-3 <= min(lengths) and max(lengths) <= 15 + 1e-3
+    assert min(lengths) >= 0.5 - 1e-3 and max(lengths) <= 15 + 1e-3
     assert {video.subset for video in annotations.videos} == {"training", "validation"}
 
 
