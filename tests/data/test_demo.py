@@ -10,11 +10,20 @@ import pytest
 
 from re2tal.data import DataConfig, ResizeSampling, TestingSet, TrainingSet, read_annotations
 from re2tal.data.demo import CLASSES, make_demo_set
-from re2tal.data.demo.motion import GAP, LONGEST, SHORTEST, TICKS, TREMBLE, Event, Floats, phases, write_script
+from re2tal.data.demo.motion import (
+    GAP,
+    LONGEST,
+    SHAPES,
+    SHORTEST,
+    TICKS,
+    TREMBLE,
+    Event,
+    Floats,
+    phases,
+    write_script,
+)
 from re2tal.data.demo.render import SIZE, render
 from re2tal.video import AugmentConfig, available_encoder, open_video
-
-PERIOD = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -28,61 +37,63 @@ def database(folder: Path) -> dict:
     return json.loads((folder / "annotations.json").read_text())["database"]
 
 
-def path_of(name: str, *, rng: np.random.Generator, start: float = 20.0, end: float = 60.0) -> Floats:
-    """Where a shape of reach 1 around (0, 0) stands during one event, four times per tick."""
-    ticks = np.arange(start, end, 0.25)
-    event = Event(shape=0, start=start, end=end, name=name)
-    return np.cos(2 * np.pi * phases([event], ticks, period=lambda: PERIOD, rng=rng))
+def phases_of(name: str, *, ticks: Floats, rng: np.random.Generator) -> Floats:
+    """(T, 3) phases of a shape that acts from tick 30 to tick 60."""
+    return phases([Event(shape=0, start=30.0, end=60.0, name=name)], ticks=ticks, rng=rng)
 
 
-def turning(path: Floats) -> Floats:
-    """Positive where a path turns clockwise as seen on the screen, whose y axis points down."""
-    step = np.diff(path, axis=0)
-    return step[:-1, 0] * step[1:, 1] - step[:-1, 1] * step[1:, 0]
-
-
-def test_circles_turn_one_way_and_eights_both() -> None:
+def test_each_class_moves_in_its_own_way() -> None:
     rng = np.random.default_rng(0)
+    ticks = np.arange(30, 60, 0.05)
     for _ in range(20):
-        assert (turning(path_of("clockwise", rng=rng)) > 0).all()
-        assert (turning(path_of("counterclockwise", rng=rng)) < 0).all()
-        share = (turning(path_of("eight", rng=rng)) > 0).mean()
-        assert 0.4 < share < 0.6
+        moves = {name: np.diff(phases_of(name, ticks=ticks, rng=rng), axis=0) for name in CLASSES}
+        turns = {name: abs(move).sum(0) for name, move in moves.items()}
+        assert turns["circle"][0] == pytest.approx(turns["circle"][1]) and turns["circle"][2] == 0
+        assert turns["shiver"][1:].max() == 0 and turns["shiver"][0] > 30 * 4 / 13.1
+        for name, low, high in (("pulse", 1.5, 1.5), ("flutter", 4, 4)):
+            assert turns[name][:2].max() == 0 and 30 * low / 13.1 < turns[name][2] < 30 * high / 7.9
+        # A jump is still but for moments, at each of which it changes to the other side of its circle.
+        at_once = moves["jump"][abs(moves["jump"]).max(1) > 0]
+        assert len(at_once) < 10 and np.allclose(abs(at_once[:, :2]), 0.5)
 
 
-@pytest.mark.parametrize(("name", "still"), [("sway", 1), ("bounce", 0)])
-def test_sway_is_level_and_bounce_upright(name: str, still: int) -> None:
-    path = path_of(name, rng=np.random.default_rng(1))
-    assert np.ptp(path[:, still]) < 1e-9
-    assert np.ptp(path[:, 1 - still]) == pytest.approx(2, abs=0.02)
+def test_a_circle_is_round_and_turns_one_way() -> None:
+    rng = np.random.default_rng(1)
+    directions = set()
+    for _ in range(20):
+        place = np.cos(2 * np.pi * phases_of("circle", ticks=np.arange(30, 60, 0.25), rng=rng)[:, :2])
+        assert np.hypot(*place.T) == pytest.approx(1)
+        step = np.diff(place, axis=0)
+        turning = step[:-1, 0] * step[1:, 1] - step[:-1, 1] * step[1:, 0]
+        directions |= set(np.sign(turning))
+        assert len(set(np.sign(turning))) == 1
+    assert directions == {-1, 1}
 
 
-def test_every_behaviour_spreads_a_shape_over_the_same_places() -> None:
-    """At a random moment, the phase along each axis is uniform: the place of a shape says nothing about its class."""
+def test_every_behaviour_spreads_a_shape_over_the_same_places_and_sizes() -> None:
+    """At a random moment each phase is uniform, whatever the shape does: one frame tells neither class nor presence."""
     rng = np.random.default_rng(2)
+    moments = np.array([15.0, 30.0, 44.0, 59.0, 90.0])  # before, in and after the action
     for name in (*CLASSES, TREMBLE):
-        event = Event(shape=0, start=30.0, end=60.0, name=name)
-        moments = np.array([15.0, 30.0, 44.0, 59.0, 90.0])  # before, in and after the event
-        drawn = np.stack([phases([event], moments, period=lambda: PERIOD, rng=rng) for _ in range(2000)])
-        for turns in (1, 2):
+        drawn = np.stack([phases_of(name, ticks=moments, rng=rng) for _ in range(2000)])
+        for harmonic in (1, 2, 3, 4):
             # A uniform phase has no mean direction; 2000 draws leave a mean of about 0.02.
-            mean = abs(np.exp(2j * np.pi * turns * drawn).mean(0))
-            assert mean.max() < 0.08, (name, mean)
+            mean = abs(np.exp(2j * np.pi * harmonic * drawn).mean(0))
+            assert mean.max() < 0.08, (name, harmonic, mean)
 
 
-def test_a_shape_never_jumps_except_in_the_distractor() -> None:
+def test_between_events_nothing_jumps() -> None:
     rng = np.random.default_rng(4)
     ticks = np.arange(0, TICKS, 0.05)
     for _ in range(50):
         script = write_script(rng)
-        for shape in range(2):
+        for shape in range(SHAPES):
             events = script.of_shape(shape)
-            path = np.cos(2 * np.pi * phases(events, ticks, period=lambda: PERIOD, rng=rng))
+            path = np.cos(2 * np.pi * phases(events, ticks=ticks, rng=rng))
             calm = np.ones(len(ticks) - 1, bool)
             for event in events:
-                if event.name == TREMBLE:
-                    calm &= ~((ticks[1:] >= event.start - 0.1) & (ticks[1:] <= event.end + 0.1))
-            assert abs(np.diff(path, axis=0))[calm].max() < 0.1
+                calm &= ~((ticks[1:] >= event.start - 0.1) & (ticks[1:] <= event.end + 0.1))
+            assert abs(np.diff(path, axis=0))[calm].max(initial=0) < 0.1
 
 
 def test_scripts_keep_their_rules() -> None:
@@ -95,7 +106,7 @@ def test_scripts_keep_their_rules() -> None:
         starts = [*(action.start for action in script.actions), float(TICKS)]
         assert all(start - end >= GAP - 1e-9 for start, end in zip(starts, ends, strict=True))
         assert all(SHORTEST <= action.end - action.start <= LONGEST for action in script.actions)
-        for shape in range(2):
+        for shape in range(SHAPES):
             events = script.of_shape(shape)
             assert all(a.end + GAP <= b.start for a, b in zip(events, events[1:], strict=False))
         names |= {action.name for action in script.actions}

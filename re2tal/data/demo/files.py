@@ -70,7 +70,7 @@ def _make_video(folder: Path, subset: str, number: int, *, seed: int, shuffled: 
     shortest, longest = np.log(np.array(SECONDS) * FPS)
     num_frames = round(np.exp(rng.uniform(shortest, longest)))
     script = write_script(rng)
-    frames = render(script, num_frames, rng)
+    frames = render(script, num_frames=num_frames, rng=rng)
     if shuffled:
         frames = rng.permutation(frames)
     video_id = f"{subset}_{number:04d}"
