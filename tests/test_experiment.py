@@ -144,12 +144,6 @@ def test_missing_annotations_are_named(tmp_path: Path, tiny: Path) -> None:
         experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path / "run"))
 
 
-def test_a_clip_longer_than_the_position_code_is_explained(tiny: Path, tmp_path: Path) -> None:
-    config = load_config(tiny, ["pyramid.position_code=true", "pyramid.max_steps=8"])
-    with pytest.raises(ValueError, match=r"16 steps is longer than the position code of 8; set pyramid.max_steps=16"):
-        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path), evaluate=False)
-
-
 def test_a_checkpoint_of_another_model_lists_names_and_shapes(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
     config = load_config(tiny, ["pyramid.channels=4"])
     with pytest.raises(CheckpointError, match=r"norm\.bias is \(8,\) in the file, \(4,\) in the model"):
