@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from re2tal.backbones import BackboneConfig, PathwayConfig, SlowFastConfig
+from re2tal.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig
 from re2tal.config import ExperimentConfig
 from re2tal.data import DataConfig, ResizeSampling
 from re2tal.detections import NmsConfig, PostprocessConfig
@@ -11,7 +11,7 @@ from re2tal.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 
-__all__ = ["demo", "demo_slowfast"]
+__all__ = ["demo", "demo_slowfast", "demo_swin"]
 
 
 def demo(
@@ -73,6 +73,19 @@ def demo_slowfast(*, reversible: bool) -> SlowFastConfig:
         blocks=(2, 2, 2),
         slow=PathwayConfig(base_channels=8, stem_kernel=(1, 5, 5), temporal_stages=(False, True, True)),
         fast=PathwayConfig(base_channels=8, stem_kernel=(3, 5, 5), temporal_stages=(True, True, True)),
+        reversible=reversible,
+        freeze_norms=False,
+    )
+
+
+def demo_swin(*, reversible: bool) -> SwinConfig:
+    """A Video Swin of three stages; from scratch it needs several times the epochs of the SlowFast."""
+    return SwinConfig(
+        embed_dim=48,
+        depths=(2, 2, 2),
+        num_heads=(3, 6, 12),
+        window_size=(8, 4, 4),
+        drop_path=0.0,
         reversible=reversible,
         freeze_norms=False,
     )

@@ -1,17 +1,12 @@
-"""A small rewired Video Swin on the demo's videos; from scratch it needs several times the epochs of a SlowFast."""
+"""A small rewired Video Swin on the demo's videos."""
 
 from pathlib import Path
 
-from re2tal.backbones import SwinConfig
-from re2tal.presets import demo
+from re2tal.presets import demo, demo_swin
 
-backbone = SwinConfig(
-    embed_dim=48,
-    depths=(2, 2, 2),
-    num_heads=(3, 6, 12),
-    window_size=(8, 4, 4),
-    drop_path=0.0,
-    reversible=True,
-    freeze_norms=False,
+config = demo(
+    data=Path("exps/demo/data"),
+    name="demo_re2swin",
+    work_dir=Path("exps/demo_re2swin"),
+    backbone=demo_swin(reversible=True),
 )
-config = demo(data=Path("exps/demo/data"), name="demo_re2swin", work_dir=Path("exps/demo_re2swin"), backbone=backbone)

@@ -54,10 +54,15 @@ def make_demo_set(
     database: dict[str, Any] = {}
     # Threads, not processes: numpy and the encoder leave the interpreter free, and nothing is imported twice.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, result in enumerate(as_completed([pool.submit(make, *which) for which in plan]), start=1):
-            database.update([result.result()])
-            if progress is not None:
-                progress(done, len(plan))
+        try:
+            for done, result in enumerate(as_completed([pool.submit(make, *which) for which in plan]), start=1):
+                database.update([result.result()])
+                if progress is not None:
+                    progress(done, len(plan))
+        except BaseException:
+            # A full disk or Ctrl-C should not wait for all the videos that have not begun.
+            pool.shutdown(cancel_futures=True)
+            raise
     annotations = Path(folder) / "annotations.json"
     partial_file = annotations.with_suffix(".partial")
     partial_file.write_text(json.dumps({"database": dict(sorted(database.items()))}, indent=1))
