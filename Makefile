@@ -4,21 +4,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-THREADS ?= 2
+JOBS ?= 2
 
-.PHONY: demo test check install format clean
+.PHONY: demo test lint check install format clean
 
 demo: $(STAMP)
 	$(BIN)/re2tal demo
 
+# One thread for each of the test processes, or they would wait for each other.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(THREADS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-check: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(THREADS)
+
+check: lint test
 
 install: $(STAMP)
 
