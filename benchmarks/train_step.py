@@ -2,9 +2,9 @@
 
     python benchmarks/train_step.py --backbone swin_tiny --mode reversible --frames 64 [--size 224] [--batch 1] [--json]
 
-Modes: `plain` is the original network under ordinary autograd, `store` the rewired one under ordinary autograd,
-`reversible` the rewired one without stored activations. Everything a training loop would hold counts as activation:
-input, streams, saved tensors, parameters' gradients.
+Modes: `plain` is the original network under ordinary autograd, `checkpoint` the same with activation checkpointing of
+every block, `store` the rewired one under ordinary autograd, `reversible` the rewired one without stored activations.
+Everything a training loop would hold counts as activation: input, streams, saved tensors, parameters' gradients.
 """
 
 import argparse
@@ -37,8 +37,10 @@ def resident_mib() -> float:
 
 
 def build(backbone: str, mode: str) -> Backbone:
-    model = build_backbone(CONFIGS[backbone].model_copy(update={"reversible": mode != "plain"})).train()
-    if mode != "plain":
+    is_rewired = mode in ("store", "reversible")
+    changes = {"reversible": is_rewired, "activation_checkpointing": mode == "checkpoint"}
+    model = build_backbone(CONFIGS[backbone].model_copy(update=changes)).train()
+    if is_rewired:
         set_mode(model, "store" if mode == "store" else "reversible")
     return model
 
@@ -84,7 +86,7 @@ def measure(args: argparse.Namespace) -> dict[str, float | str | int | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=CONFIGS, default="swin_tiny")
-    parser.add_argument("--mode", choices=("plain", "store", "reversible"), default="reversible")
+    parser.add_argument("--mode", choices=("plain", "checkpoint", "store", "reversible"), default="reversible")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=1)

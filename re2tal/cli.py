@@ -4,14 +4,14 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 """
 
 import json as json_format
+import os
 import sys
-import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from re2tal import __version__
 
@@ -31,7 +31,9 @@ ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`."
 Seed = Annotated[int | None, Parameter(help="Replaces training.seed.")]
 RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of one id overwrite each other.")]
 Resume = Annotated[Path | None, Parameter(help="An epoch_N.pth to go on from.")]
-Checkpoint = Annotated[Path | None, Parameter(help="Weights to test; by default the best of the run.")]
+Checkpoint = Annotated[
+    Path | None, Parameter(help="Weights to test: ours, imported, or of OpenTAD; by default the best of the run.")
+]
 NotEval = Annotated[bool, Parameter(name=["--not_eval", "--not-eval"], help="Do not compute the metric.")]
 NotDeterministic = Annotated[
     bool,
@@ -106,6 +108,15 @@ def test(
 
 
 @app.command
+def show(config: ConfigPath, *, cfg_options: Options = None) -> None:
+    """Print every setting of an experiment and the size of its network, as JSON."""
+    from re2tal.config import load_config
+    from re2tal.experiment import describe
+
+    print(json_format.dumps(describe(load_config(config, cfg_options or [])), indent=2))
+
+
+@app.command
 def demo(
     *,
     out: Path = Path("exps/demo"),
@@ -131,15 +142,14 @@ def demo(
     from re2tal.config import override
     from re2tal.data.demo import make_demo_set
     from re2tal.presets import demo as demo_config
-    from re2tal.training import RunFolder, log, logging_to, processes
+    from re2tal.training import RunFolder, log, logging_to, processes, tell_counts
 
     folder = RunFolder(out)
     settings = override(demo_config(data=out / "data", work_dir=out), _with_seed(cfg_options, seed))
     with processes() as peers, logging_to(folder.log) as console:
         log.info("making %d videos in %s", num_train + num_test, out / "data")
-        make_demo_set(
-            out / "data", seed=seed, num_train=num_train, num_test=num_test, progress=_tell_videos(time.monotonic())
-        )
+        progress = tell_counts("videos", tell=log.info)
+        make_demo_set(out / "data", seed=seed, num_train=num_train, num_test=num_test, progress=progress)
         experiment.train(settings, peers=peers, folder=folder, console=console)
         result = experiment.test(settings, peers=peers, folder=folder)
         assert result is not None
@@ -147,16 +157,94 @@ def demo(
         log.info("weights, detections, metrics and log are in %s", out)
 
 
-def _tell_videos(start: float) -> Callable[[int, int], None]:
-    """A function that logs how many videos are made, at what rate and how long the rest takes, ten times in all."""
-    from re2tal.training import log
+@app.command
+def import_weights(
+    src: Path,
+    dst: Path,
+    /,
+    *,
+    config: Path | None = None,
+    allow: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Check weights of another program tensor by tensor and write them under this package's names.
 
-    def tell(done: int, total: int) -> None:
-        if done * 10 // total > (done - 1) * 10 // total:
-            rate = done / max(time.monotonic() - start, 1e-9)
-            log.info("%d of %d videos made  %.1f videos/s  %.0f s left", done, total, rate, (total - done) / rate)
+    Known are mmaction2's Video Swin and SlowFast, torchvision's Video Swin, the Re2 weights of both, and checkpoints
+    of OpenTAD's detectors, of which the averaged weights are taken if there are any.
 
-    return tell
+    Parameters
+    ----------
+    src
+        A .pth or .safetensors file; nothing in it is executed.
+    dst
+        A .safetensors file, for backbone.pretrained or, if it holds a detector, --checkpoint.
+    config
+        The experiment whose backbone or detector it is; without, the closest published network.
+    allow
+        Names, or patterns like 'features.6.*', that may be missing, unexpected or of another shape.
+    overwrite
+        Replace dst if it is there.
+    json
+        Print one line of JSON and nothing else.
+    """
+    from re2tal import import_weights as importing
+    from re2tal.config import load_config
+
+    done = importing.import_weights(
+        src, dst, config=None if config is None else load_config(config), allow=allow or [], overwrite=overwrite
+    )
+    print(json_format.dumps(done.as_json()) if json else done)
+
+
+@app.command
+def check_data(
+    config: ConfigPath,
+    *,
+    decode: Literal["ends", "all", "none"] = "ends",
+    jobs: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    findings: Annotated[Path | None, Parameter(name=["--list"])] = None,
+    missing: Path | None = None,
+    json: bool = False,
+    cfg_options: Options = None,
+) -> None:
+    """Tell before a run what is missing, undecodable or inconsistent in its data.
+
+    Ends with status 0 if nothing stops a run, 1 if something does, 2 if the command or the config is wrong.
+
+    Parameters
+    ----------
+    decode
+        The first and last second of every video, everything, or next to nothing.
+    jobs
+        Videos looked at at a time; by default one per processor core.
+    findings
+        File to write, with one line of JSON for each finding.
+    missing
+        File to write, with the id of every video that cannot be used, as data.missing takes it.
+    json
+        Print one line of JSON and nothing else.
+    """
+    from re2tal import checking
+    from re2tal.config import ConfigError, load_config
+    from re2tal.training import counting
+
+    try:
+        settings = load_config(config, cfg_options or [])
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    with counting("videos") as tell:
+        report = checking.check_data(settings, decode=decode, jobs=jobs or os.cpu_count() or 1, tell=tell)
+    if findings is not None:
+        report.write_findings(findings)
+    if missing is not None:
+        report.write_missing(missing)
+    if json:
+        print(json_format.dumps(report.as_json()))
+    else:
+        checking.print_report(report)
+    sys.exit(1 if report.stops_a_run else 0)
 
 
 @app.command

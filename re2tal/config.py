@@ -52,6 +52,23 @@ class ExperimentConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _video_labels_are_for_class_agnostic_detectors(self) -> "ExperimentConfig":
+        labels = self.postprocess.video_labels
+        if labels is None:
+            return self
+        if not self.data.class_agnostic:
+            raise ValueError(
+                f"postprocess.video_labels labels what a class-agnostic detector finds, got {labels.kind!r} with "
+                "data.class_agnostic=False; set data.class_agnostic=True, or postprocess.video_labels=None"
+            )
+        if self.data.sampling.kind == "window" and not self.postprocess.nms.per_class:
+            raise ValueError(
+                "the copies of a segment, one for each of the video's classes, would suppress each other where windows "
+                "are merged; set postprocess.nms.per_class=True"
+            )
+        return self
+
 
 def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConfig:
     """Run a config file, take its `config`, and apply `options` like `training.epochs=3`."""

@@ -44,5 +44,6 @@ class Detector(nn.Module):
     def _predict(self, batch: Batch) -> Predictions:
         features = self.backbone(batch.frames, batch.mask.shape[1])  # (B, C, S)
         # A backbone under autocast may return half precision, too coarse for what follows.
-        predictions: Predictions = self.head(*self.pyramid(features.float(), batch.mask))
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        predictions: Predictions = self.head(*self.pyramid(features, batch.mask))
         return predictions

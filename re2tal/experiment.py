@@ -4,18 +4,27 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from re2tal.backbones import build_backbone
+from re2tal.backbones import BackboneConfig, build_backbone
 from re2tal.config import ExperimentConfig
-from re2tal.data import TestingSet, TrainingSet, WindowSampling, collate
-from re2tal.detections import detect_window, merge_windows, write_detections
+from re2tal.data import (
+    DataConfig,
+    TestingSet,
+    TrainingSet,
+    WindowSampling,
+    collate,
+    find_class_names,
+    read_annotations,
+)
+from re2tal.detections import detect_window, merge_windows, read_video_labels, write_detections
 from re2tal.detector import Detector
-from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_ground_truth
+from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_blocked, read_ground_truth
 from re2tal.heads import Head
 from re2tal.pyramid import Pyramid
 from re2tal.training import (
@@ -27,14 +36,13 @@ from re2tal.training import (
     Share,
     Trainer,
     autocast,
-    load_checkpoint,
-    load_weights,
     log,
     seed_all,
 )
 from re2tal.types import Batch, Detections, Proposals
+from re2tal.weights import load_detector, load_pretrained, read_weights
 
-__all__ = ["Tester", "build_detector", "find_run", "test", "train"]
+__all__ = ["Tester", "build_detector", "describe", "find_run", "test", "train"]
 
 
 def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
@@ -43,6 +51,36 @@ def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
     pyramid = Pyramid(config.pyramid, in_channels=backbone.out_channels)
     head = Head(config.head, in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
     return Detector(backbone, pyramid=pyramid, head=head)
+
+
+def describe(config: ExperimentConfig) -> dict[str, Any]:
+    """Every setting of `config` and the number of parameters of what it builds, as JSON values.
+
+    `parameters.detector` is the detector without its backbone. It is None if neither `data.num_classes` nor the
+    annotations tell how many classes there are.
+    """
+    with torch.device("meta"):  # shapes alone: neither time nor memory
+        backbone = build_backbone(config.backbone)
+        num_classes = _count_classes(config.data)
+        detector = None if num_classes is None else build_detector(config, num_classes=num_classes)
+    counts = {
+        "backbone": _count(backbone),
+        "detector": None if detector is None else _count(detector) - _count(backbone),
+    }
+    return {**config.model_dump(mode="json"), "parameters": counts}
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _count_classes(data: DataConfig) -> int | None:
+    if data.class_agnostic:
+        return 1
+    if data.num_classes is not None or not data.annotations.exists():
+        return data.num_classes
+    annotations = read_annotations(data.annotations, ignore_labels=data.ignore_labels, subset_file=data.subset_file)
+    return len(find_class_names(annotations, classes=data.classes))
 
 
 def find_run(config: ExperimentConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
@@ -65,6 +103,8 @@ def train(
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed)
     tester = Tester(config, peers=peers) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
+    if resume is None:
+        _start_from_pretrained(model, config.backbone)
     batches = GlobalBatches(
         len(clips),
         batch_size=config.training.batch_size,
@@ -108,18 +148,11 @@ def test(
     _prepare_process(config, peers=peers, deterministic=deterministic)
     tester = Tester(config, peers=peers)
     path = checkpoint or _best_of(config, folder)
-    content = load_checkpoint(path)
-    if content["class_names"] != list(tester.class_names):
-        raise CheckpointError(
-            f"{path} was trained on the classes {_some(content['class_names'])}, the data has "
-            f"{_some(tester.class_names)}; test with the class list (data.classes) it was trained with"
-        )
-    model = build_detector(config, num_classes=len(tester.class_names)).to(peers.device)
-    load_weights(model, content["weights"], source=path)
-    log.info("testing epoch %d of %s on %d clips", content["epoch"], path, len(tester.clips))
+    model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
+    log.info("testing on %d clips", len(tester.clips))
     detections = tester.detect(model)
     if peers.is_main:
-        write_detections(folder.path / "detections.json", detections=detections, class_names=tester.class_names)
+        write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
     if not evaluate:
         return None
     result = tester.measure(detections)
@@ -134,8 +167,16 @@ class Tester:
     def __init__(self, config: ExperimentConfig, *, peers: Processes) -> None:
         self.config = config
         self.peers = peers
-        self.clips = TestingSet(config.data)
+        # Blocked videos do not count, so they need neither file nor class scores.
+        self.clips = TestingSet(config.data, leave_out=read_blocked(config.evaluation.blocked))
         self.class_names = self.clips.class_names
+        """That the network tells apart."""
+        chosen = config.postprocess.video_labels
+        self.video_labels = None if chosen is None else read_video_labels(chosen)
+        if self.video_labels is not None:
+            self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
+        self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
+        """Of the labels of detections."""
         # As many clips at once as a process has in training, which is known to fit.
         pieces = peers.world_size * config.training.accumulate
         num_workers = config.training.num_workers
@@ -156,7 +197,12 @@ class Tester:
         merged_later = isinstance(self.config.data.sampling, WindowSampling)
         own = [
             detect_window(
-                proposals, grid=grid, video_id=video_id, config=self.config.postprocess, merged_later=merged_later
+                proposals,
+                grid=grid,
+                video_id=video_id,
+                config=self.config.postprocess,
+                merged_later=merged_later,
+                video_labels=self.video_labels,
             )
             for batch in self.loader
             for proposals, grid, video_id in zip(self._propose(model, batch), batch.grids, batch.video_ids, strict=True)
@@ -174,12 +220,21 @@ class Tester:
             return model(batch.to(self.peers.device))
 
     def measure(self, detections: Iterable[Detections]) -> MapResult:
-        """Mean average precision against the annotations of the test subset."""
+        """Mean average precision against the annotations of the test subset.
+
+        Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
+        one class.
+        """
         data, evaluation = self.config.data, self.config.evaluation
         truth = read_ground_truth(
-            data.annotations, subset=data.test_subset, blocked=evaluation.blocked, ignore_labels=data.ignore_labels
+            data.annotations,
+            subset=data.test_subset,
+            blocked=evaluation.blocked,
+            ignore_labels=data.ignore_labels,
+            subset_file=data.subset_file,
+            one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
         )
-        found = Predictions.from_detections(detections, class_names=self.class_names)
+        found = Predictions.from_detections(detections, class_names=self.detected_names)
         return mean_average_precision(truth, found, tious=evaluation.tious)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -196,7 +251,7 @@ def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministi
 
 
 def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = _count(model)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     log.info(
         "%s: %d training videos, %d classes; %.2f M parameters, %.2f M of them trained; %d process(es) on %s",
@@ -229,6 +284,41 @@ def _broken_lister(clips: TrainingSet, *, peers: Processes) -> Callable[[], None
             log.info("%d of %d training videos are broken", len(broken), len(clips))
 
     return tell
+
+
+def _start_from_pretrained(model: Detector, config: BackboneConfig) -> None:
+    if config.pretrained is None:
+        return
+    pretrained = load_pretrained(
+        model.backbone.get_submodule("network"),
+        path=config.pretrained,
+        kind=config.kind,
+        reversible=config.reversible,
+        allow=config.pretrained_allow,
+    )
+    log.info("backbone from %s", pretrained.file)
+    log.debug("backbone: %s", pretrained.placement)
+    if differences := pretrained.placement.differences():
+        log.warning("allowed by backbone.pretrained_allow:%s", differences)
+    if pretrained.warning is not None:
+        log.warning("pretrained weights: %s", pretrained.warning)
+
+
+def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
+    weights = read_weights(path)
+    if weights.class_names is None:
+        log.info("%s does not name its classes; they are taken in the data's order: %s", path, _some(class_names))
+    elif weights.class_names != class_names:
+        raise CheckpointError(
+            f"{path} was trained on the classes {_some(weights.class_names)}, the data has "
+            f"{_some(class_names)}; test with the class list (data.classes) it was trained with"
+        )
+    model = build_detector(config, num_classes=len(class_names))
+    load_detector(model, weights, kind=config.backbone.kind, reversible=config.backbone.reversible)
+    log.info("weights of %s", weights)
+    return model
 
 
 def _best_of(config: ExperimentConfig, folder: RunFolder) -> Path:

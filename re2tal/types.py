@@ -204,7 +204,7 @@ class Detections(_ShapesInRepr):
     segments: Tensor
     """(N, 2) float, in seconds."""
     scores: Tensor
-    """(N,) float in [0, 1]."""
+    """(N,) float in [0, 1]; above 1 only where a classifier of whole videos gives scores above 1."""
     labels: Tensor
     """(N,) int64 class indices."""
 

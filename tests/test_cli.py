@@ -170,6 +170,44 @@ def test_an_error_of_the_program_keeps_its_traceback(re2tal: Any, tiny: Path, mo
         re2tal("train", tiny)
 
 
+def test_check_data_tells_what_is_wrong_and_whether_a_run_would_stop(
+    re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_tiny_experiment(tmp_path)
+    assert re2tal("check-data", config) == 0
+    shown = capsys.readouterr()
+    assert "nothing that stops a run" in shown.out
+    assert "6 of 6 videos" in shown.err and "videos/s" in shown.err and "left" in shown.err
+    (tmp_path / "videos/video1.mp4").write_bytes(b"no video")
+    (tmp_path / "videos/video5.mp4").unlink()
+    lists = {"--list": tmp_path / "findings.jsonl", "--missing": tmp_path / "missing_files.txt"}
+    arguments = [part for pair in lists.items() for part in pair]
+    assert re2tal("check-data", config, "--decode", "all", "--jobs", 1, *arguments) == 1
+    shown = capsys.readouterr()
+    assert "file absent" in shown.out and "unreadable" in shown.out and "a run would stop" in shown.out
+    assert len(lists["--list"].read_text().splitlines()) == 2
+    assert lists["--missing"].read_text() == "video1\nvideo5\n"
+    assert re2tal("check-data", config, "--cfg-options", f"data.missing={lists['--missing']}") == 0
+
+
+def test_check_data_prints_one_line_of_json_and_nothing_else(
+    re2tal: Any, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert re2tal("check-data", tiny, "--json", "--decode", "none") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    result = json.loads(line)
+    assert (result["stops_a_run"], result["num_errors"], result["decode"]) == (False, 0, "none")
+    assert result["subsets"]["training"]["to_check"] == 4
+
+
+def test_check_data_ends_with_2_if_it_cannot_begin(re2tal: Any, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re2tal("check-data", tiny.parent / "gone.py") == 2
+    assert "error: there is no config file" in capsys.readouterr().err
+    assert re2tal("check-data", tiny, "--cfg-options", "data.video=x") == 2
+    assert re2tal("check-data", tiny, "--decode", "some") == 2
+    assert re2tal("check-data", tiny, "--jobs", "0") == 2
+
+
 def test_the_log_says_where_a_run_stopped(re2tal: Any, tiny: Path) -> None:
     status = re2tal("train", tiny, "--id", 9, "--cfg-options", "training.batch_size=8")
     assert status.startswith("error: the training set has 4 clips, fewer than one batch of 8")

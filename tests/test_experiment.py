@@ -13,6 +13,7 @@ from re2tal.config import ExperimentConfig, load_config
 from re2tal.evaluation import evaluate_files
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, logging_to, parameter_groups
 from re2tal.video import VideoError
+from re2tal.weights import WeightsError
 from tests.tiny_experiment import make_tiny_experiment
 
 ALONE = Processes()
@@ -146,7 +147,7 @@ def test_missing_annotations_are_named(tmp_path: Path, tiny: Path) -> None:
 
 def test_a_checkpoint_of_another_model_lists_names_and_shapes(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
     config = load_config(tiny, ["pyramid.channels=4"])
-    with pytest.raises(CheckpointError, match=r"norm\.bias is \(8,\) in the file, \(4,\) in the model"):
+    with pytest.raises(WeightsError, match=r"norm\.bias is \(8,\) in the file, \(4,\) in the model"):
         experiment.test(config, peers=ALONE, folder=RunFolder(tmp_path), checkpoint=run.best)
 
 

@@ -11,21 +11,23 @@ PACKAGE = ROOT / "re2tal"
 # What each part may import of re2tal. Data flows down this table, imports point up.
 MAY_IMPORT: dict[str, set[str]] = {
     "settings": set(),
+    "annotation_files": set(),
     "segments": set(),
     "layers": set(),
     "types": set(),
     "reversible": set(),
     "video": {"settings", "types"},
-    "data": {"video", "segments", "settings", "types"},
+    "data": {"annotation_files", "video", "segments", "settings", "types"},
     "backbones": {"reversible", "settings"},
     "pyramid": {"layers", "settings"},
     "heads": {"layers", "segments", "settings", "types"},
     "detector": {"backbones", "pyramid", "heads", "types", "settings"},
-    "detections": {"segments", "settings", "types"},
-    "evaluation": {"segments", "settings", "types"},
-    "training": {"settings", "types"},
+    "detections": {"annotation_files", "segments", "settings", "types"},
+    "evaluation": {"annotation_files", "segments", "settings", "types"},
+    "training": {"settings", "types", "weights"},
+    "weights": set(),
 }
-SEE_EVERYTHING = {"config", "presets", "experiment", "cli", "__init__", "__main__"}
+SEE_EVERYTHING = {"checking", "config", "presets", "experiment", "import_weights", "cli", "__init__", "__main__"}
 EXTERNAL_OF_REVERSIBLE = {"torch"}
 
 

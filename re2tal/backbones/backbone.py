@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from re2tal.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.backbones.slowfast import SlowFast, SlowFastConfig
 from re2tal.backbones.swin import SwinConfig, SwinTrunk
 from re2tal.reversible import reconstruction_error, rewire
@@ -66,7 +67,8 @@ class Backbone(nn.Module):
         x = (frames - self.pixel_mean).mul_(self.pixel_scale)
         features = []
         for feature_map in self.network(x):  # (B, C_i, T_i, H_i, W_i)
-            pooled = feature_map.float().mean(dim=(3, 4))  # (B, C_i, T_i)
+            precise = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
+            pooled = precise.mean(dim=(3, 4))  # (B, C_i, T_i)
             features.append(F.interpolate(pooled, size=num_steps, mode="linear", align_corners=False))
         return torch.cat(features, dim=1)
 
@@ -76,7 +78,7 @@ class Backbone(nn.Module):
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
-    """The network that `config` describes, rewired if it says so, with fresh weights."""
+    """The network that `config` describes, rewired or checkpointed if it says so, with fresh weights."""
     network: nn.Module
     match config:
         case SwinConfig():
@@ -87,4 +89,6 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             assert_never(config)
     if config.reversible:
         network = rewire(network)
+    elif config.activation_checkpointing:
+        network = checkpoint_blocks(network)
     return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms)

@@ -14,6 +14,7 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from re2tal.backbones.config import NetworkConfig
 from re2tal.settings import Settings
 
 __all__ = ["Bottleneck", "PathwayConfig", "SlowFast", "SlowFastConfig"]
@@ -33,7 +34,7 @@ class PathwayConfig(Settings):
     """For each stage, whether the first convolution of its bottlenecks spans three frames."""
 
 
-class SlowFastConfig(Settings):
+class SlowFastConfig(NetworkConfig):
     """A SlowFast network of any depth, width and stage plan; the defaults are SlowFast-101, 8x8."""
 
     kind: Literal["slowfast"] = "slowfast"
@@ -49,10 +50,6 @@ class SlowFastConfig(Settings):
     """The slow pathway sees every `frame_ratio`-th frame, the fast one every frame."""
     fusion_kernel: PositiveInt = 7
     """Length in frames of the convolutions that carry the fast features into the slow pathway; odd."""
-    reversible: bool = False
-    """Rewire the stages (Re2SlowFast), so that training stores no activations inside them."""
-    freeze_norms: bool = True
-    """Keep batch norms at their pretrained statistics and do not train them; False to train from scratch."""
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "SlowFastConfig":

@@ -10,12 +10,12 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from re2tal.settings import Settings
+from re2tal.backbones.config import NetworkConfig
 
 __all__ = ["SwinConfig", "SwinTrunk"]
 
 
-class SwinConfig(Settings):
+class SwinConfig(NetworkConfig):
     """A Video Swin of any size; the defaults are Swin-T (patch 2x4x4, window 8x7x7)."""
 
     kind: Literal["swin"] = "swin"
@@ -33,10 +33,6 @@ class SwinConfig(Settings):
     """Hidden width of the MLPs over the width of their stage."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Share of residual branches dropped in the last block in training; rises linearly from 0 in the first."""
-    reversible: bool = False
-    """Rewire the stages (Re2Swin), so that training stores no activations inside them."""
-    freeze_norms: bool = True
-    """Do not train the norm layers; False to train from scratch."""
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "SwinConfig":

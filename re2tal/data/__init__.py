@@ -1,6 +1,6 @@
 """Annotation files and videos to clips and batches."""
 
-from re2tal.data.annotations import AnnotationError, Annotations, read_annotations
+from re2tal.data.annotations import AnnotationError, Annotations, find_class_names, read_annotations
 from re2tal.data.broken import TooManyBrokenVideosError
 from re2tal.data.collate import collate
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
@@ -18,5 +18,6 @@ __all__ = [
     "ValidationSet",
     "WindowSampling",
     "collate",
+    "find_class_names",
     "read_annotations",
 ]

@@ -1,24 +1,54 @@
-"""Annotation files of ActivityNet's layout, checked entry by entry."""
+"""Annotation files, checked entry by entry."""
 
 import difflib
-import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from re2tal.annotation_files import AnnotationFile, AnnotationFileError, read_annotation_file
 from re2tal.types import Action, AnnotatedVideo
 
-__all__ = ["AnnotationError", "Annotations", "find_class_names", "read_annotations", "read_ids", "select_subset"]
+__all__ = [
+    "AnnotationError",
+    "AnnotationProblem",
+    "Annotations",
+    "find_class_names",
+    "read_annotations",
+    "read_ids",
+    "select_subset",
+]
 
-# Annotations of one label this close at both ends are the same action, written twice;
-# ends this far past the video's end are rounding.
+# Annotations of one label this close at both ends are the same action, written twice.
 _SAME_SECONDS = 1e-3
+
+# Ends this far past the video's end are rounding: durations are written with two decimals.
+_ROUNDING_SECONDS = 0.01
+
+CLASS_LIST = "category_idx.txt"
+"""Class names beside an annotation file or in a folder of them, one per line."""
 
 
 class AnnotationError(ValueError):
     """An annotation file, class list or list of ids that cannot be used."""
+
+
+ProblemKind = Literal["clamped", "outside", "without length", "annotated twice", "without duration"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationProblem:
+    """One thing that was repaired in an annotation file."""
+
+    kind: ProblemKind
+    path: Path
+    video_id: str
+    detail: str
+    """What was found and what was made of it."""
+
+    def __str__(self) -> str:
+        return f"{self.path}, video {self.video_id!r}: {self.detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,35 +57,42 @@ class Annotations:
 
     path: Path
     videos: tuple[AnnotatedVideo, ...]
-    problems: tuple[str, ...]
-    """What was clamped or left out, one line each."""
+    problems: tuple[AnnotationProblem, ...]
+    """What was clamped or left out."""
 
 
-def read_annotations(path: Path | str, *, ignore_labels: Collection[str] = ("Ambiguous",)) -> Annotations:
-    """Read {"database": {id: {"subset", "duration", "frame"?, "annotations": [{"segment", "label"}]}}}.
+def read_annotations(
+    path: Path | str,
+    *,
+    ignore_labels: Collection[str] = ("Ambiguous",),
+    subset_file: Path | None = None,
+    duration_of: Callable[[str], float | None] = lambda video_id: None,
+) -> Annotations:
+    """Read a file of any layout that `re2tal.annotation_files` knows.
 
     Actions that reach past the video are clamped to it; those outside it, without length or annotated
     twice are left out. Both are told in `problems`. Entries that cannot be understood are errors.
+
+    Args:
+        path: of the file.
+        ignore_labels: annotations to leave out.
+        subset_file: CSV with columns "video" and "subset", for a `path` that does not tell the subsets.
+        duration_of: gives the length of a video in seconds, or None where it cannot. Asked only if the layout does not
+            tell; a video without length is taken to end with its last annotation.
     """
-    path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AnnotationError(f"no annotation file at {path}; set data.annotations to its path") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AnnotationError(f"annotation file {path} is not readable JSON: {error}") from None
-    database = content.get("database") if isinstance(content, dict) else None
-    if not isinstance(database, dict):
-        raise AnnotationError(
-            f'annotation file {path} must hold {{"database": {{id: ...}}}}, got {_show(content)}; '
-            "bring it to ActivityNet's layout"
-        )
-    problems: list[str] = []
+        file = read_annotation_file(Path(path), subset_file=subset_file, fix="set data.annotations to its path")
+    except AnnotationFileError as error:
+        raise AnnotationError(str(error)) from None
+    problems: list[AnnotationProblem] = []
+    database = file.database
+    if not file.tells_durations:
+        database = _with_durations(file, duration_of=duration_of, problems=problems)
     videos = tuple(
-        _read_video(video_id, entry, path=path, ignore_labels=ignore_labels, problems=problems)
+        _read_video(video_id, entry, path=file.path, ignore_labels=ignore_labels, problems=problems)
         for video_id, entry in database.items()
     )
-    return Annotations(path=path, videos=videos, problems=tuple(problems))
+    return Annotations(path=file.path, videos=videos, problems=tuple(problems))
 
 
 def select_subset(annotations: Annotations, subset: str | Collection[str]) -> tuple[AnnotatedVideo, ...]:
@@ -70,12 +107,30 @@ def select_subset(annotations: Annotations, subset: str | Collection[str]) -> tu
     return chosen
 
 
-def find_class_names(annotations: Annotations, *, classes: Path | None) -> tuple[str, ...]:
-    """The class names in the order of their indices: from a file with one per line, else the labels sorted.
+def find_class_names(
+    annotations: Annotations, *, classes: Path | None = None, num_classes: int | None = None
+) -> tuple[str, ...]:
+    """The class names in the order of their indices; every label of the annotations must be among them.
 
-    Every label of the annotations must be among them.
+    Args:
+        annotations: of all subsets.
+        classes: file with one name per line; None: `category_idx.txt` beside the annotations if it is there,
+            else the labels sorted.
+        num_classes: how many there must be; None: any number.
     """
+    names = _list_class_names(annotations, classes=classes)
+    if num_classes is not None and len(names) != num_classes:
+        raise AnnotationError(
+            f"{annotations.path} must have {num_classes} classes (data.num_classes), got {len(names)}: "
+            f"{', '.join(names)}; give a class list (data.classes), correct the annotations or data.num_classes"
+        )
+    return names
+
+
+def _list_class_names(annotations: Annotations, *, classes: Path | None) -> tuple[str, ...]:
     labels = {action.label: video for video in annotations.videos for action in video.actions}
+    beside = (annotations.path if annotations.path.is_dir() else annotations.path.parent) / CLASS_LIST
+    classes = classes or (beside if beside.is_file() else None)
     if classes is None:
         return tuple(sorted(labels))
     names = _read_lines(classes, what="class list", option="data.classes")
@@ -114,8 +169,26 @@ def _read_lines(path: Path, *, what: str, option: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
+def _with_durations(
+    file: AnnotationFile, *, duration_of: Callable[[str], float | None], problems: list[AnnotationProblem]
+) -> dict[str, Any]:
+    database: dict[str, Any] = {}
+    for video_id, entry in file.database.items():
+        duration = duration_of(video_id)
+        if duration is None:
+            duration = max(row["segment"][1] for row in entry["annotations"])
+            detail = (
+                f"has no readable file to tell its length; taken to end with its last annotation, at {duration:g} s"
+            )
+            problems.append(
+                AnnotationProblem(kind="without duration", path=file.path, video_id=video_id, detail=detail)
+            )
+        database[video_id] = {**entry, "duration": duration}
+    return database
+
+
 def _read_video(
-    video_id: str, entry: Any, *, path: Path, ignore_labels: Collection[str], problems: list[str]
+    video_id: str, entry: Any, *, path: Path, ignore_labels: Collection[str], problems: list[AnnotationProblem]
 ) -> AnnotatedVideo:
     where = f"{path}, video {video_id!r}"
     if not isinstance(entry, dict):
@@ -135,15 +208,17 @@ def _read_video(
     if not isinstance(annotations, list):
         raise AnnotationError(f'{where}: "annotations" must be a list, got {_show(annotations)}')
     actions: list[Action] = []
+
+    def tell(kind: ProblemKind, detail: str) -> None:
+        problems.append(AnnotationProblem(kind=kind, path=path, video_id=video_id, detail=detail))
+
     for row in annotations:
-        action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, problems=problems)
+        action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
         if action is None:
             continue
         if any(_same(action, earlier) for earlier in actions):
-            problems.append(
-                f"{where}: {action.label!r} from {action.start_seconds:g} to {action.end_seconds:g} s is annotated "
-                "twice; used once"
-            )
+            times = f"{action.start_seconds:g} to {action.end_seconds:g} s"
+            tell("annotated twice", f"{action.label!r} from {times} is annotated twice; used once")
         else:
             actions.append(action)
     return AnnotatedVideo(
@@ -156,7 +231,7 @@ def _read_video(
 
 
 def _read_action(
-    row: Any, *, duration: float, where: str, ignore_labels: Collection[str], problems: list[str]
+    row: Any, *, duration: float, where: str, ignore_labels: Collection[str], tell: Callable[[ProblemKind, str], None]
 ) -> Action | None:
     """One annotation; None if it is left out."""
     if not isinstance(row, dict) or not isinstance(row.get("label"), str):
@@ -168,13 +243,13 @@ def _read_action(
         return None
     start, end = segment
     if start >= end:
-        problems.append(f"{where}: {label!r} from {start:g} to {end:g} s has no length; left out")
+        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out")
         return None
     if start >= duration or end <= 0:
-        problems.append(f"{where}: {label!r} from {start:g} to {end:g} s lies outside the {duration:g} s; left out")
+        tell("outside", f"{label!r} from {start:g} to {end:g} s lies outside the {duration:g} s; left out")
         return None
-    if start < -_SAME_SECONDS or end > duration + _SAME_SECONDS:
-        problems.append(f"{where}: {label!r} from {start:g} to {end:g} s reaches past the {duration:g} s; clamped")
+    if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
+        tell("clamped", f"{label!r} from {start:g} to {end:g} s reaches past the {duration:g} s; clamped")
     return Action(start_seconds=max(float(start), 0.0), end_seconds=min(float(end), float(duration)), label=label)
 
 

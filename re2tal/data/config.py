@@ -67,13 +67,19 @@ class DataConfig(Settings):
     """A data set: its annotation file, its videos, and how clips are cut from them."""
 
     annotations: Path
-    """JSON of ActivityNet's layout: {"database": {id: {"subset", "duration", "frame", "annotations"}}}."""
+    """JSON of ActivityNet's layout, {"database": {id: {"subset", "duration", "frame", "annotations"}}}; the same
+    without "database", with a `subset_file`; or a folder or zip archive of THUMOS-14's text files."""
+    subset_file: Path | None = None
+    """CSV with columns "video" and "subset", for annotations that do not tell the subsets."""
     videos: Path
     """Folder of the video files."""
     video_pattern: str = "{id}.mp4"
     """Name of a video's file in the folder, with {id} for the video's id."""
     classes: Path | None = None
-    """Class names, one per line, in the order of their indices; None: the annotated labels, sorted."""
+    """Class names, one per line, in the order of their indices; None: `category_idx.txt` beside the annotations if it
+    is there, else the annotated labels, sorted."""
+    num_classes: int | None = Field(default=None, ge=1)
+    """How many classes the data must have, so that the network's size is known without it; None: any number."""
     class_agnostic: bool = False
     """Train one class, "action", whatever the labels say."""
     ignore_labels: tuple[str, ...] = ("Ambiguous",)

@@ -1,5 +1,6 @@
 """Map-style data sets of clips, for training, testing and the validation loss."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -8,7 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from re2tal.data.annotations import AnnotationError, find_class_names, read_annotations, read_ids, select_subset
+from re2tal.data.annotations import (
+    AnnotationError,
+    AnnotationProblem,
+    Annotations,
+    find_class_names,
+    read_annotations,
+    read_ids,
+    select_subset,
+)
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.cuts import Cut, Place, frame_grid, placed_cut, places_of, training_cut
@@ -16,7 +25,7 @@ from re2tal.data.frames import FrameStore
 from re2tal.types import AnnotatedVideo, Clip
 from re2tal.video import AugmentConfig, MissingVideoError, VideoError, augment, center_crop, probe
 
-__all__ = ["AGNOSTIC_CLASS", "TestingSet", "TrainingSet", "ValidationSet"]
+__all__ = ["AGNOSTIC_CLASS", "TestingSet", "TrainingSet", "ValidationSet", "annotations_of", "select_actions"]
 
 AGNOSTIC_CLASS = "action"
 """The only class of a class-agnostic data set."""
@@ -32,13 +41,15 @@ class _Videos:
 
     videos: tuple[AnnotatedVideo, ...]
     class_names: tuple[str, ...]
-    problems: tuple[str, ...]
+    labels: frozenset[str]
+    """As annotated, class-agnostic or not."""
+    problems: tuple[AnnotationProblem, ...]
 
     @staticmethod
-    def load(config: DataConfig, subset: str | tuple[str, ...]) -> "_Videos":
-        annotations = read_annotations(config.annotations, ignore_labels=config.ignore_labels)
-        missing = read_ids(config.missing)
-        videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in missing)
+    def load(config: DataConfig, subset: str | tuple[str, ...], *, leave_out: Collection[str] = ()) -> "_Videos":
+        annotations = annotations_of(config)
+        left_out = read_ids(config.missing).union(leave_out)
+        videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in left_out)
         absent = [video.video_id for video in videos if not config.video_path(video.video_id).is_file()]
         if absent:
             raise MissingVideoError(
@@ -46,12 +57,30 @@ class _Videos:
                 f"such as {config.video_path(absent[0])}; put them there or list their ids in data.missing "
                 f"({', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})"
             )
+        labels = frozenset(action.label for video in videos for action in video.actions)
         if config.class_agnostic:
             names: tuple[str, ...] = (AGNOSTIC_CLASS,)
             videos = tuple(_relabelled(video) for video in videos)
         else:
-            names = find_class_names(annotations, classes=config.classes)
-        return _Videos(videos=videos, class_names=names, problems=annotations.problems)
+            names = find_class_names(annotations, classes=config.classes, num_classes=config.num_classes)
+        return _Videos(videos=videos, class_names=names, labels=labels, problems=annotations.problems)
+
+
+def annotations_of(config: DataConfig) -> Annotations:
+    """The annotations of all subsets; lengths that they do not tell are those of the files."""
+
+    def duration_of(video_id: str) -> float | None:
+        try:
+            return probe(config.video_path(video_id)).duration_seconds
+        except (VideoError, OSError):
+            return None
+
+    return read_annotations(
+        config.annotations,
+        ignore_labels=config.ignore_labels,
+        subset_file=config.subset_file,
+        duration_of=duration_of,
+    )
 
 
 class TrainingSet(Dataset[Clip]):
@@ -65,8 +94,8 @@ class TrainingSet(Dataset[Clip]):
         loaded = _Videos.load(config, config.train_subset)
         self.class_names: tuple[str, ...] = loaded.class_names
         """In the order of the label indices."""
-        self.problems: tuple[str, ...] = loaded.problems
-        """What was clamped or left out of the annotations, one line each."""
+        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
+        """What was clamped or left out of the annotations."""
         self.videos: tuple[AnnotatedVideo, ...] = select_actions(loaded.videos, config)
         """The videos trained on, those without actions left out."""
         self._config = config
@@ -129,12 +158,14 @@ class TrainingSet(Dataset[Clip]):
 class _PlacedClips(Dataset[Clip]):
     """Clips at fixed places, centre-cropped."""
 
-    def __init__(self, config: DataConfig, *, overlap: float, labelled: bool) -> None:
-        loaded = _Videos.load(config, config.test_subset)
+    def __init__(self, config: DataConfig, *, overlap: float, labelled: bool, leave_out: Collection[str] = ()) -> None:
+        loaded = _Videos.load(config, config.test_subset, leave_out=leave_out)
         self.class_names: tuple[str, ...] = loaded.class_names
         """In the order of the label indices."""
-        self.problems: tuple[str, ...] = loaded.problems
-        """What was clamped or left out of the annotations, one line each."""
+        self.labels: frozenset[str] = loaded.labels
+        """Of the actions, as annotated: also where the set is class-agnostic."""
+        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
+        """What was clamped or left out of the annotations."""
         self._config = config
         self._labelled = labelled
         self._store = _store(config, short_side=config.short_side_test)
@@ -176,8 +207,13 @@ class TestingSet(_PlacedClips):
 
     __test__ = False  # the name makes pytest look for tests in it
 
-    def __init__(self, config: DataConfig) -> None:
-        super().__init__(config, overlap=_overlaps(config.sampling)[0], labelled=False)
+    def __init__(self, config: DataConfig, *, leave_out: Collection[str] = ()) -> None:
+        """
+        Args:
+            config: see there.
+            leave_out: ids of videos not to test on.
+        """
+        super().__init__(config, overlap=_overlaps(config.sampling)[0], labelled=False, leave_out=leave_out)
 
 
 class ValidationSet(_PlacedClips):

@@ -1,7 +1,7 @@
 """From proposals on the step grid of one clip to detections in seconds of one video.
 
-Whole videos: candidates -> soft-NMS -> seconds. Sliding windows: candidates -> seconds, per window;
-then soft-NMS over all windows of the video.
+Whole videos: candidates -> soft-NMS -> seconds -> labels. Sliding windows: candidates -> seconds -> labels, per
+window; then soft-NMS over all windows of the video. Labels come from a classifier of whole videos if there is one.
 
 N proposals, K classes.
 """
@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from re2tal.detections.nms import NmsConfig, soft_nms
+from re2tal.detections.video_labels import VideoLabels, VideoLabelsConfig
 from re2tal.settings import Settings
 from re2tal.types import Detections, Proposals, TimeGrid
 
@@ -28,10 +29,18 @@ class PostprocessConfig(Settings):
     """The best that are kept of a clip."""
     nms: NmsConfig = NmsConfig()
     """How candidates suppress each other."""
+    video_labels: VideoLabelsConfig | None = None
+    """The classifier of whole videos that gives a class-agnostic detector's segments their labels."""
 
 
 def detect_window(
-    proposals: Proposals, *, grid: TimeGrid, video_id: str, config: PostprocessConfig, merged_later: bool
+    proposals: Proposals,
+    *,
+    grid: TimeGrid,
+    video_id: str,
+    config: PostprocessConfig,
+    merged_later: bool,
+    video_labels: VideoLabels | None = None,
 ) -> Detections:
     """The detections of one clip.
 
@@ -41,11 +50,13 @@ def detect_window(
         video_id: of that video.
         config: see there.
         merged_later: the clip is a window and `merge_windows` follows: suppression is left to it.
+        video_labels: what `config.video_labels` names, as read; labels are then indices of its class names.
     """
     segments, scores, labels = _candidates(proposals, config=config)
     if not merged_later:
         segments, scores, labels = soft_nms(segments, scores=scores, labels=labels, config=config.nms)
-    return Detections(video_id=video_id, segments=grid.to_seconds(segments), scores=scores, labels=labels)
+    found = Detections(video_id=video_id, segments=grid.to_seconds(segments), scores=scores, labels=labels)
+    return found if video_labels is None else video_labels.label(found)
 
 
 def merge_windows(windows: Sequence[Detections], *, config: PostprocessConfig) -> Detections:

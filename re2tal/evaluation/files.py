@@ -1,7 +1,5 @@
 """Reading ground truth and predictions for the metric, with errors that say which entry is wrong."""
 
-import csv
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.annotation_files import AnnotationFileError, read_annotation_file, read_json
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
@@ -25,40 +24,41 @@ def read_ground_truth(
     blocked: Path | str | Collection[str] | None = None,
     ignore_labels: Collection[str] = ("Ambiguous",),
     subset_file: Path | str | None = None,
+    one_class: str | None = None,
     as_annotated: bool = False,
 ) -> GroundTruth:
     """The labelled actions of one subset.
 
     Args:
-        path: JSON of ActivityNet's layout, {"database": {id: {"subset", "annotations": [{"segment", "label"}]}}};
-            or the same without "database", as feature packages carry it, with the subsets in `subset_file`.
+        path: a file of any layout that `re2tal.annotation_files` knows, ActivityNet's for one.
         subset: Name of the subset; several where files of different origin name it differently.
         blocked: Videos to leave out: ids, or a JSON file with a list of ids.
         ignore_labels: Annotations to leave out.
         subset_file: CSV with columns "video" and "subset", for a `path` that does not tell the subsets.
+        one_class: The label that every action gets instead of its own, to measure a class-agnostic detector.
         as_annotated: Count every annotation, as ActivityNet's own evaluation code does. Otherwise an action that is
             annotated twice counts once and empty ones are left out, as in the reference implementation.
     """
     path = Path(path)
-    content = _read_json(path, what="ground truth")
-    if isinstance(content, dict) and isinstance(content.get("database"), dict):
-        database = content["database"]
-    elif isinstance(content, dict) and subset_file is not None:
-        # Their keys are ActivityNet's file names, v_<id>.
-        database = {name.removeprefix("v_"): entry for name, entry in content.items()}
-    else:
-        raise EvaluationError(
-            f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {_keys(content)}; '
-            "without a database, give the subsets in a CSV file (columns video, subset)"
-        )
-    subset_of = _subsets(database, path) if subset_file is None else _read_subset_file(Path(subset_file))
+    try:
+        database = read_annotation_file(
+            path,
+            subset_file=None if subset_file is None else Path(subset_file),
+            what="ground truth",
+            fix="give the path of an annotation file",
+        ).database
+    except AnnotationFileError as error:
+        raise EvaluationError(str(error)) from None
+    subset_of = _subsets(database, path)
     wanted = (subset,) if isinstance(subset, str) else tuple(subset)
     if not set(wanted) & set(subset_of.values()):
         there = ", ".join(map(repr, sorted(set(subset_of.values())))) or "none"
         raise EvaluationError(f"no video of {path} is in subset {' or '.join(map(repr, wanted))}; it has {there}")
     blocked = read_blocked(blocked)
-    chosen = {name: entry for name, entry in database.items() if subset_of.get(name) in wanted and name not in blocked}
+    chosen = {name: entry for name, entry in database.items() if subset_of[name] in wanted and name not in blocked}
     truth = _ground_truth(chosen, path=path, blocked=blocked, ignore_labels=ignore_labels)
+    if one_class is not None:
+        truth = replace(truth, class_names=(one_class,), label_index=np.zeros_like(truth.label_index))
     return truth if as_annotated else _cleaned(truth)
 
 
@@ -209,11 +209,9 @@ def _check_predictions(predictions: Predictions, path: Path) -> None:
 
 def _read_json(path: Path, *, what: str) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise EvaluationError(f"no {what} at {path}; give the path of a JSON file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EvaluationError(f"{path} ({what}) is not a readable JSON file: {error}") from None
+        return read_json(path, what=what, fix="give the path of a JSON file")
+    except AnnotationFileError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def _subsets(database: dict[str, Any], path: Path) -> dict[str, str]:
@@ -221,17 +219,6 @@ def _subsets(database: dict[str, Any], path: Path) -> dict[str, str]:
         if not isinstance(entry, dict) or not isinstance(entry.get("subset"), str):
             raise EvaluationError(f'{path}, video {name!r}: must have a "subset" (text), got {_keys(entry)}')
     return {name: entry["subset"] for name, entry in database.items()}
-
-
-def _read_subset_file(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {row["video"].removeprefix("v_"): row["subset"] for row in rows}
-    except FileNotFoundError:
-        raise EvaluationError(f"no subset file at {path}; give a CSV file with columns video and subset") from None
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise EvaluationError(f"{path} must be a CSV file with columns video and subset: {error!r}") from None
 
 
 def _column(rows: list[Any], key: str, path: Path, names: list[str], video_index: np.ndarray) -> list[Any]:

@@ -1,14 +1,14 @@
 """Training a model that somebody else built, on clips that somebody else loads."""
 
 from re2tal.training.batches import EpochLoader, GlobalBatches, Share
-from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, load_weights, save_checkpoint
+from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes, processes
 from re2tal.training.ema import EMA
 from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingError, TrainingLoader
 from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast
-from re2tal.training.progress import Progress, Records, log, logging_to
+from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
 from re2tal.training.random_state import seed_all
 from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
 
@@ -31,13 +31,14 @@ __all__ = [
     "WarmupCosine",
     "autocast",
     "build_optimizer",
+    "counting",
     "load_checkpoint",
-    "load_weights",
     "log",
     "logging_to",
     "parameter_groups",
     "processes",
     "save_checkpoint",
     "seed_all",
+    "tell_counts",
     "warmup_cosine_rate",
 ]

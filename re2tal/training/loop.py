@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.training import random_state
-from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, load_weights, save_checkpoint
+from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes
 from re2tal.training.ema import EMA
@@ -26,6 +26,7 @@ from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, log
 from re2tal.training.schedule import WarmupCosine
 from re2tal.types import Batch
+from re2tal.weights import place
 
 __all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
 
@@ -246,8 +247,9 @@ class Trainer:
         content = load_checkpoint(path)
         if "optimizer" not in content:
             raise CheckpointError(f"{path} holds weights only; resume from an epoch_<n>.pth")
-        load_weights(self.model, content["training_weights"], source=path)
-        load_weights(self.ema.module, content["weights"], source=path)
+        fix = "resume with the config that the run began with"
+        place(content["training_weights"], self.model, source=path, fix=fix)
+        place(content["weights"], self.ema.module, source=path, fix=fix)
         try:
             self.optimizer.load_state_dict(content["optimizer"])
         except ValueError as error:

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-__all__ = ["Progress", "Records", "format_seconds", "log", "logging_to"]
+__all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
 
 log = logging.getLogger("re2tal")
 
@@ -138,6 +138,43 @@ class Progress:
     def clips_per_second(self) -> float:
         """Over all processes, mean of the latest steps."""
         return self.clips_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many things are done on the error stream: a live bar in a terminal, else ten lines.
+
+    Args:
+        what: the things, in the plural.
+
+    Yields:
+        A function that takes how many are done, and of how many.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield tell_counts(what, tell=lambda line: console.print(line, highlight=False, soft_wrap=True))
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
+    start = time.monotonic()
+    with RichProgress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None, state="")
+        yield lambda done, total: bar.update(task, completed=done, total=total, state=_pace(what, done, total, start))
+
+
+def tell_counts(what: str, *, tell: Callable[[str], None]) -> Callable[[int, int], None]:
+    """A function that tells, ten times in all, how many are done, at what rate, and how long the rest takes."""
+    start = time.monotonic()
+
+    def told(done: int, total: int) -> None:
+        if done * 10 // total > (done - 1) * 10 // total:
+            tell(f"{done} of {total} {what}  {_pace(what, done, total, start)}")
+
+    return told
+
+
+def _pace(what: str, done: int, total: int, start: float) -> str:
+    rate = done / max(time.monotonic() - start, 1e-9)
+    return f"{rate:.1f} {what}/s  {format_seconds((total - done) / rate)} left" if done else ""
 
 
 def format_seconds(seconds: float) -> str:

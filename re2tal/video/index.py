@@ -12,6 +12,7 @@ from datetime import timedelta
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 
 import av
 import numpy as np
@@ -56,6 +57,17 @@ class FrameIndex:
     def __len__(self) -> int:
         return len(self.timestamps)
 
+    @property
+    def drift_seconds(self) -> float:
+        """How far, at most, a frame is shown from where an even frame rate would show it."""
+        span = int(self.timestamps[-1] - self.timestamps[0])
+        if span == 0:
+            return 0.0
+        count = len(self)
+        even = np.linspace(0, span, count)
+        seconds_per_unit = self.duration_seconds * (count - 1) / count / span
+        return float(np.abs(self.timestamps - self.timestamps[0] - even).max() * seconds_per_unit)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Packets:
@@ -81,6 +93,7 @@ class _Packets:
 
 _MAX_CACHED = 1024
 _cached: dict[tuple[Path, int, int], FrameIndex] = {}
+_cache_lock = Lock()
 
 
 def index_of(path: Path) -> FrameIndex:
@@ -93,12 +106,14 @@ def index_of(path: Path) -> FrameIndex:
         return build_index(path)  # says what is wrong
     status = path.stat()
     key = (path.resolve(), status.st_size, status.st_mtime_ns)
-    if key not in _cached:
+    index = _cached.get(key)
+    if index is None:
         index = build_index(path)
-        if len(_cached) >= _MAX_CACHED:
-            del _cached[next(iter(_cached))]
-        _cached[key] = index
-    return _cached[key]
+        with _cache_lock:  # videos are checked in several threads
+            if len(_cached) >= _MAX_CACHED:
+                del _cached[next(iter(_cached))]
+            _cached[key] = index
+    return index
 
 
 def build_index(path: Path) -> FrameIndex:

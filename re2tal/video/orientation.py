@@ -9,7 +9,7 @@ from av.buffer import Buffer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-__all__ = ["Orientation", "orientation_of"]
+__all__ = ["UPRIGHT", "Orientation", "orientation_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,9 @@ class Orientation:
         return image[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
 
 
+UPRIGHT = Orientation(swapped=False, mirrored_x=False, mirrored_y=False)
+
+
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Read the display matrix that containers store for turned footage.
 
@@ -39,7 +42,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     """
     side_data = cast(Mapping[str, Buffer], frame.side_data)
     if "DISPLAYMATRIX" not in side_data:
-        return Orientation(swapped=False, mirrored_x=False, mirrored_y=False)
+        return UPRIGHT
     matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32).tolist()
     a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
     if abs(a) >= abs(b):

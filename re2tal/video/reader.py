@@ -20,6 +20,7 @@ from torch import Tensor
 from re2tal.video.container import open_container
 from re2tal.video.errors import CorruptVideoError
 from re2tal.video.index import decode_packets, index_of
+from re2tal.video.orientation import UPRIGHT
 
 __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
 
@@ -40,6 +41,10 @@ class VideoInfo:
     duration_seconds: float
     width: int
     height: int
+    drift_seconds: float
+    """How far, at most, a frame is shown from where an even frame rate would show it. Large at a variable rate."""
+    is_turned: bool
+    """The frames are coded turned or mirrored, and set upright when read."""
 
 
 class FrameReader(Protocol):
@@ -85,6 +90,7 @@ def open_video(path: str | Path, *, threads: int | None = None) -> FrameReader:
 
 def probe(path: str | Path) -> VideoInfo:
     """Frame count, rate and size of a video file; reads all packets but decodes the first frames only."""
+    index = index_of(Path(path))
     with open_video(path, threads=1) as reader:
         return VideoInfo(
             num_frames=reader.num_frames,
@@ -92,6 +98,8 @@ def probe(path: str | Path) -> VideoInfo:
             duration_seconds=reader.duration_seconds,
             width=reader.width,
             height=reader.height,
+            drift_seconds=index.drift_seconds,
+            is_turned=index.orientation != UPRIGHT,
         )
 
 

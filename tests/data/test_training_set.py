@@ -98,7 +98,7 @@ def test_videos_without_actions_and_missing_ones_are_not_trained_on(small_set: S
 def test_problems_of_the_annotations_are_told(small_set: SmallSet) -> None:
     small_set.add("a", actions=[(0.5, 1.5, "run"), (5.0, 7.0, "run")])
     clips = TrainingSet(small_set.config(), KEEP)
-    assert len(clips.problems) == 1 and "reaches past the 6 s" in clips.problems[0]
+    assert len(clips.problems) == 1 and "reaches past the 6 s" in str(clips.problems[0])
 
 
 def test_a_clip_depends_on_seed_epoch_and_index_alone(small_set: SmallSet) -> None:

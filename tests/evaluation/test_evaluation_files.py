@@ -76,6 +76,14 @@ def test_empty_and_repeated_annotations_count_once_unless_asked_for(tmp_path: Pa
     assert len(read_ground_truth(path, subset="validation", as_annotated=True).segments) == 5
 
 
+def test_class_agnostic_ground_truth_counts_an_action_under_two_labels_once(tmp_path: Path) -> None:
+    rows = [_row(0, 10, "dive"), _row(0, 10, "cliff dive"), _row(5, 8, "dive"), _row(1, 2, "Ambiguous")]
+    path = _write(tmp_path / "truth.json", {"database": {"a": {"subset": "validation", "annotations": rows}}})
+    assert len(read_ground_truth(path, subset="validation").segments) == 3
+    truth = read_ground_truth(path, subset="validation", one_class="action")
+    assert truth.class_names == ("action",) and truth.segments.tolist() == [[0, 10], [5, 8]]
+
+
 def test_a_ground_truth_without_subsets_takes_them_from_a_table(tmp_path: Path) -> None:
     flat = {f"v_{name}": {"annotations": entry["annotations"]} for name, entry in DATABASE.items()}
     path = _write(tmp_path / "flat.json", flat)

@@ -4,7 +4,6 @@ The networks are built from the sizes that each file carries, so any folder of t
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,7 @@ from torch import Tensor, nn
 
 from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
 from re2tal.reversible import Mode, rewire
-
-
-def swin_name(name: str) -> str:
-    """The reference's name of a Swin tensor -> torchvision's."""
-    name = re.sub(r"inv_block\.[FG]m\.", "", name)
-    name = re.sub(r"^layers\.(\d+)\.blocks\.", lambda m: f"features.{2 * int(m[1])}.", name)
-    name = re.sub(r"^layers\.(\d+)\.downsample\.", lambda m: f"features.{2 * int(m[1]) + 1}.", name)
-    name = name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3")
-    return re.sub(r"^norm3\.", "norm.", name)
-
-
-def slowfast_name(name: str) -> str:
-    """The reference's name of a SlowFast tensor -> ours, which is that of the network that is not rewired."""
-    return re.sub(r"blocks\.(\d+)\.(inv_block\.)?(Fm\.)?", r"\1.", name)
+from re2tal.weights import map_names, place
 
 
 def build_swin(config: dict[str, Any]) -> nn.Module:
@@ -65,10 +51,7 @@ def build_slowfast(config: dict[str, Any]) -> nn.Module:
     )
 
 
-NETWORKS: dict[str, tuple[Callable[[dict[str, Any]], nn.Module], Callable[[str], str]]] = {
-    "swin": (build_swin, swin_name),
-    "slowfast": (build_slowfast, slowfast_name),
-}
+NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {"swin": build_swin, "slowfast": build_slowfast}
 
 
 def intermediates(model: nn.Module, network: str, *, reversible: bool) -> dict[str, tuple[nn.Module, Callable]]:
@@ -113,13 +96,10 @@ def test_network_equals_the_reference(goldens: Path, file: str, mode: Mode | Non
         golden = dict(stored)
     config = json.loads(str(golden["config_json"]))
     assert config["reversible"] == (mode is not None)
-    build, rename = NETWORKS[config["network"]]
-    model = build(config)
-    state = {rename(k[3:]): torch.from_numpy(golden[k]) for k in golden if k.startswith("sd:")}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected
-    ours_alone = ("relative_position_index", "num_batches_tracked", "norm.weight", "norm.bias")
-    assert all(name.endswith(ours_alone) for name in missing)
+    model = NETWORKS[config["network"]](config)
+    stored_names = [key[3:] for key in golden if key.startswith("sd:")]
+    ours = map_names(stored_names).ours
+    place({ours[name]: torch.from_numpy(golden[f"sd:{name}"]) for name in stored_names}, model, source=file, fix="")
     if mode is not None:
         rewire(model, mode=mode)
     model.eval()
@@ -140,8 +120,9 @@ def test_network_equals_the_reference(goldens: Path, file: str, mode: Mode | Non
     assert_close(x.grad, golden["grad_input"], tolerance=1e-4, what="grad_input")
     grads = {name: p.grad for name, p in model.named_parameters()}
     for key in (key for key in golden if key.startswith("grad:")):
-        assert_close(grads[rename(key[5:])], golden[key], tolerance=1e-4, what=key)
+        assert_close(grads[ours[key[5:]]], golden[key], tolerance=1e-4, what=key)
     names, norms = golden["grad_norms_names"], golden["grad_norms_all"]
     for name, norm in zip(names, norms, strict=True):
-        ours = float(grads[rename(str(name))].double().norm())
-        assert abs(ours - norm) <= 1e-4 * max(norm, 1e-3 * norms.max()), f"gradient norm of {name}: {ours}, not {norm}"
+        found = float(grads[ours[str(name)]].double().norm())
+        limit = 1e-4 * max(norm, 1e-3 * norms.max())
+        assert abs(found - norm) <= limit, f"gradient norm of {name}: {found}, not {norm}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from re2tal.detections import NmsConfig, PostprocessConfig, detect_window, merge_windows
+from re2tal.detections import NmsConfig, PostprocessConfig, VideoLabels, detect_window, merge_windows
 from re2tal.types import Detections, Proposals, TimeGrid
 
 Entry = tuple[float, float, float, float]
@@ -52,6 +52,14 @@ def grid_of(meta: dict[str, Any]) -> TimeGrid:
     )
 
 
+def labels_of(case: dict[str, Any]) -> VideoLabels | None:
+    """The reference's class-agnostic detections go through a classifier that has one label and is sure of it."""
+    if case["preset"] != "anet":
+        return None
+    best = {meta["video_name"]: ((0, 1.0),) for meta in case["metas"]}
+    return VideoLabels(source=Path("pseudo classifier"), class_names=("act",), best=best)
+
+
 def windows_of(case: dict[str, Any]) -> list[Detections]:
     return [
         detect_window(
@@ -63,6 +71,7 @@ def windows_of(case: dict[str, Any]) -> list[Detections]:
             video_id=meta["video_name"],
             config=config_of(case),
             merged_later=case["post_cfg"]["sliding_window"],
+            video_labels=labels_of(case),
         )
         for index, meta in enumerate(case["metas"])
     ]

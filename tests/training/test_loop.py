@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from re2tal.training import CheckpointError, TrainingError, load_checkpoint
 from re2tal.types import Batch
+from re2tal.weights import WeightsError
 from tests.training.training_toy import ToyDetector, toy_config, toy_trainer
 
 
@@ -227,7 +228,7 @@ def test_resuming_with_another_model_lists_names_and_shapes(tmp_path: Path) -> N
     other = ToyDetector()
     other.head = nn.Linear(4, 7)
     other.extra = nn.Linear(2, 2)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(WeightsError) as caught:
         toy_trainer(tmp_path, config=toy_config(), make=lambda: other).resume(tmp_path / "checkpoint/epoch_1.pth")
     assert "head.weight is (1, 4) in the file, (7, 4) in the model" in str(caught.value)
     assert "extra.weight (2, 2)" in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.training import Progress, Records, log, logging_to
+from re2tal.training import Progress, Records, log, logging_to, tell_counts
 from re2tal.training import progress as progress_module
 from re2tal.training.progress import format_seconds
 
@@ -78,3 +78,12 @@ def test_records_survive_a_line_that_was_cut_off(tmp_path: Path) -> None:
     records.keep_before(1)
     records.write({"kind": "step", "epoch": 1})
     assert [record["epoch"] for record in records.read()] == [0, 1]
+
+
+def test_counts_are_told_ten_times_with_rate_and_time_left() -> None:
+    told: list[str] = []
+    tell = tell_counts("videos", tell=told.append)
+    for done in range(1, 201):
+        tell(done, 200)
+    assert len(told) == 10
+    assert told[0].startswith("20 of 200 videos  ") and " videos/s  " in told[0] and told[-1].endswith("0 s left")

@@ -1,0 +1,171 @@
+"""Annotation files as they are published, brought to one layout; what their entries say is not checked here.
+
+That layout is ActivityNet's, {id: {"subset", "duration", "frame", "annotations": [{"segment", "label"}]}}. Three are
+read:
+
+* ActivityNet's own, {"database": {id: entry}};
+* that of feature packages, {v_id: {"duration_second", "annotations"}}, with the subsets in a CSV file;
+* THUMOS-14's text files, <class>_val.txt and <class>_test.txt, in a folder or zip archives.
+"""
+
+import csv
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["AnnotationFile", "AnnotationFileError", "plain_ids", "read_annotation_file", "read_json"]
+
+_THUMOS_TEXT = re.compile(r"(?P<label>\w+)_(?P<part>val|test)\.txt")
+_THUMOS_SUBSETS = {"val": "Validation", "test": "Test"}
+# YouTube's ids, as ActivityNet's files are named. Other names may begin with v_ too.
+_PREFIXED_ID = re.compile(r"v_[\w-]{11}")
+
+
+class AnnotationFileError(ValueError):
+    """An annotation file that is absent, unreadable or of no known layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationFile:
+    """The entries of an annotation file, unchecked."""
+
+    path: Path
+    database: dict[str, Any]
+    """By video id, without ActivityNet's prefix v_."""
+    tells_durations: bool
+    """False where the layout has no place for the lengths of the videos."""
+
+
+def read_annotation_file(
+    path: Path, *, subset_file: Path | None = None, what: str = "annotation file", fix: str
+) -> AnnotationFile:
+    """Read any of the layouts above.
+
+    Args:
+        path: a JSON file; or a folder or zip archive with THUMOS-14's text files.
+        subset_file: CSV with columns "video" and "subset", which replaces what `path` says of the subsets. Videos that
+            it lacks are in no subset ("").
+        what: what errors call the file.
+        fix: what errors tell to do where there is none.
+    """
+    if path.is_dir() or path.suffix == ".zip":
+        database, tells_durations = _read_thumos_text(path, what=what, fix=fix), False
+    else:
+        database = _database_of(read_json(path, what=what, fix=fix), path=path, has_subsets=subset_file is not None)
+        tells_durations = True
+    database = plain_ids(database)
+    if subset_file is not None:
+        subset_of = _read_subset_file(subset_file)
+        database = {
+            name: {**entry, "subset": subset_of.get(name, "")} if isinstance(entry, dict) else entry
+            for name, entry in database.items()
+        }
+    return AnnotationFile(path=path, database=database, tells_durations=tells_durations)
+
+
+def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:
+    """`entries` by ActivityNet's ids: without the prefix v_, if every name is v_ and an id of YouTube."""
+    if not entries or not all(map(_PREFIXED_ID.fullmatch, entries)):
+        return entries
+    return {name.removeprefix("v_"): entry for name, entry in entries.items()}
+
+
+def read_json(path: Path, *, what: str, fix: str) -> Any:
+    """The content of a JSON file, or an error that says what to do (`fix`) where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AnnotationFileError(f"no {what} at {path}; {fix}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AnnotationFileError(f"{path} ({what}) is not a readable JSON file: {error}") from None
+
+
+def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, Any]:
+    if isinstance(content, dict) and isinstance(content.get("database"), dict):
+        return content["database"]
+    if isinstance(content, dict) and has_subsets:
+        return {name.removeprefix("v_"): _with_duration(entry) for name, entry in content.items()}
+    shown = f"an object with keys {list(content)[:5]}" if isinstance(content, dict) else f"{content!r:.80}"
+    raise AnnotationFileError(
+        f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {shown}; bring it to '
+        "ActivityNet's layout, or, without a database, give the subsets in a CSV file (columns video, subset)"
+    )
+
+
+def _with_duration(entry: Any) -> Any:
+    """Feature packages name it "duration_second".
+
+    Their "duration_frame" is left out: it counts the frames of the videos as downloaded, not of those converted to
+    another rate that the video files usually are.
+    """
+    if not isinstance(entry, dict) or "duration" in entry or "duration_second" not in entry:
+        return entry
+    return {**entry, "duration": entry["duration_second"]}
+
+
+def _read_subset_file(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {row["video"].removeprefix("v_"): row["subset"] for row in rows}
+    except FileNotFoundError:
+        raise AnnotationFileError(f"no subset file at {path}; give a CSV file with columns video and subset") from None
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise AnnotationFileError(f"{path} must be a CSV file with columns video and subset: {error!r}") from None
+
+
+def _read_thumos_text(path: Path, *, what: str, fix: str) -> dict[str, Any]:
+    if not path.exists():
+        raise AnnotationFileError(f"no {what} at {path}; {fix}")
+    database: dict[str, Any] = {}
+    seen: set[str] = set()
+    for name, text in _thumos_texts(path):
+        if name in seen:  # unpacked beside its archive
+            continue
+        seen.add(name)
+        found = _THUMOS_TEXT.fullmatch(name)
+        assert found is not None
+        for video_id, start, end in _thumos_rows(text, where=f"{path}, {name}"):
+            entry = database.setdefault(video_id, {"subset": _THUMOS_SUBSETS[found["part"]], "annotations": []})
+            entry["annotations"].append({"segment": [start, end], "label": found["label"]})
+    if not database:
+        raise AnnotationFileError(
+            f"{path} holds no annotations; expected THUMOS-14's text files <class>_val.txt and <class>_test.txt, "
+            "unpacked or in zip archives"
+        )
+    return dict(sorted(database.items()))
+
+
+def _thumos_texts(path: Path) -> Iterator[tuple[str, str]]:
+    """Names and contents of the text files: those in the folder first, then those in its archives; sorted."""
+    try:
+        if path.is_dir():
+            for file in sorted(path.rglob("*.txt")):
+                if _THUMOS_TEXT.fullmatch(file.name):
+                    yield file.name, file.read_text(encoding="utf-8")
+        for archive in sorted(path.rglob("*.zip")) if path.is_dir() else [path]:
+            with zipfile.ZipFile(archive) as files:
+                for member in sorted(files.namelist()):
+                    if _THUMOS_TEXT.fullmatch(Path(member).name):
+                        yield Path(member).name, files.read(member).decode("utf-8")
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise AnnotationFileError(f"annotations in {path} cannot be read ({error}); download them again") from None
+
+
+def _thumos_rows(text: str, *, where: str) -> Iterable[tuple[str, float, float]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            video_id, start, end = words[0], float(words[1]), float(words[2])
+        except (IndexError, ValueError):
+            raise AnnotationFileError(
+                f"{where}, line {number}: expected a video and two times in seconds, such as "
+                f"'video_test_0000004 0.2 1.1', got {line!r:.80}"
+            ) from None
+        yield video_id, start, end

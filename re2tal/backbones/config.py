@@ -1,0 +1,33 @@
+"""What the configs of all backbones have in common."""
+
+from pathlib import Path
+
+from pydantic import model_validator
+
+from re2tal.settings import Settings
+
+__all__ = ["NetworkConfig"]
+
+
+class NetworkConfig(Settings):
+    """How any backbone is trained and where its weights come from."""
+
+    reversible: bool = False
+    """Rewire the stages, so that training stores no activations inside them."""
+    activation_checkpointing: bool = False
+    """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
+    freeze_norms: bool = True
+    """Keep norm layers as pretrained, batch norm's statistics included, and do not train them; False from scratch."""
+    pretrained: Path | None = None
+    """File of weights that training starts from: of mmaction2, torchvision, the published Re2 weights, a detector's
+    checkpoint, or what `re2tal import-weights` made of one. None: fresh weights."""
+    pretrained_allow: tuple[str, ...] = ()
+    """Names (or patterns like `features.6.*`) that may be missing, unknown or of another shape in that file."""
+
+    @model_validator(mode="after")
+    def _one_way_to_save_memory(self) -> "NetworkConfig":
+        if self.reversible and self.activation_checkpointing:
+            raise ValueError(
+                "reversible and activation_checkpointing are two ways to the same end, got both; set one of them"
+            )
+        return self

@@ -1,0 +1,30 @@
+"""Weights in files: of this package and of others, read safely, renamed, and placed tensor by tensor."""
+
+from re2tal.weights.errors import WeightsError
+from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, write_weights, written_whole
+from re2tal.weights.loading import Pretrained, load_detector, load_pretrained, require_kind
+from re2tal.weights.names import Layout, NameMap, map_names
+from re2tal.weights.pickles import load_pickle
+from re2tal.weights.placing import Difference, Placement, compare, place, refuse
+
+__all__ = [
+    "CHECKPOINT_FORMAT",
+    "Difference",
+    "Layout",
+    "NameMap",
+    "Placement",
+    "Pretrained",
+    "WeightsError",
+    "WeightsFile",
+    "compare",
+    "load_detector",
+    "load_pickle",
+    "load_pretrained",
+    "map_names",
+    "place",
+    "read_weights",
+    "refuse",
+    "require_kind",
+    "write_weights",
+    "written_whole",
+]

@@ -1,0 +1,192 @@
+"""Files of weights: ours and other programs', read into tensors under our names; ours written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from re2tal.weights.errors import WeightsError
+from re2tal.weights.names import BACKBONE_PREFIX, Layout, map_names
+from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
+
+__all__ = ["CHECKPOINT_FORMAT", "WeightsFile", "read_weights", "write_weights", "written_whole"]
+
+CHECKPOINT_FORMAT = "re2tal-1"
+"""What `format` says in a checkpoint of our training."""
+_IMPORTED_FORMAT = "re2tal-weights-1"
+"""What `format` says in the metadata of a file that `write_weights` wrote."""
+
+_AVERAGED, _LAST = "state_dict_ema", "state_dict"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """Weights as they were found in a file."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    """Under our names (see `re2tal.weights.names`), on the CPU; they may be read from the file only when used."""
+    dropped: Mapping[str, str]
+    """Name -> why it was left out on purpose; the file's names, or ours for what `backbone` left out."""
+    layout: Layout
+    averaged: bool | None = None
+    """Whether they are a running average of a training's weights; None if the file does not tell."""
+    epoch: int | None = None
+    """The epoch that they were saved after, if the file tells."""
+    class_names: tuple[str, ...] | None = None
+    """The classes of a detector in the order of its outputs; files of other programs do not tell them."""
+
+    def __str__(self) -> str:
+        details = [str(self.layout)]
+        if self.averaged is not None:
+            details.append("averaged weights" if self.averaged else "last weights, no average")
+        if self.epoch is not None:
+            details.append(f"epoch {self.epoch}")
+        return f"{self.path}: {', '.join(details)}"
+
+    def backbone(self) -> "WeightsFile":
+        """The backbone alone, under the network's own names."""
+        if self.layout.part == "backbone":
+            return self
+        others = {name: "not of the backbone" for name in self.tensors if not name.startswith(BACKBONE_PREFIX)}
+        return replace(
+            self,
+            tensors={
+                name.removeprefix(BACKBONE_PREFIX): value
+                for name, value in self.tensors.items()
+                if name.startswith(BACKBONE_PREFIX)
+            },
+            dropped={**self.dropped, **others},
+            layout=replace(self.layout, part="backbone"),
+        )
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read any file of weights that is known here; nothing in it is executed.
+
+    Known are checkpoints of our training, what `write_weights` wrote, and, with the names of mmaction2, torchvision,
+    Re2TAL or OpenTAD, safetensors files and files of `torch.save` that hold `state_dict_ema` (taken first),
+    `state_dict`, or the tensors themselves.
+
+    Raises:
+        WeightsError: says what the file is instead, and what to do.
+    """
+    if sniff(path) == SAFETENSORS:
+        tensors, metadata = _read_safetensors(path)
+        file = _translate(path, tensors)
+        return _with_metadata(file, metadata) if metadata.get("format") == _IMPORTED_FORMAT else file
+    content = load_pickle(path, mmap=True)
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not weights; give a file of named tensors")
+    if content.get("format") == CHECKPOINT_FORMAT:
+        return _own_checkpoint(path, content)
+    entry = next((key for key in (_AVERAGED, _LAST) if isinstance(content.get(key), Mapping)), None)
+    file = _translate(path, content if entry is None else content[entry])
+    epoch = content.get("epoch")
+    is_training = file.layout.part == "detector" and entry is not None
+    return replace(
+        file,
+        averaged=entry == _AVERAGED if is_training else None,
+        epoch=epoch if type(epoch) is int else None,
+    )
+
+
+def write_weights(
+    path: Path, tensors: Mapping[str, Tensor], *, about: WeightsFile, metadata: Mapping[str, str]
+) -> None:
+    """Write `tensors` (under our names) as safetensors; a crash on the way leaves the file that was there before.
+
+    Args:
+        about: where the tensors come from; `read_weights` will tell the same of `path`.
+        metadata: further entries for people to read.
+    """
+    known = {
+        "format": _IMPORTED_FORMAT,
+        "layout": str(about.layout),
+        "rewired": json.dumps(about.layout.rewired),
+        "averaged": json.dumps(about.averaged),
+        "epoch": json.dumps(about.epoch),
+        "class_names": json.dumps(about.class_names),
+    }
+    # Copies: tensors that share memory, or are mapped from the file, cannot be written as they are.
+    copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    with written_whole(path) as unfinished:
+        save_file(copies, unfinished, metadata={**metadata, **known})
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write to; it becomes `path` at the end, and only then: a crash leaves the file that was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise WeightsError(f"{path} cannot be read ({error}); it may be cut off: download or copy it again") from error
+
+
+def _translate(path: Path, state: Mapping[Any, Any]) -> WeightsFile:
+    """`state`, tensors under another program's names, under ours."""
+    others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
+    if others or not state:
+        raise WeightsError(
+            f"{path} holds no weights, but {', '.join(others[:8]) or 'nothing'}{', ...' if len(others) > 8 else ''}; "
+            f"give a file with {_AVERAGED}, {_LAST}, or named tensors"
+        )
+    tensors: dict[str, Tensor] = {str(name): value for name, value in state.items()}
+    while all(name.startswith("module.") for name in tensors):  # DistributedDataParallel's
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    try:
+        names = map_names(tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return WeightsFile(
+        path=path,
+        tensors={ours: tensors[theirs] for theirs, ours in names.ours.items()},
+        dropped=names.dropped,
+        layout=names.layout,
+    )
+
+
+def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
+    """A checkpoint of our training, whose `weights` are the averaged ones."""
+    file = _translate(path, content["weights"])
+    rewired = json.loads(content["config"])["backbone"]["reversible"]
+    return replace(
+        file,
+        layout=replace(file.layout, rewired=rewired),
+        averaged=True,
+        epoch=content["epoch"],
+        class_names=tuple(content["class_names"]),
+    )
+
+
+def _with_metadata(file: WeightsFile, metadata: Mapping[str, str]) -> WeightsFile:
+    """`file`, with what `write_weights` noted of its origin."""
+    class_names = json.loads(metadata["class_names"])
+    return replace(
+        file,
+        layout=replace(file.layout, writer="re2tal", rewired=json.loads(metadata["rewired"])),
+        averaged=json.loads(metadata["averaged"]),
+        epoch=json.loads(metadata["epoch"]),
+        class_names=None if class_names is None else tuple(class_names),
+    )

@@ -1,0 +1,149 @@
+"""Load a file of weights into a network: pretrained weights into a backbone, a checkpoint into a detector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from re2tal.weights.errors import WeightsError
+from re2tal.weights.files import WeightsFile, read_weights
+from re2tal.weights.names import Kind
+from re2tal.weights.placing import Placement, place
+
+__all__ = ["Pretrained", "load_detector", "load_pretrained", "require_kind"]
+
+_OPENMMLAB = "https://download.openmmlab.com/mmaction/v1.0/recognition"
+_OPENTAD = "https://github.com/sming256/OpenTAD/tree/main/configs/re2tal"
+_SWIN = "swin-tiny-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb"
+_SLOWFAST = "slowfast_r101_8xb8-8x8x1-256e_kinetics400-rgb"
+
+# The published files of pretrained weights: name, what it is, where it is offered.
+_SOURCES = (
+    (
+        f"{_SWIN}_20220930-241016b2.pth",
+        "Video Swin-T trained on Kinetics-400 by mmaction2",
+        f"download {_OPENMMLAB}/swin/{_SWIN}/{_SWIN}_20220930-241016b2.pth",
+    ),
+    (
+        f"{_SLOWFAST}_20220818-9c0e09bd.pth",
+        "SlowFast-101 8x8 trained on Kinetics-400 by mmaction2",
+        f"download {_OPENMMLAB}/slowfast/{_SLOWFAST}/{_SLOWFAST}_20220818-9c0e09bd.pth",
+    ),
+    (
+        "invswin-tiny-p244-w877_kinetics400_pre_k400_ft_e30.pth",
+        "Re2Swin-T trained on Kinetics-400 by the authors of Re2TAL",
+        f"follow the link 'Re2Swin-T' on {_OPENTAD}",
+    ),
+    (
+        "invslowfast101_k400_pre_k400_ft_e30.pth",
+        "Re2SlowFast-101 trained on Kinetics-400 by the authors of Re2TAL",
+        f"follow the link 'Re2SlowFast-101' on {_OPENTAD}",
+    ),
+    (
+        "swin3d_t-7615ae03.pth",
+        "Video Swin-T trained on Kinetics-400, as torchvision offers it",
+        "download https://download.pytorch.org/models/swin3d_t-7615ae03.pth",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Pretrained weights that a backbone got."""
+
+    file: WeightsFile
+    placement: Placement
+    warning: str | None
+    """What a reader of the log should know of the choice of the file, if anything."""
+
+
+def load_pretrained(
+    network: nn.Module, *, path: Path, kind: Kind, reversible: bool, allow: Sequence[str] = ()
+) -> Pretrained:
+    """Load the backbone in the file `path` into `network`; of a detector's checkpoint its backbone alone.
+
+    Args:
+        network: `SwinTrunk` or `SlowFast`, rewired or not.
+        kind: which of them.
+        reversible: whether it is rewired.
+        allow: patterns of the network's names that may be missing, unknown or of another shape.
+
+    Raises:
+        WeightsError: the file is absent (says where it comes from), unreadable, of the other kind of network, or
+            differs in more than is allowed.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there are no pretrained weights {path}{_where_from(path)}")
+    file = read_weights(path).backbone()
+    require_kind(file, kind)
+    placement = place(
+        file.tensors,
+        network,
+        source=path,
+        fix="give the weights of this network, set its sizes to those of the file, or allow names that may differ "
+        "with backbone.pretrained_allow",
+        allow=allow,
+        dropped=file.dropped,
+    )
+    return Pretrained(file=file, placement=placement, warning=_warning(file, reversible=reversible))
+
+
+def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible: bool) -> Placement:
+    """Load a whole detector; every tensor must fit.
+
+    Args:
+        model: a detector.
+        file: what `read_weights` gave.
+        kind: of the model's backbone.
+        reversible: whether the model's backbone is rewired.
+
+    Raises:
+        WeightsError: the file holds a backbone alone or another model, or was trained with the backbone rewired and
+            the model's is not, or the other way round: the same tensors then compute something else.
+    """
+    if file.layout.part != "detector":
+        raise WeightsError(
+            f"{file.path} holds a {file.layout}, no detector; give a checkpoint of a whole detector, or train from it "
+            f"with backbone.pretrained={file.path}"
+        )
+    require_kind(file, kind)
+    if file.layout.rewired not in (None, reversible):
+        raise WeightsError(
+            f"{file.path} holds a {file.layout}, and the config has backbone.reversible={reversible}; "
+            f"use the config with backbone.reversible={file.layout.rewired}"
+        )
+    return place(
+        file.tensors,
+        model,
+        source=file.path,
+        fix="use the config it was trained with, or a checkpoint of this config",
+        dropped=file.dropped,
+    )
+
+
+def require_kind(file: WeightsFile, kind: Kind) -> None:
+    """Raise a WeightsError if `file` holds another kind of network."""
+    if file.layout.kind != kind:
+        raise WeightsError(
+            f"{file.path} holds a {file.layout}, and the config describes a {kind}; "
+            "give a file of that network, or another backbone in the config"
+        )
+
+
+def _warning(file: WeightsFile, *, reversible: bool) -> str | None:
+    if reversible and file.layout.rewired is False:
+        return "they are of the network that is not rewired: a place to start from, behind the published Re2 weights"
+    if not reversible and file.layout.rewired:
+        return "they are of a rewired network, which computes something else with them; set backbone.reversible=true"
+    return None
+
+
+def _where_from(path: Path) -> str:
+    """What the file is and where it comes from, if it is one of the published ones, and the way out."""
+    instead = "or start from fresh weights with backbone.pretrained=None"
+    for name, what, how in _SOURCES:
+        if path.name == name:
+            return f", which is {what}; {how} and put it there, {instead}"
+    known = "".join(f"\n  {name}: {what}; {how}" for name, what, how in _SOURCES)
+    return f"; put them there, {instead}. Published files:{known}"
