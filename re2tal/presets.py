@@ -104,7 +104,14 @@ def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
 
 
 def demo(
-    *, data: Path, name: str = "demo", work_dir: Path = Path("exps/demo"), backbone: BackboneConfig | None = None
+    *,
+    data: Path,
+    name: str = "demo",
+    work_dir: Path = Path("exps/demo"),
+    backbone: BackboneConfig | None = None,
+    epochs: int = 16,
+    learning_rate: float = 4e-3,
+    backbone_learning_rate: float = 3e-3,
 ) -> ExperimentConfig:
     """A small network on the videos that `re2tal.data.demo` makes in the folder `data`: minutes on two cores.
 
@@ -113,6 +120,9 @@ def demo(
         name: of the experiment.
         work_dir: where its results go.
         backbone: None for a small Re2SlowFast, which learns the demo fastest.
+        epochs: passes over the training videos; the last one is evaluated.
+        learning_rate: of pyramid and head.
+        backbone_learning_rate: of the backbone.
     """
     return ExperimentConfig(
         name=name,
@@ -141,14 +151,14 @@ def demo(
         ),
         postprocess=PostprocessConfig(nms=NmsConfig(max_segments=100)),
         training=TrainingConfig(
-            epochs=16,
+            epochs=epochs,
             batch_size=4,
-            learning_rate=4e-3,
-            backbone_learning_rate=3e-3,
+            learning_rate=learning_rate,
+            backbone_learning_rate=backbone_learning_rate,
             warmup_epochs=1,
             ema_decay=0.98,
-            eval_from=15,
-            checkpoint_every=16,
+            eval_from=epochs - 1,
+            checkpoint_every=epochs,
             keep_checkpoints=1,
             log_every=30,
             num_workers=0,
@@ -176,6 +186,7 @@ def demo_swin(*, reversible: bool) -> SwinConfig:
         patch_size=(2, 8, 8),
         window_size=(8, 4, 4),
         drop_path=0.0,
+        fresh_weights="by_width",
         reversible=reversible,
         freeze_norms=False,
     )

@@ -9,4 +9,7 @@ config = demo(
     name="demo_swin",
     work_dir=Path("exps/demo_swin"),
     backbone=demo_swin(reversible=False),
+    epochs=60,
+    learning_rate=2e-3,
+    backbone_learning_rate=1e-3,
 )

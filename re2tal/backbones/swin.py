@@ -7,8 +7,8 @@ both against the same numbers), so it is used as it is.
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor
-from torchvision.models.video.swin_transformer import SwinTransformer3d
+from torch import Tensor, nn
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
 from re2tal.backbones.config import NetworkConfig
 
@@ -34,10 +34,16 @@ class SwinConfig(NetworkConfig):
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Share of residual branches dropped in the last block in training; rises linearly from 0 in the first."""
 
+    fresh_weights: Literal["published", "by_width"] = "published"
+    """How weights are drawn: as published, with a deviation of 0.02, from which a small network trained from scratch
+    takes thousands of steps to depart; or so that every layer keeps the size of its input."""
+
     @model_validator(mode="after")
     def _stages_agree(self) -> "SwinConfig":
         if len(self.depths) != len(self.num_heads):
             raise ValueError(f"depths and num_heads need one entry for each stage, got {self.depths}, {self.num_heads}")
+        if sum(self.depths) < 2:
+            raise ValueError(f"depths must give at least two blocks, between which drop path rises, got {self.depths}")
         for stage, heads in enumerate(self.num_heads):
             if self.embed_dim * 2**stage % heads:
                 raise ValueError(
@@ -66,8 +72,19 @@ class SwinTrunk(SwinTransformer3d):
             num_classes=1,
         )
         del self.head, self.avgpool  # the classifier; its weights are not part of the detector
+        if config.fresh_weights == "by_width":
+            _draw_by_width(self)
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
         """(B, 3, T, H, W) normalised frames -> one (B, C, T / 2, H / 32, W / 32) with the default patch."""
         tokens = self.norm(self.features(self.pos_drop(self.patch_embed(frames))))  # (B, T', H', W', C)
         return (tokens.permute(0, 4, 1, 2, 3),)
+
+
+def _draw_by_width(network: nn.Module) -> None:
+    """Draw every weight with variance 1 / inputs, and position biases that tell positions apart from the start."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv3d):
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+        elif isinstance(module, ShiftedWindowAttention3d):
+            nn.init.normal_(module.relative_position_bias_table, std=0.5)

@@ -99,6 +99,7 @@ def test_slowfast_refuses_a_number_of_frames_that_would_not_meet() -> None:
         (lambda: SlowFastConfig(fusion_kernel=4), "must be odd"),
         (lambda: SlowFastConfig(blocks=(1, 1, 0, 1)), "greater than 0"),
         (lambda: SwinConfig(depths=(2, 2)), "one entry for each stage"),
+        (lambda: SwinConfig(depths=(1,), num_heads=(3,)), "at least two blocks"),
         (lambda: SwinConfig(embed_dim=10), "10 channels, which 3 heads do not divide"),
         (lambda: SwinConfig(drop_path=1.0), "less than 1"),
         (lambda: SwinConfig(depth=(2,)), "depth"),
@@ -107,3 +108,11 @@ def test_slowfast_refuses_a_number_of_frames_that_would_not_meet() -> None:
 def test_wrong_sizes_are_named(build, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(("drawn", "deviation"), [("published", 0.02), ("by_width", 96**-0.5)])
+def test_fresh_weights_of_a_swin_are_drawn_as_asked(drawn: str, deviation: float) -> None:
+    torch.manual_seed(0)
+    network = build_backbone(SwinConfig(depths=(2,), num_heads=(3,), fresh_weights=drawn)).network
+    weight = network.get_parameter("features.0.0.attn.qkv.weight")
+    assert float(weight.detach().std()) == pytest.approx(deviation, rel=0.05)
