@@ -128,13 +128,22 @@ def test_a_window_longer_than_the_position_code_is_refused_when_the_config_loads
     load_config(path, ["data.sampling.num_steps=32"])  # without a code, any length goes
 
 
+# A Swin from scratch needs more time and another rate than a SlowFast.
+BUDGET = ("epochs", "eval_from", "checkpoint_every", "learning_rate", "backbone_learning_rate")
+
+
 @pytest.mark.parametrize(
     "file", sorted((Path(__file__).parents[1] / "configs" / "demo").glob("*.py")), ids=lambda p: p.stem
 )
-def test_the_demo_configs_load_and_differ_in_the_backbone_alone(file: Path) -> None:
+def test_the_demo_configs_load_and_differ_in_backbone_and_budget_alone(file: Path) -> None:
     config = load_config(file)
     assert config.backbone.reversible == file.stem.startswith("re2")
     assert config.backbone.kind == file.stem.removeprefix("re2")
     reference = load_config(file.with_name("re2slowfast.py"))
     same = {"name": reference.name, "work_dir": reference.work_dir, "backbone": reference.backbone}
+    if config.backbone.kind == "swin":
+        same["training"] = reference.training
+        budget = {name: getattr(reference.training, name) for name in BUDGET}
+        assert config.training.model_copy(update=budget) == reference.training
+        assert config.training == load_config(file.with_name("re2swin.py")).training
     assert config.model_copy(update=same) == reference
