@@ -52,9 +52,9 @@ REDUCED = {
         "training.log_every=1",
         "training.num_workers=1",
     ],
-    "thumos": ["data.sampling.num_steps=64", "pyramid.max_steps=64"],
-    "anet": ["data.sampling.num_steps=64", "pyramid.max_steps=64", "training.batch_size=4"],
-    "swin_tiny": ["backbone.embed_dim=24", "backbone.depths=(2,2,2,2)"],
+    "thumos": ["data.sampling.num_steps=32", "pyramid.max_steps=32"],
+    "anet": ["data.sampling.num_steps=32", "pyramid.max_steps=32", "training.batch_size=4"],
+    "swin_tiny": ["backbone.embed_dim=12", "backbone.depths=(2,2,2,2)", "backbone.num_heads=(1,2,3,6)"],
     "slowfast101": ["backbone.blocks=(2,2,2,2)", "backbone.slow.base_channels=8", "backbone.fast.base_channels=2"],
 }
 """The only settings in which the rehearsal differs from the performance."""
