@@ -18,9 +18,9 @@ from re2tal.data import (
     TestingSet,
     TrainingSet,
     WindowSampling,
+    annotations_of,
     collate,
     find_class_names,
-    read_annotations,
 )
 from re2tal.detections import detect_window, merge_windows, read_video_labels, write_detections
 from re2tal.detector import Detector
@@ -79,8 +79,7 @@ def _count_classes(data: DataConfig) -> int | None:
         return 1
     if data.num_classes is not None or not data.annotations.exists():
         return data.num_classes
-    annotations = read_annotations(data.annotations, ignore_labels=data.ignore_labels, subset_file=data.subset_file)
-    return len(find_class_names(annotations, classes=data.classes))
+    return len(find_class_names(annotations_of(data), classes=data.classes))
 
 
 def find_run(config: ExperimentConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:

@@ -1,27 +1,20 @@
 """The benchmark that compares plain and rewired networks: its table, and that the compared networks are comparable."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from re2tal.config import load_config
+from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    folder = REPOSITORY / "benchmarks"
-    for name in ("ucf_mini", "claim_in_small"):  # the second imports the first
-        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return module
+    load_script("benchmarks/ucf_mini.py")  # which the other imports
+    return load_script("benchmarks/claim_in_small.py")
 
 
 @pytest.mark.parametrize("data", ["demo", "ucf_mini"])

@@ -1,6 +1,5 @@
 """The eight experiments in small: their commands under torchrun on a folder laid out as the configs expect."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from re2tal.config import load_config
 from tests.gradient_worker import changes, gradients
+from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs" / "re2tal").glob("*.py"))
@@ -18,12 +18,7 @@ CONFIGS = sorted((REPOSITORY / "configs" / "re2tal").glob("*.py"))
 
 @pytest.fixture(scope="session")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rehearse", REPOSITORY / "tools" / "rehearse.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/rehearse.py")
 
 
 @pytest.fixture(scope="session")

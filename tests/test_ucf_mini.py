@@ -1,9 +1,7 @@
 """The experiments on real footage: their configs, a short training, and the arithmetic of their benchmark."""
 
-import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +14,7 @@ from re2tal import experiment
 from re2tal.config import ExperimentConfig, load_config, override
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision
 from re2tal.training import Processes, RunFolder
+from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NETWORKS = ("slowfast", "re2slowfast", "swin", "re2swin")
@@ -24,12 +23,7 @@ TIOUS = (0.1, 0.3, 0.5, 0.7)
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ucf_mini", REPOSITORY / "benchmarks" / "ucf_mini.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/ucf_mini.py")
 
 
 def _config(network: str) -> ExperimentConfig:

@@ -4,7 +4,7 @@ from re2tal.data.annotations import AnnotationError, Annotations, find_class_nam
 from re2tal.data.broken import TooManyBrokenVideosError
 from re2tal.data.collate import collate
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.datasets import TestingSet, TrainingSet, ValidationSet
+from re2tal.data.datasets import TestingSet, TrainingSet, ValidationSet, annotations_of
 
 __all__ = [
     "AnnotationError",
@@ -17,6 +17,7 @@ __all__ = [
     "TrainingSet",
     "ValidationSet",
     "WindowSampling",
+    "annotations_of",
     "collate",
     "find_class_names",
     "read_annotations",
