@@ -1,9 +1,14 @@
-"""Where the tests find goldens and footage, and what they skip without them."""
+"""Where the tests find goldens and footage, what they skip without them; and how they run commands."""
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from re2tal import cli
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -23,3 +28,19 @@ def goldens() -> Path:
 def data() -> Path:
     """The folder of real footage, annotations and predictions."""
     return _folder("RE2TAL_DATA", "../shared/data")
+
+
+@pytest.fixture
+def re2tal(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command in this process; returns its exit status or message."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+
+    def run(*arguments: object) -> Any:
+        monkeypatch.setattr(sys, "argv", ["re2tal", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as end:
+            return end.code or 0
+        return 0
+
+    return run

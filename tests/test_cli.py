@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import cli
 from tests.tiny_experiment import make_tiny_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -18,22 +17,6 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def re2tal(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command in this process; returns its exit status or message."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
-
-    def run(*arguments: object) -> Any:
-        monkeypatch.setattr(sys, "argv", ["re2tal", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return end.code or 0
-        return 0
-
-    return run
 
 
 def write_json(path: Path, content: object) -> Path:

@@ -38,22 +38,6 @@ TINY_BACKBONE = slowfast_entries(
 TINY_REST = actionformer_entries(inputs=48, channels=8, classes=2, arch=(1, 1, 2))
 
 
-@pytest.fixture
-def re2tal(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command in this process; returns its exit status or message."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
-
-    def run(*arguments: object) -> Any:
-        monkeypatch.setattr(sys, "argv", ["re2tal", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as end:
-            return end.code or 0
-        return 0
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
