@@ -106,10 +106,11 @@ class Head(nn.Module):
             first_reach=self.config.first_reach,
             device=levels[0].device,
         )
-        # float32 from here on: boundaries at step 500 need more digits than half precision has
+        # At least float32 from here on: boundaries at step 500 need more digits than half precision has.
+        precise = torch.promote_types(logits[0].dtype, torch.float32)
         return Predictions(
-            logits=torch.cat(logits, dim=-1).transpose(1, 2).float(),
-            offsets=torch.cat(offsets, dim=-1).transpose(1, 2).float(),
+            logits=torch.cat(logits, dim=-1).transpose(1, 2).to(precise),
+            offsets=torch.cat(offsets, dim=-1).transpose(1, 2).to(precise),
             mask=torch.cat(list(masks), dim=-1),
             points=points,
         )
