@@ -5,23 +5,30 @@
 Modes: `plain` is the original network under ordinary autograd, `checkpoint` the same with activation checkpointing of
 every block, `store` the rewired one under ordinary autograd, `reversible` the rewired one without stored activations.
 Everything a training loop would hold counts as activation: input, streams, saved tensors, parameters' gradients.
+`--compare` adds the errors of the reversible gradients.
 """
 
 import argparse
+import copy
 import json
+import math
 import resource
 import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from re2tal.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.reversible import set_mode
+from re2tal.reversible import set_cells, set_mode
 
 CONFIGS: dict[str, BackboneConfig] = {"swin_tiny": SwinConfig(drop_path=0.0), "slowfast101": SlowFastConfig()}
 MIB = 2**20
+MANY_FRAMES = 256
+"""A longer clip is stepped through once after the warm-up."""
 
 
 def peak_mib() -> float:
@@ -36,16 +43,20 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / MIB
 
 
-def build(backbone: str, mode: str) -> Backbone:
+def build(backbone: str, mode: str, *, cells: str = "auto", depths: list[int] | None = None) -> Backbone:
     is_rewired = mode in ("store", "reversible")
-    changes = {"reversible": is_rewired, "activation_checkpointing": mode == "checkpoint"}
+    changes: dict[str, Any] = {"reversible": is_rewired, "activation_checkpointing": mode == "checkpoint"}
+    if depths:
+        changes["depths" if backbone == "swin_tiny" else "blocks"] = tuple(depths)
     model = build_backbone(CONFIGS[backbone].model_copy(update=changes)).train()
     if is_rewired:
         set_mode(model, "store" if mode == "store" else "reversible")
+        if cells != "auto":
+            set_cells(model, None if cells == "off" else int(float(cells) * MIB))
     return model
 
 
-def step(model: Backbone, frames: torch.Tensor, dtype: torch.dtype) -> tuple[float, float]:
+def step(model: Backbone, frames: Tensor, dtype: torch.dtype) -> tuple[float, float]:
     """One forward and backward pass; seconds of the forward pass and of both."""
     start = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -55,51 +66,99 @@ def step(model: Backbone, frames: torch.Tensor, dtype: torch.dtype) -> tuple[flo
     return forward_s, time.perf_counter() - start
 
 
-def measure(args: argparse.Namespace) -> dict[str, float | str | int | None]:
+# Errors of gradients
+
+
+def gradients(model: Backbone, frames: Tensor, *, mode: str, double: bool = False) -> dict[str, Tensor]:
+    """By name, of a copy of the model in one of its modes."""
+    model = copy.deepcopy(model)
+    model.zero_grad(set_to_none=True)
+    if double:
+        model.double()
+    set_mode(model, "store" if mode == "store" else "reversible")
+    step(model, frames, torch.float32)
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def errors(ours: dict[str, Tensor], reference: dict[str, Tensor]) -> dict[str, float]:
+    """Relative L2 of every parameter's gradient: the worst and the median."""
+    found = {
+        name: float((ours[name].double() - grad.double()).norm() / grad.double().norm())
+        for name, grad in reference.items()
+        if float(grad.norm()) > 0
+    }
+    worst = max(found, key=lambda name: (math.isnan(found[name]), found[name]))
+    return {"worst": found[worst], "median": statistics.median(found.values()), "of": worst}
+
+
+def compare(model: Backbone, frames: Tensor) -> dict[str, Any]:
+    """Reversible against plain autograd on the same grid, and both against plain autograd in float64."""
+    ours, store = (gradients(model, frames, mode=mode) for mode in ("reversible", "store"))
+    exact = gradients(model, frames, mode="store", double=True)
+    return {
+        "gradient_error": errors(ours, store),
+        "gradient_error_float64": {"reversible": errors(ours, exact), "store": errors(store, exact)},
+    }
+
+
+# One case
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = build(args.backbone, args.mode)
+    model = build(args.backbone, args.mode, cells=args.cells, depths=args.depths)
     baseline = resident_mib()
     frames = torch.randint(0, 256, (args.batch, 3, args.frames, args.size, args.size), dtype=torch.uint8)
     dtype = getattr(torch, args.dtype)
+    repeats = min(args.repeats, 1) if args.frames > MANY_FRAMES else args.repeats
     times = []
-    for _ in range(args.repeats + 1):  # the first is the warm-up
+    for _ in range(repeats + 1):  # the first is the warm-up
         model.zero_grad(set_to_none=True)
         times.append(step(model, frames, dtype))
     counted = times[1:] or times
-    return {
+    result = {
         "backbone": args.backbone,
         "mode": args.mode,
+        "cells": args.cells,
         "frames": args.frames,
         "size": args.size,
         "batch": args.batch,
         "dtype": args.dtype,
+        "depths": args.depths,
         "baseline_mib": round(baseline, 1),
         "peak_mib": round(peak_mib(), 1),
         "activation_mib": round(peak_mib() - baseline, 1),
+        "parameter_gradients_mib": round(sum(p.grad.nbytes for p in model.parameters() if p.grad is not None) / MIB, 1),
         "forward_s": round(statistics.median(forward for forward, _ in counted), 3),
         "step_s": round(statistics.median(total for _, total in counted), 3),
         "reconstruction_error": model.reconstruction_error(),
     }
+    return result | (compare(model, frames) if args.compare else {})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=CONFIGS, default="swin_tiny")
     parser.add_argument("--mode", choices=("plain", "checkpoint", "store", "reversible"), default="reversible")
+    parser.add_argument("--cells", default="auto", help="MiB that a cell may take; auto, or off for whole branches")
+    parser.add_argument("--depths", type=int, nargs="+", help="blocks in each stage, if not the backbone's own")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3, help="counted steps after the warm-up; 0 counts the first")
+    parser.add_argument("--compare", action="store_true", help="errors of the gradients, in mode reversible")
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     args = parser.parse_args()
+    if args.compare and args.mode != "reversible":
+        parser.error(f"--compare needs --mode reversible, whose gradients it measures, got --mode {args.mode}")
     result = measure(args)
     if args.json:
         print(json.dumps(result))
     else:
-        print("\n".join(f"{name:<22} {value}" for name, value in result.items()))
+        print("\n".join(f"{name:<24} {value}" for name, value in result.items()))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.backbones.config import NetworkConfig
+from re2tal.backbones.pixels import PixelNorm
 from re2tal.settings import Settings
 
 __all__ = ["Bottleneck", "PathwayConfig", "SlowFast", "SlowFastConfig"]
@@ -96,6 +97,22 @@ class ConvNorm(nn.Module):
         return self.bn(self.conv(x))
 
 
+class Stem(ConvNorm):
+    """What comes before the stages: raw frames in, a quarter of their height and width out."""
+
+    def __init__(self, channels: int, *, kernel: tuple[int, int, int]) -> None:
+        super().__init__(3, channels, kernel=kernel, space_stride=2)
+        self.normalise = PixelNorm()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, 3, T, H, W) uint8 RGB, or normalised -> (B, C, T, H / 4, W / 4)."""
+        return self.shrink(super().forward(self.normalise(frames)))
+
+    def shrink(self, x: Tensor) -> Tensor:
+        """What follows the norm: (B, C, T, H / 2, W / 2) -> (B, C, T, H / 4, W / 4)."""
+        return F.max_pool3d(F.relu(x, inplace=True), (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+
+
 class Bottleneck(nn.Module):
     """`relu(x + conv3(conv2(conv1(x))))`, the residual block of a post-activation ResNet."""
 
@@ -131,8 +148,7 @@ class Pathway(nn.Module):
 
     def __init__(self, config: PathwayConfig, *, blocks: tuple[int, ...], fused_channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(3, config.base_channels, kernel=config.stem_kernel, space_stride=2)
-        self.maxpool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        self.conv1 = Stem(config.base_channels, kernel=config.stem_kernel)
         in_channels = config.base_channels
         for stage, (count, extra) in enumerate(zip(blocks, fused_channels, strict=True)):
             channels = config.base_channels * 2**stage
@@ -150,10 +166,6 @@ class Pathway(nn.Module):
             )
             self.add_module(f"layer{stage + 1}", layer)
             in_channels = channels * EXPANSION
-
-    def stem(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, C, T, H / 4, W / 4)."""
-        return self.maxpool(F.relu(self.conv1(x), inplace=True))
 
 
 class LateralConv(nn.Module):
@@ -202,7 +214,7 @@ class SlowFast(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, T, H, W) normalised frames -> slow (B, C, T / frame_ratio, H / 32, W / 32), fast (B, C', T, ...).
+        """(B, 3, T, H, W) as for a stem -> slow (B, C, T / frame_ratio, H / 32, W / 32), fast (B, C', T, ...).
 
         Raises:
             ValueError: T is not a multiple of `frame_ratio`, so the pathways would not meet.
@@ -213,8 +225,8 @@ class SlowFast(nn.Module):
                 f"SlowFast needs a number of frames divisible by {self.frame_ratio}, got {num_frames}; "
                 "change the clip's steps or frames per step"
             )
-        slow = self.slow_path.stem(frames[:, :, :: self.frame_ratio])
-        fast = self.fast_path.stem(frames)
+        slow = self.slow_path.conv1(frames[:, :, :: self.frame_ratio])
+        fast = self.fast_path.conv1(frames)
         for stage in range(self.num_stages):
             lateral = self.slow_path.get_submodule("conv1_lateral" if stage == 0 else f"layer{stage}_lateral")
             slow = torch.cat([slow, lateral(fast)], dim=1)

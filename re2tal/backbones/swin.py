@@ -8,11 +8,12 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
+from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d, SwinTransformer3d
 
 from re2tal.backbones.config import NetworkConfig
+from re2tal.backbones.pixels import PixelNorm
 
-__all__ = ["SwinConfig", "SwinTrunk"]
+__all__ = ["PatchEmbedding", "SwinConfig", "SwinTrunk"]
 
 
 class SwinConfig(NetworkConfig):
@@ -57,6 +58,19 @@ class SwinConfig(NetworkConfig):
         return self.embed_dim * 2 ** (len(self.depths) - 1)
 
 
+class PatchEmbedding(PatchEmbed3d):
+    """torchvision's, on raw pixels."""
+
+    def __init__(self, patch_size: tuple[int, int, int], channels: int) -> None:
+        super().__init__(patch_size=list(patch_size), embed_dim=channels, norm_layer=nn.LayerNorm)
+        self.normalise = PixelNorm()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, T / 2, H / 4, W / 4, C) with the default patch."""
+        tokens: Tensor = super().forward(self.normalise(frames))
+        return tokens
+
+
 class SwinTrunk(SwinTransformer3d):
     """torchvision's Video Swin up to its last norm; parameter names are torchvision's."""
 
@@ -70,13 +84,14 @@ class SwinTrunk(SwinTransformer3d):
             mlp_ratio=config.mlp_ratio,
             stochastic_depth_prob=config.drop_path,
             num_classes=1,
+            patch_embed=lambda **_: PatchEmbedding(config.patch_size, config.embed_dim),
         )
         del self.head, self.avgpool  # the classifier; its weights are not part of the detector
         if config.fresh_weights == "by_width":
             _draw_by_width(self)
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
-        """(B, 3, T, H, W) normalised frames -> one (B, C, T / 2, H / 32, W / 32) with the default patch."""
+        """(B, 3, T, H, W) uint8 RGB, or normalised -> one (B, C, T / 2, H / 32, W / 32) with the default patch."""
         tokens = self.norm(self.features(self.pos_drop(self.patch_embed(frames))))  # (B, T', H', W', C)
         return (tokens.permute(0, 4, 1, 2, 3),)
 

@@ -12,8 +12,11 @@ from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
     chains,
+    headrooms,
     reconstruction_error,
     rewire,
+    set_cells,
+    set_headrooms,
     set_mode,
 )
 from re2tal.reversible.verification import Verification, verify
@@ -26,8 +29,11 @@ __all__ = [
     "RewiredSequential",
     "Verification",
     "chains",
+    "headrooms",
     "reconstruction_error",
     "rewire",
+    "set_cells",
+    "set_headrooms",
     "set_mode",
     "verify",
 ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from re2tal.reversible.cells import Locality
+
 __all__ = ["Branch", "Slot", "trainable"]
 
 
@@ -50,6 +52,8 @@ class Branch:
     """Maps (owner, x, *args) to `f(x)`; by default calls the owner."""
     uses: tuple[str, ...] = ()
     """Names of the owner's children (modules or parameters) in this branch; empty: all of the owner."""
+    locality: Locality | None = None
+    """How it can be computed in cells; None: only as a whole."""
 
     def __call__(self, x: Tensor, *args: object) -> Tensor:
         """`f(x)`, of the shape of `x`.
@@ -82,6 +86,14 @@ class Branch:
         own = self.owner._parameters
         return slots + [Slot(self.owner, name, p) for name in self.uses if (p := own.get(name)) is not None]
 
+    def running_norms(self) -> list[nn.Module]:
+        """The batch norms whose running statistics a call changes."""
+        return [
+            module
+            for module in self.modules()
+            if isinstance(module, _NormBase) and module.training and module.track_running_stats
+        ]
+
     @contextmanager
     def replayed(self, slots: Sequence[Slot]) -> Iterator[list[Tensor]]:
         """Inside, the branch runs on what `slots` held in the forward pass and leaves no trace.
@@ -93,11 +105,7 @@ class Branch:
         """
         leaves = {id(parameter): parameter.detach().requires_grad_() for parameter in trainable(slots)}
         present = [slot.module._parameters[slot.name] for slot in slots]
-        norms = [
-            (module, dict(module._buffers))
-            for module in self.modules()
-            if isinstance(module, _NormBase) and module.training and module.track_running_stats
-        ]
+        norms = [(module, dict(module._buffers)) for module in self.running_norms()]
         try:
             for slot in slots:
                 slot.hold(leaves.get(id(slot.parameter), slot.parameter))

@@ -8,7 +8,11 @@ from typing import Literal, assert_never, get_args
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.cells import CELL_BYTES
+from re2tal.reversible.evaluation import Evaluation
+from re2tal.reversible.grid import Grid, GridOverflowError, add_on_grid, most_headroom, put_on_grid
 from re2tal.reversible.recompute import run_reversibly
+from re2tal.reversible.rng import GeneratorState
 
 __all__ = ["Mode", "ReversibleChain"]
 
@@ -31,10 +35,13 @@ class ReversibleChain(nn.Module):
             "0", "1", ... unless `blocks` is given.
         blocks: the modules to register as children instead, under the names they shall have in the state dict
             (residual blocks of which several branches are parts).
+        cell_bytes: what a cell of a branch may take in training, about; None computes whole branches.
         mode: "reversible" saves only the last pair of streams and recomputes; "store" is plain autograd through the
             same computation, the reference for every test.
 
     Attributes:
+        headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
+            that is not enough.
         reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
             start of the chain, where they must be equal, relative to the largest value there; a scalar tensor.
             None before. In "store" mode nothing is recovered and it stays None.
@@ -46,6 +53,7 @@ class ReversibleChain(nn.Module):
         *,
         blocks: Mapping[str, nn.Module] | None = None,
         mode: Mode = "reversible",
+        cell_bytes: int | None = CELL_BYTES,
     ) -> None:
         super().__init__()
         self.branches = tuple(branch if isinstance(branch, Branch) else Branch(branch) for branch in branches)
@@ -56,6 +64,8 @@ class ReversibleChain(nn.Module):
         for name, block in blocks.items():
             self.add_module(name, block)
         self.mode = mode
+        self.headroom = 8
+        self.cell_bytes = cell_bytes
         self.reconstruction_error: Tensor | None = None
 
     @property
@@ -75,13 +85,37 @@ class ReversibleChain(nn.Module):
         Raises:
             ValueError: a branch changed the shape, so the streams cannot be added.
         """
+        state = GeneratorState.snapshot(x.device)
+        statistics = [(norm, {name: b.clone() for name, b in norm.named_buffers()}) for norm in self._running_norms()]
+        while True:
+            try:
+                return self._run(x, args)
+            except GridOverflowError as error:
+                if self.headroom >= most_headroom(x):
+                    raise GridOverflowError(
+                        f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}); lower the "
+                        "learning rate if they grew in training, or run the chain in float64"
+                    ) from error
+                # As if nothing had happened, on a coarser grid; it is kept, so this is paid for once.
+                self.headroom += 4
+                state.restore()
+                for norm, buffers in statistics:
+                    for name, buffer in buffers.items():
+                        norm.get_buffer(name).copy_(buffer)
+
+    def _run(self, x: Tensor, args: tuple[object, ...]) -> Tensor:
         match self.mode:
             case "store":
-                return _run_and_store(self.branches, x, args)
+                return _run_and_store(self.branches, x, args, headroom=self.headroom, limit=self.cell_bytes)
             case "reversible":
-                return run_reversibly(self.branches, x, args, report=self._report)
+                return run_reversibly(
+                    self.branches, x, args, headroom=self.headroom, limit=self.cell_bytes, report=self._report
+                )
             case _:
                 assert_never(self.mode)
+
+    def _running_norms(self) -> list[nn.Module]:
+        return [norm for branch in self.branches for norm in branch.running_norms()]
 
     def _report(self, error: Tensor) -> None:
         self.reconstruction_error = error
@@ -90,8 +124,12 @@ class ReversibleChain(nn.Module):
         return f"branches={len(self.branches)}, mode={self.mode!r}"
 
 
-def _run_and_store(branches: Sequence[Branch], x: Tensor, args: tuple[object, ...]) -> Tensor:
-    u = v = x
+def _run_and_store(
+    branches: Sequence[Branch], x: Tensor, args: tuple[object, ...], *, headroom: int, limit: int | None
+) -> Tensor:
+    grid = Grid.around(x, headroom=headroom)
+    u = v = put_on_grid(x, grid)
     for branch in branches:
-        u, v = v, u + branch(v, *args)
-    return (u + v) / 2
+        evaluation = Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit)
+        u, v = v, add_on_grid(u, evaluation.with_graph(v.values, args), grid)
+    return ((u.values + v.values) / 2).to(x.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from re2tal.reversible.branch import Branch, Slot, trainable
+from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
+from re2tal.reversible.grid import Grid
+from re2tal.reversible.heap import return_freed_memory
 from re2tal.reversible.rng import GeneratorState, preserved
 
 __all__ = ["run_reversibly"]
@@ -21,7 +23,13 @@ _TENSOR = object()
 
 
 def run_reversibly(
-    branches: Sequence[Branch], x: Tensor, args: tuple[object, ...], *, report: Callable[[Tensor], None]
+    branches: Sequence[Branch],
+    x: Tensor,
+    args: tuple[object, ...],
+    *,
+    headroom: int,
+    limit: int | None,
+    report: Callable[[Tensor], None],
 ) -> Tensor:
     """The read-out of a chain started with `x`; its backward pass recomputes what lies between.
 
@@ -29,6 +37,8 @@ def run_reversibly(
         branches: of the chain, in order.
         x: the start of both streams.
         args: given to every branch; tensors among them may need gradients.
+        headroom: the streams may grow to `2 ** headroom` times the largest value of `x`.
+        limit: bytes that a cell of a branch may take in training, about; None: whole branches.
         report: called in every backward pass with the reconstruction error, a scalar tensor.
     """
     # Everything that may need a gradient enters the Function as an input and leaves its backward as a result, so DDP,
@@ -42,30 +52,15 @@ def run_reversibly(
         slots=slots,
         parameters=parameters,
         args=tuple(_TENSOR if isinstance(arg, Tensor) else arg for arg in args),
-        autocast=_autocast_contexts(x.device),
+        autocast=autocast_contexts(x.device),
         report=report,
+        evaluations=[Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit) for branch in branches],
+        grid=Grid.around(x, headroom=headroom),
     )
     if torch.is_grad_enabled():
         call.versions = [parameter._version for parameter in parameters]
     result: Tensor = _Reversible.apply(call, x, *tensors, *parameters)
     return result
-
-
-def _autocast_contexts(device: torch.device) -> list[torch.autocast]:
-    """Contexts that enter the present autocast state again, on the CPU and on `device`.
-
-    Without the cache of cast weights: a weight cast without a graph in the forward pass must not be found there by
-    code outside the chain that needs the graph.
-    """
-    return [
-        torch.autocast(
-            kind,
-            dtype=torch.get_autocast_dtype(kind),
-            enabled=torch.is_autocast_enabled(kind),
-            cache_enabled=False,
-        )
-        for kind in dict.fromkeys(("cpu", device.type))
-    ]
 
 
 @dataclass
@@ -81,18 +76,17 @@ class _Call:
     """For every branch, with `_TENSOR` in the places of tensors."""
     autocast: list[torch.autocast]
     report: Callable[[Tensor], None]
+    evaluations: list[Evaluation]
+    grid: Grid
     versions: list[int] = field(default_factory=list)
     """Of `parameters` in the forward pass: a change before the backward pass would make its gradients wrong."""
     states: list[GeneratorState] = field(default_factory=list)
     """Of the generators, before each branch ran."""
 
-    def run(self, branch: Branch, v: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-        """`f(v)` under the autocast state of the forward pass."""
+    def filled(self, tensors: Sequence[Tensor]) -> list[object]:
+        """The arguments of a branch, with `tensors` in their places."""
         replacement = iter(tensors)
-        with ExitStack() as stack:
-            for context in self.autocast:
-                stack.enter_context(context)
-            return branch(v, *(next(replacement) if arg is _TENSOR else arg for arg in self.args))
+        return [next(replacement) if arg is _TENSOR else arg for arg in self.args]
 
     def check_versions(self) -> None:
         if any(p._version != version for p, version in zip(self.parameters, self.versions, strict=True)):
@@ -106,32 +100,48 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, x: Tensor, *tensors: Tensor) -> Tensor:
         """`tensors`: those among the call's arguments, then its parameters."""
+        return_freed_memory(x.device)
         arguments = tensors[: len(tensors) - len(call.parameters)]
-        u = v = x
-        u_ours = v_ours = False  # whether a stream may be overwritten; the input may not
+        grid = call.grid
+        like = torch.empty((), dtype=grid.values, device=x.device).expand(x.shape)
+        start = grid.steps(x)
+        largest = _magnitude(start)
+        u = v = grid.stream(start)
+        del start
         state: GeneratorState | None = None
-        for branch in call.branches:
+        for evaluation in call.evaluations:
             state = GeneratorState.snapshot(x.device, state)
             call.states.append(state)
-            u, v = v, _add(u, call.run(branch, v, arguments), in_place=u_ours)
-            u_ours, v_ours = v_ours, True
+            w = u.clone() if u is v else u  # at the start both streams are one tensor
+            with entered(call.autocast):
+                prepared = evaluation.prepare(like)
+            for cell in evaluation.cells:
+                with entered(call.autocast):
+                    f = evaluation.compute(grid.read(v[cell.read]), prepared, cell, call.filled(arguments))
+                steps = grid.steps(f)
+                target = w[cell.write]
+                target += grid.stream(steps)
+                largest = torch.maximum(largest, torch.maximum(_magnitude(steps), _magnitude(target)))
+            u, v = v, w
+        grid.check(largest)
         ctx.call = call
-        ctx.ours = u_ours, v_ours
         ctx.save_for_backward(u, v, *arguments)
-        return (u + v) / 2
+        # Whole numbers hide what is not a number; `largest` does not.
+        return grid.read(u).add_(grid.read(v)).div_(2).add_(largest * 0).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
         call.check_versions()
+        return_freed_memory(dy.device)
         x_needs, *needs = ctx.needs_input_grad[1:]
         v, w, *arguments = ctx.saved_tensors
         # A graph that is kept will be walked again, from the same saved pair.
-        kept = torch._C._autograd._get_current_graph_task_keep_graph()
-        v_ours, w_ours = (ours and not kept for ours in ctx.ours)
-        dv = dw = dy / 2
-        dv_ours = dw_ours = False  # they are one tensor
+        if torch._C._autograd._get_current_graph_task_keep_graph():
+            v, w = v.clone(), w.clone()
+        dv = dy.to(call.grid.values, copy=True).div_(2)
+        dw = dv.clone()
         place = {id(parameter): len(arguments) + index for index, parameter in enumerate(call.parameters)}
         sums: list[Tensor | None] = [None] * len(needs)
         learning = [index for index, slots in enumerate(call.slots) if trainable(slots)]
@@ -139,66 +149,63 @@ class _Reversible(torch.autograd.Function):
         with preserved(dy.device):
             for index in reversed(range(len(call.branches))):
                 # (v, w) is the pair after the branch, w = u + f(v): find u, and the gradients of u and v.
-                leaves = [v.detach().requires_grad_(index > first or x_needs)]
-                leaves += [arg.detach().requires_grad_(need) for arg, need in zip(arguments, needs, strict=False)]
                 call.states[index].restore()
-                f, (grad_v, *grads) = _differentiate(call, index, leaves, dw)
-                if grad_v is not None:
-                    dv, dv_ours = _add(dv, grad_v, in_place=dv_ours), True
+                leaves = [arg.detach().requires_grad_(need) for arg, need in zip(arguments, needs, strict=False)]
+                grads = _undo(call, index, v, w, leaves=leaves, dv=dv, dw=dw, needs_dv=index > first or x_needs)
                 places = [*range(len(arguments)), *(place[id(p)] for p in trainable(call.slots[index]))]
                 for target, grad in zip(places, grads, strict=True):
-                    sums[target] = _accumulate(sums[target], grad, volatile=dw)
-                u = _add(w, f, in_place=w_ours, sign=-1)
-                v, v_ours, w, w_ours = u, True, v, v_ours
-                dv, dv_ours, dw, dw_ours = dw, dw_ours, dv, dv_ours
-                del u, f, grad_v, grads, leaves
-        call.report(_relative_difference(v, w))
-        return None, dv + dw if x_needs else None, *sums
+                    if grad is not None:
+                        sums[target] = grad if sums[target] is None else sums[target] + grad
+                v, w = w, v
+                dv, dw = dw, dv
+        call.report(_difference(v, w))
+        return None, dv.add_(dw).to(dy.dtype) if x_needs else None, *sums
 
 
-def _differentiate(call: _Call, index: int, leaves: list[Tensor], dw: Tensor) -> tuple[Tensor, list[Tensor | None]]:
-    """Branch `index` at `leaves` (its input, then tensor arguments), and the vector-Jacobian products with `dw`.
+def _undo(
+    call: _Call,
+    index: int,
+    v: Tensor,
+    w: Tensor,
+    *,
+    leaves: list[Tensor],
+    dv: Tensor,
+    dw: Tensor,
+    needs_dv: bool,
+) -> list[Tensor | None]:
+    """Take branch `index` back: `w` becomes `u = w - f(v)`, and `dv` gains the gradient that flows through `f`.
 
     Returns:
-        `f` without its graph, and the gradients of the leaves and of the branch's trainable parameters, in order;
-        None where nothing is needed.
+        The gradients of `leaves` (tensor arguments) and of the branch's trainable parameters, in order.
     """
-    branch = call.branches[index]
-    with branch.replayed(call.slots[index]) as parameters, torch.enable_grad():
-        f = call.run(branch, leaves[0], leaves[1:])
-        inputs = [*leaves, *parameters]
-        wanted = [tensor for tensor in inputs if tensor.requires_grad]
-        found: dict[int, Tensor | None] = {}
-        if f.requires_grad and wanted:
-            # Outside autocast, as backward passes run.
-            grads = torch.autograd.grad(f, wanted, dw.to(f.dtype), allow_unused=True)
-            found = {id(tensor): grad for tensor, grad in zip(wanted, grads, strict=True)}
-    return f.detach(), [found.get(id(tensor)) for tensor in inputs]
+    evaluation, grid = call.evaluations[index], call.grid
+    like = torch.empty((), dtype=grid.values, device=v.device).expand(v.shape)
+    with evaluation.branch.replayed(call.slots[index]) as parameters:
+        gradients = Gradients(
+            evaluation, like, args=call.filled(leaves), leaves=leaves, parameters=parameters, autocast=call.autocast
+        )
+        for cell in evaluation.cells:
+            f, dx = gradients.cell(grid.read(v[cell.read]).requires_grad_(needs_dv), cell, dw)
+            if dx is not None:
+                dv[cell.read] += dx
+            w[cell.write] -= grid.stream(grid.steps(f))
+        return gradients.sums()
 
 
-def _add(a: Tensor, b: Tensor, *, in_place: bool, sign: int = 1) -> Tensor:
-    """`a + sign * b`, in `a`'s memory if that is ours and holds the result's type."""
-    if in_place and torch.result_type(a, b) == a.dtype:
-        return a.add_(b, alpha=sign)
-    return torch.add(a, b, alpha=sign)
+def _magnitude(steps: Tensor) -> Tensor:
+    """The largest absolute value of a tensor of whole numbers, integers or not, as a floating-point scalar."""
+    kind = steps.dtype if steps.is_floating_point() else torch.float64
+    if steps.numel() == 0:
+        return torch.zeros((), dtype=kind, device=steps.device)
+    low, high = torch.aminmax(steps)
+    return torch.maximum(-low.to(kind), high.to(kind))
 
 
-def _accumulate(total: Tensor | None, grad: Tensor | None, *, volatile: Tensor) -> Tensor | None:
-    """`total + grad`, either of them absent; never in the memory of `volatile`, which is overwritten later.
-
-    The gradient of a term added as it is (a position code, say) is the incoming gradient itself.
-    """
-    if grad is None:
-        return total
-    if total is not None:
-        return total + grad
-    return grad.clone() if grad.untyped_storage().data_ptr() == volatile.untyped_storage().data_ptr() else grad
-
-
-def _relative_difference(u: Tensor, v: Tensor) -> Tensor:
-    """`max |u - v| / max |v|` as a scalar tensor, without waiting for the device. `u` is overwritten."""
-    if u.numel() == 0:
-        return u.new_zeros(())
-    scale = torch.linalg.vector_norm(v, torch.inf).clamp(min=torch.finfo(v.dtype).tiny)
-    difference: Tensor = torch.linalg.vector_norm(u.sub_(v), torch.inf)
-    return difference.div(scale)
+def _difference(v: Tensor, w: Tensor) -> Tensor:
+    """The largest difference of two streams relative to the largest value, part by part: no other stream fits in."""
+    zero = torch.zeros((), dtype=torch.float64, device=v.device)
+    difference = largest = zero
+    for a, b in zip(torch.split(v.flatten(), 2**20), torch.split(w.flatten(), 2**20), strict=True):
+        difference = torch.maximum(difference, (a - b).abs_().amax())
+        largest = torch.maximum(largest, a.abs().amax())
+    return difference / largest.clamp(min=1)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from torch import Tensor, nn
 
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.cells import CELL_BYTES
 from re2tal.reversible.chain import Mode, ReversibleChain
-from re2tal.reversible.splitters import Split, known_blocks, split_block
+from re2tal.reversible.local import LocalModule, run_in_cells
+from re2tal.reversible.splitters import Split, known_blocks, local_branch, split_block
 
-__all__ = ["ReconstructionWarning", "RewiredSequential", "chains", "reconstruction_error", "rewire", "set_mode"]
+__all__ = [
+    "ReconstructionWarning",
+    "RewiredSequential",
+    "chains",
+    "headrooms",
+    "reconstruction_error",
+    "rewire",
+    "set_cells",
+    "set_headrooms",
+    "set_mode",
+]
 
 
 class ReconstructionWarning(UserWarning):
-    """Recovered streams differ so much from the original ones that gradients suffer."""
+    """Recovered streams differ from the original ones, so gradients are wrong."""
 
 
 class RewiredSequential(nn.Sequential):
@@ -29,28 +42,26 @@ class RewiredSequential(nn.Sequential):
         for name, child in original.named_children():
             self.add_module(name, child)
         self.training = original.training
-        steps: list[tuple[Callable[..., Tensor], nn.Module | None]] = []
+        steps: list[ReversibleChain | nn.Module | Branch] = []
         for in_chain, group in groupby(splits.items(), key=lambda item: bool(item[1] and item[1].branches)):
             members = list(group)
             if in_chain:
                 branches = [branch for _, split in members if split for branch in split.branches]
-                blocks = {name: self.get_submodule(name) for name, _ in members}
-                steps.append((ReversibleChain(branches, blocks=blocks), None))
-                continue
-            for name, split in members:
-                child = self.get_submodule(name)
-                steps.append((split.transition, child) if split and split.transition else (child, None))
+                steps.append(ReversibleChain(branches, blocks={name: self.get_submodule(name) for name, _ in members}))
+            else:
+                steps += [split and split.transition or self.get_submodule(name) for name, split in members]
         # In a tuple, so that the chains are not registered: their blocks are children here already.
         self._steps = tuple(steps)
+        self.cell_bytes: int | None = CELL_BYTES
 
     @property
     def chains(self) -> tuple[ReversibleChain, ...]:
         """The reversible chains, in order."""
-        return tuple(step for step, _ in self._steps if isinstance(step, ReversibleChain))
+        return tuple(step for step in self._steps if isinstance(step, ReversibleChain))
 
     def forward(self, x: Tensor) -> Tensor:
-        for step, block in self._steps:
-            x = step(x) if block is None else step(block, x)
+        for step in self._steps:
+            x = run_in_cells(step, x, limit=self.cell_bytes) if isinstance(step, Branch) else step(x)
         return x
 
 
@@ -90,6 +101,10 @@ def rewire(model: nn.Module, *, mode: Mode = "reversible") -> nn.Module:
     for parent, name, child, splits in planned:
         if any(splits.values()):
             setattr(parent, name, RewiredSequential(child, splits))
+    for parent in list(holder.modules()):
+        for name, module in list(parent.named_children()):
+            if (branch := local_branch(module)) is not None:
+                setattr(parent, name, LocalModule(module, branch))
     set_mode(holder.model, mode)
     return holder.model
 
@@ -116,12 +131,41 @@ def set_mode(model: nn.Module, mode: Mode) -> None:
         chain.mode = mode
 
 
-def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-2) -> float | None:
+def set_cells(model: nn.Module, cell_bytes: int | None) -> None:
+    """Set what a cell may take in training, in all of `model` that is computed in cells; None: compute it whole."""
+    for module in model.modules():
+        if isinstance(module, ReversibleChain | RewiredSequential | LocalModule):
+            module.cell_bytes = cell_bytes
+    for chain in chains(model):
+        chain.cell_bytes = cell_bytes
+
+
+def headrooms(model: nn.Module) -> list[int]:
+    """How far the streams of every chain in `model` may grow: a resumed run needs it to go on bit for bit."""
+    return [chain.headroom for chain in chains(model)]
+
+
+def set_headrooms(model: nn.Module, values: Sequence[int]) -> None:
+    """Set what `headrooms` gave, of a model with the same chains.
+
+    Raises:
+        ValueError: there are more or fewer chains than values.
+    """
+    found = list(chains(model))
+    if len(found) != len(values):
+        raise ValueError(f"the model has {len(found)} reversible chains, but headrooms are given for {len(values)}")
+    for chain, value in zip(found, values, strict=True):
+        chain.headroom = value
+
+
+def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
     """The worst reconstruction error of the chains in `model` in their last backward passes, relative.
+
+    Zero, unless a branch computed something else the second time.
 
     Args:
         model: with any number of chains.
-        warn_above: past it (or if it is not a number), a `ReconstructionWarning` says so.
+        warn_above: past it, a `ReconstructionWarning` says so.
 
     Returns:
         None if no chain has run backward.
@@ -129,11 +173,12 @@ def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-2) -> float
     errors = [float(chain.reconstruction_error) for chain in chains(model) if chain.reconstruction_error is not None]
     if not errors:
         return None
-    worst = max(errors, key=lambda error: (error != error, error))  # NaN is the worst
-    if not worst <= warn_above:
+    worst = max(errors)
+    if worst > warn_above:
         warnings.warn(
-            f"recovered streams are off by {worst:.2e} of their largest value, more than {warn_above:.0e}: activations "
-            "may have outgrown their precision; run the chains in float32, or lower the learning rate if they grow",
+            f"recovered streams are off by {worst:.2e} of their largest value, so gradients are wrong: a branch gave "
+            "another result when it was computed again; randomness must come from torch's generators, and no state may "
+            "change in a forward pass",
             ReconstructionWarning,
             stacklevel=2,
         )

@@ -228,6 +228,7 @@ class Trainer:
 
     def _save(self, epoch: int) -> None:
         states = self.peers.gather([random_state.capture(self.peers.device)])
+        rooms = self.peers.gather([[headrooms(model) for model in (self.model, self.ema.module)]])
         if not self.peers.is_main:
             return
         content = {
@@ -236,6 +237,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random_states": states,
+            "headrooms": rooms,
         }
         save_checkpoint(self.folder.epoch(epoch), content)
         if self.config.keep_checkpoints is not None:
@@ -260,6 +262,10 @@ class Trainer:
         states = content["random_states"]
         if len(states) == self.peers.world_size:
             random_state.restore(states[self.peers.rank], device=self.peers.device)
+            # Checkpoints of earlier versions have none: the grids then find their own again.
+            if rooms := content.get("headrooms"):
+                for model, values in zip((self.model, self.ema.module), rooms[self.peers.rank], strict=True):
+                    _set_headrooms(model, values)
         else:
             log.warning(
                 "%s comes from %d processes, this run has %d: dropout will differ from an undisturbed run",
@@ -273,6 +279,17 @@ class Trainer:
         log.info("resumed from %s, next is epoch %d of %d", path, self.next_epoch, self.config.epochs)
         if self.next_epoch >= self.config.epochs:
             log.warning("nothing is left to train; raise training.epochs to go on")
+
+
+def headrooms(model: nn.Module) -> list[int] | None:
+    """Of a backbone that recomputes its activations: how far its streams may grow."""
+    return getattr(model.backbone, "headrooms", None)
+
+
+def _set_headrooms(model: nn.Module, values: list[int] | None) -> None:
+    backbone: Any = model.backbone
+    if values is not None:
+        backbone.headrooms = values
 
 
 def reconstruction_error(model: nn.Module) -> float | None:

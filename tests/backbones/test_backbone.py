@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from re2tal.backbones import Backbone, BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.backbones.backbone import PIXEL_MEAN, PIXEL_STD
+from re2tal.backbones.pixels import MEAN, STD
 
 SMALL_SLOWFAST = SlowFastConfig(
     blocks=(1, 2),
@@ -34,7 +34,7 @@ def test_features_lie_on_the_step_grid(config: BackboneConfig, reversible: bool)
 def test_features_are_normalised_pooled_and_interpolated() -> None:
     backbone = build_backbone(SMALL_SLOWFAST).eval()
     clip = frames()
-    normalised = torch.stack([(clip[:, c].float() - PIXEL_MEAN[c]) / PIXEL_STD[c] for c in range(3)], dim=1)
+    normalised = torch.stack([(clip[:, c].float() - MEAN[c]) / STD[c] for c in range(3)], dim=1)
     slow, fast = (F.interpolate(x.mean((3, 4)), size=6, mode="linear") for x in backbone.network(normalised))
     assert slow.shape[1] > fast.shape[1]  # slow first
     torch.testing.assert_close(backbone(clip, 6), torch.cat([slow, fast], dim=1))
@@ -83,7 +83,9 @@ def test_norms_train_when_they_are_not_frozen() -> None:
 
 def test_constants_follow_the_device_and_stay_out_of_checkpoints() -> None:
     backbone: Backbone = build_backbone(SMALL_SWIN)
-    assert {name for name, _ in backbone.named_buffers()} >= {"pixel_mean", "pixel_scale"}
+    assert {name for name, _ in backbone.named_buffers()} >= {
+        f"network.patch_embed.normalise.{name}" for name in ("mean", "scale")
+    }
     assert not any("pixel" in name for name in backbone.state_dict())
 
 

@@ -61,7 +61,8 @@ def intermediates(model: nn.Module, network: str, *, reversible: bool) -> dict[s
         return x.permute(0, 4, 1, 2, 3)
 
     if network == "slowfast":
-        paths = {f"{p}_path.{n}": f"{p}_path.{n}" for p in ("slow", "fast") for n in ("maxpool", "conv1_lateral")}
+        paths = {f"{p}_path.maxpool": f"{p}_path.conv1" for p in ("slow", "fast")}
+        paths |= {"slow_path.conv1_lateral": "slow_path.conv1_lateral"}
         paths |= {f"{p}_path.layer{i}": f"{p}_path.layer{i}" for p in ("slow", "fast") for i in range(1, 5)}
         known = dict(model.named_modules())
         return {stored: (known[ours], lambda x: x) for stored, ours in paths.items() if ours in known}

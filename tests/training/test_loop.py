@@ -60,6 +60,21 @@ def test_resuming_at_any_epoch_equals_an_undisturbed_run_bit_for_bit(tmp_path: P
         assert resumed.scaler.state_dict() == undisturbed.scaler.state_dict()
 
 
+def test_the_grids_of_a_reversible_backbone_are_resumed_too(tmp_path: Path) -> None:
+    class Reversible(ToyDetector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone.headrooms = [8, 8]
+
+    config = toy_config(epochs=2)
+    first = toy_trainer(tmp_path / "a", config=config, make=Reversible)
+    first.model.backbone.headrooms, first.ema.module.backbone.headrooms = [8, 12], [16, 8]
+    first.run(None)
+    resumed = toy_trainer(tmp_path / "b", config=config, make=Reversible)
+    resumed.resume(tmp_path / "a/checkpoint/epoch_0.pth")
+    assert [m.backbone.headrooms for m in (resumed.model, resumed.ema.module)] == [[8, 12], [16, 8]]
+
+
 def test_loader_processes_change_nothing(tmp_path: Path) -> None:
     alone = toy_trainer(tmp_path / "a", config=toy_config(), make=WithDropout)
     alone.run(None)

@@ -9,17 +9,26 @@ from collections.abc import Callable
 
 from torch import nn
 
-from re2tal.reversible.splitters.bottleneck import split_bottleneck, split_torchvision_bottleneck
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.splitters.bottleneck import split_bottleneck, split_torchvision_bottleneck, stem
 from re2tal.reversible.splitters.split import Split
-from re2tal.reversible.splitters.swin import split_swin_block
+from re2tal.reversible.splitters.swin import patch_embedding, patch_merging, split_swin_block
 
-__all__ = ["Split", "known_blocks", "split_block"]
+__all__ = ["Split", "known_blocks", "local_branch", "split_block"]
 
 _SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
     "re2tal.backbones.slowfast.Bottleneck": split_bottleneck,
     "torchvision.models.swin_transformer.SwinTransformerBlock": split_swin_block,
     "torchvision.models.video.resnet.BasicBlock": split_torchvision_bottleneck,
     "torchvision.models.video.resnet.Bottleneck": split_torchvision_bottleneck,
+}
+
+
+_LOCAL: dict[str, Callable[[nn.Module], Branch]] = {
+    "re2tal.backbones.slowfast.Stem": stem,
+    "re2tal.backbones.swin.PatchEmbedding": patch_embedding,
+    "torchvision.models.swin_transformer.PatchMerging": patch_merging,
+    "torchvision.models.video.swin_transformer.PatchEmbed3d": patch_embedding,
 }
 
 
@@ -30,6 +39,15 @@ def known_blocks() -> list[str]:
 
 def split_block(block: nn.Module) -> Split | None:
     """The branches of `block`; None if its class is not known."""
-    kind = type(block)
-    splitter = _SPLITTERS.get(f"{kind.__module__}.{kind.__qualname__}")
+    splitter = _SPLITTERS.get(_kind(block))
     return splitter(block) if splitter is not None else None
+
+
+def local_branch(module: nn.Module) -> Branch | None:
+    """How a module that is not reversible is computed in cells; None if its class is not known."""
+    describe = _LOCAL.get(_kind(module))
+    return describe(module) if describe is not None else None
+
+
+def _kind(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"

@@ -2,47 +2,195 @@
 
 The original is `relu(x + f(x))`. Rewired, the activation moves into the branch, `x + relu(f(x))`, in every block; in
 the first of a stage too, `relu(f(x)) + downsample(x)`, where the streams that follow start.
+
+B batch, C channels, T frames, H/W space.
 """
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.splitters.split import Split
+from re2tal.reversible.cells import Cell, Locality
+from re2tal.reversible.splitters.split import Foreign, Split
 
-__all__ = ["split_bottleneck", "split_torchvision_bottleneck"]
-
-
-def _branch(block: nn.Module, x: Tensor) -> Tensor:
-    return F.relu(block.residual(x), inplace=True)  # type: ignore[operator]
+__all__ = ["split_bottleneck", "split_torchvision_bottleneck", "stem"]
 
 
-def _transition(block: nn.Module, x: Tensor) -> Tensor:
-    return _branch(block, x) + block.shortcut(x)  # type: ignore[no-any-return, operator]
-
-
-def split_bottleneck(block: nn.Module) -> Split:
+def split_bottleneck(block: Foreign) -> Split:
     """Our own SlowFast's bottleneck."""
     if block.downsample is not None:
-        return Split(transition=_transition)
-    return Split(branches=(Branch(block, _branch),))
+        return Split(transition=Branch(block, _transition, locality=_TRANSITION))
+    return Split(branches=(Branch(block, _branch, locality=_BRANCH),))
 
 
-def _torchvision_branch(block: nn.Module, x: Tensor) -> Tensor:
+def _branch(block: Foreign, x: Tensor) -> Tensor:
+    return F.relu(block.residual(x), inplace=True)
+
+
+def _transition(block: Foreign, x: Tensor) -> Tensor:
+    return _branch(block, x) + block.shortcut(x)
+
+
+def _torchvision_branch(block: Foreign, x: Tensor) -> Tensor:
     for name in ("conv1", "conv2", "conv3"):
         if name in block._modules:  # a basic block has two
-            x = block._modules[name](x)  # type: ignore[misc]
+            x = block._modules[name](x)
     return F.relu(x, inplace=True)
 
 
-def _torchvision_transition(block: nn.Module, x: Tensor) -> Tensor:
-    return _torchvision_branch(block, x) + block.downsample(x)  # type: ignore[no-any-return, operator]
+def _torchvision_transition(block: Foreign, x: Tensor) -> Tensor:
+    return _torchvision_branch(block, x) + block.downsample(x)
 
 
-def split_torchvision_bottleneck(block: nn.Module) -> Split:
+def split_torchvision_bottleneck(block: Foreign) -> Split:
     """Blocks of torchvision's R3D, MC3 and R(2+1)D."""
     if block.downsample is not None:
-        return Split(transition=_torchvision_transition)
+        return Split(transition=Branch(block, _torchvision_transition))
     return Split(branches=(Branch(block, _torchvision_branch),))
+
+
+# Frame by frame: only the first convolution sees more than one, its neighbours
+
+
+#
+# Norms that do not train are folded into the convolutions, once for all cells. A frame is an element of the batch where
+# a convolution sees space, and a clip of frames is one tall picture where it sees neither: the CPU has its fastest
+# kernels for pictures, and none worth the name for few frames in 3-D.
+
+
+def stem(module: Foreign) -> Branch:
+    """Our own SlowFast's stem."""
+    return Branch(module, locality=Locality(_fold, _stem_cells, _stem_of_frames, _stem_shape))
+
+
+def _fold(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
+    """Weight and bias of every convolution of a block or stem, with its norm inside."""
+    folded: list[Tensor] = []
+    for layer in _layers(owner):
+        norm = layer.bn
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight = layer.conv.weight
+        folded += [weight * scale.view(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale]
+    return tuple(folded)
+
+
+def _layers(owner: Foreign) -> list[Foreign]:
+    """The convolutions with their norms; the last of four is the shortcut's."""
+    return [module for module in owner.modules() if hasattr(module, "conv") and hasattr(module, "bn")]
+
+
+def _block_cells(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Cell] | None:
+    widths = [layer.conv.out_channels for layer in _layers(block)]
+    # The input and every layer's result, their gradients, and copies in another order.
+    bytes_per_frame = 4 * math.prod(shape[3:]) * 2 * (shape[1] + sum(widths))
+    return _time_cells(block, shape, frames=limit // bytes_per_frame, conv=block.conv1.conv)
+
+
+def _stem_cells(module: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Cell] | None:
+    conv = module.conv
+    # Pixels, raw and normalised; what is convolved and its gradient; and what pooling leaves of it.
+    convolved = conv.out_channels * math.prod(shape[3:]) / 4
+    bytes_per_frame = int(4 * (2 * math.prod(shape[3:]) * shape[1] + 3 * convolved))
+    return _time_cells(module, shape, frames=limit // bytes_per_frame, conv=conv)
+
+
+def _time_cells(owner: Foreign, shape: tuple[int, ...], *, frames: int, conv: Foreign) -> Sequence[Cell] | None:
+    """Cells of so many frames; `conv` is the only layer that sees their neighbours."""
+    if any(isinstance(module, _BatchNorm) and module.training for module in owner.modules()):
+        return None  # statistics are of the whole clip
+    clips, _, length, *_ = shape
+    step, halo = max(frames, 1), conv.kernel_size[0] // 2
+    return [
+        _time_cell(clip, start, min(start + step, length), length=length, halo=halo)
+        for clip in range(clips)
+        for start in range(0, length, step)
+    ]
+
+
+@dataclass(frozen=True)
+class _Outside:
+    """How many frames that a cell's convolution sees lie before and behind the clip; they are zero."""
+
+    before: int
+    behind: int
+
+
+def _time_cell(clip: int, start: int, end: int, *, length: int, halo: int) -> Cell:
+    """Frames `start` to `end` of a clip."""
+    first, last = max(start - halo, 0), min(end + halo, length)
+    return Cell(
+        read=(slice(clip, clip + 1), slice(None), slice(first, last)),
+        write=(slice(clip, clip + 1), slice(None), slice(start, end)),
+        detail=_Outside(first - (start - halo), end + halo - last),
+    )
+
+
+def _stem_shape(module: Foreign, shape: tuple[int, ...]) -> tuple[int, ...]:
+    clips, _, length, *space = shape
+    return clips, module.conv.out_channels, length, *(math.ceil(math.ceil(size / 2) / 2) for size in space)
+
+
+def _transition_shape(block: Foreign, shape: tuple[int, ...]) -> tuple[int, ...]:
+    _, *strides = block.conv2.conv.stride
+    clips, _, length, *space = shape
+    halved = (math.ceil(size / stride) for size, stride in zip(space, strides, strict=True))
+    return clips, block.conv3.conv.out_channels, length, *halved
+
+
+def _stem_of_frames(module: Foreign, x: Tensor, prepared: tuple[Tensor, ...], cell: Cell) -> Tensor:
+    weight, bias = prepared
+    x = _conv_in_time(module.normalise(x), weight, bias, module.conv, cell.detail)
+    return module.shrink(x)
+
+
+def _branch_of_frames(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], cell: Cell) -> Tensor:
+    first, first_bias, second, second_bias, third, third_bias, *_ = prepared
+    x = F.relu(_conv_in_time(x, first, first_bias, block.conv1.conv, cell.detail), inplace=True)
+    x = F.relu(_conv_in_space(x, second, second_bias, block.conv2.conv), inplace=True)
+    return F.relu(_conv_of_pixels(x, third, third_bias), inplace=True)
+
+
+def _transition_of_frames(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], cell: Cell) -> Tensor:
+    outside, halo = cell.detail, block.conv1.conv.kernel_size[0] // 2
+    assert isinstance(outside, _Outside)
+    own = x[:, :, halo - outside.before : x.shape[2] - halo + outside.behind]  # without the halo
+    *_, weight, bias = prepared
+    _, down, across = block.downsample.conv.stride
+    shortcut = _conv_of_pixels(own[..., ::down, ::across], weight, bias)
+    return _branch_of_frames(block, x, prepared, cell) + shortcut
+
+
+def _conv_in_time(x: Tensor, weight: Tensor, bias: Tensor, like: Foreign, outside: object) -> Tensor:
+    """With the strides and padding of `like`, but in time only where the clip ends: (1, C, T, H, W)."""
+    assert isinstance(outside, _Outside)
+    if weight.shape[2:] == (1, 1, 1) and like.stride == (1, 1, 1):
+        return _conv_of_pixels(x, weight, bias)
+    if outside.before or outside.behind:
+        x = F.pad(x, (0, 0, 0, 0, outside.before, outside.behind))
+    _, *padding = like.padding
+    return F.conv3d(x, weight, bias, stride=like.stride, padding=(0, *map(int, padding)))
+
+
+def _conv_in_space(x: Tensor, weight: Tensor, bias: Tensor, like: Foreign) -> Tensor:
+    """Kernel (1, k, k): (1, C, T, H, W)."""
+    _, *stride = like.stride
+    _, *padding = map(int, like.padding)
+    return F.conv2d(x[0].transpose(0, 1), weight[:, :, 0], bias, stride, padding).transpose(0, 1)[None]
+
+
+def _conv_of_pixels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Kernel (1, 1, 1): (1, C, T, H, W)."""
+    clips, channels, length, height, width = x.shape
+    tall = x.reshape(clips, channels, length * height, width)
+    return F.conv2d(tall, weight[:, :, 0], bias).view(clips, -1, length, height, width)
+
+
+_BRANCH = Locality(_fold, _block_cells, _branch_of_frames)
+_TRANSITION = Locality(_fold, _block_cells, _transition_of_frames, _transition_shape)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor, nn
+from typing import Any
 
 from re2tal.reversible.branch import Branch
 
-__all__ = ["Split"]
+__all__ = ["Foreign", "Split"]
+
+Foreign = Any
+"""A module of a library that is not imported; a splitter knows its attributes by the name of its class."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,5 @@ class Split:
 
     branches: tuple[Branch, ...] = ()
     """In the order in which the block adds them; empty if the block changes the shape."""
-    transition: Callable[[nn.Module, Tensor], Tensor] | None = None
-    """For a block that changes the shape: (block, x) -> the start of the streams that follow.
-    A module-level function; None to call the block as it is."""
+    transition: Branch | None = None
+    """For a block that changes the shape: the way into the streams that follow; None to call the block as it is."""

@@ -1,0 +1,73 @@
+"""How a branch can be computed in cells.
+
+A branch's own graph is what is left in memory once nothing else is stored. But branches are local: an MLP works on each
+token alone, attention inside a window, a convolution sees a halo. A branch that says so is computed, recomputed and
+differentiated one cell at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from torch import Tensor, nn
+
+__all__ = ["CELL_BYTES", "Box", "Locality", "Cell", "leading_boxes"]
+
+CELL_BYTES = 16 * 2**20
+"""What a cell takes in training, about, unless it is said otherwise."""
+
+Box = tuple[slice, ...]
+"""Slices of the leading dimensions of a tensor; () is all of it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of a branch's result that depends on a part of its input alone."""
+
+    read: Box = ()
+    """Of the input."""
+    write: Box = ()
+    """Of the result; cells write every element once."""
+    detail: object = None
+    """What the branch wants to know of the cell to compute it."""
+
+
+@dataclass(frozen=True)
+class Locality:
+    """How one kind of branch falls into cells. All members are module-level functions of the branch's owner."""
+
+    prepare: Callable[[nn.Module, Tensor], tuple[Tensor, ...]]
+    """(owner, empty tensor of the whole input's batch size) -> what all cells share, computed once in a call: what
+    is drawn at random and what is looked up in parameters. Gradients flow back through it."""
+    cells: Callable[[nn.Module, tuple[int, ...], int], Sequence[Cell] | None]
+    """(owner, shape of the whole input, bytes) -> cells, each of which takes about so much memory in training at
+    most; None if this owner cannot be computed in cells as it is now."""
+    compute: Callable[[nn.Module, Tensor, tuple[Tensor, ...], Cell], Tensor]
+    """(owner, input[cell.read], what was prepared, cell) -> result[cell.write]."""
+    result: Callable[[nn.Module, tuple[int, ...]], tuple[int, ...]] | None = None
+    """(owner, shape of the whole input) -> shape of the result; None: the same."""
+
+
+def leading_boxes(shape: Sequence[int], size: int, *, full: bool = False) -> Iterator[Box]:
+    """Cut an array of `shape` into boxes of at most `size` elements, each contiguous in memory.
+
+    Trailing dimensions are whole while they fit. A box has slices for the dimensions up to the one that is cut, or,
+    if `full`, for all.
+
+        shape (2, 3, 4), size 8:   [0, 0:2] [0, 2:3] [1, 0:2] [1, 2:3]
+    """
+    inner, cut = 1, len(shape)
+    while cut > 0 and inner * shape[cut - 1] <= size:
+        cut -= 1
+        inner *= shape[cut]
+    # Dimension cut - 1 is the first, from behind, that does not fit whole; it is cut evenly.
+    steps = [1] * max(cut - 1, 0) + ([max(size // inner, 1)] if cut else [])
+    ranges = [
+        [slice(start, min(start + step, length)) for start in range(0, length, step)]
+        for length, step in zip(shape, steps, strict=False)
+    ]
+    whole = tuple(slice(0, length) for length in shape[cut:]) if full or not cut else ()
+    for box in product(*ranges):
+        yield (*box, *whole)

@@ -1,0 +1,43 @@
+"""What the C library keeps of freed memory.
+
+Training in cells allocates and frees thousands of small tensors between a few large ones. glibc serves both from one
+heap, which cannot shrink past what is still in use: with Swin-T on 64 frames a quarter of the memory of a step was
+holes. So large tensors are mapped by themselves, and holes are handed back where a chain begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+import torch
+
+__all__ = ["return_freed_memory"]
+
+MAP_FROM = 4 * 2**20
+"""Bytes from which an allocation is mapped by itself and handed back when it is freed. The tensors of a cell are
+smaller: fresh pages cost time."""
+
+_M_MMAP_THRESHOLD = -3
+
+
+def return_freed_memory(device: torch.device) -> bool:
+    """Hand freed memory back to the system; False where that is not to be done: beside a CPU with glibc."""
+    if device.type != "cpu" or (library := _glibc()) is None:
+        return False
+    library.malloc_trim(0)
+    return True
+
+
+@cache
+def _glibc() -> Any:
+    """The C library, told to map large tensors by themselves; None if it is another one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        return None
+    library.mallopt(_M_MMAP_THRESHOLD, MAP_FROM)
+    return library

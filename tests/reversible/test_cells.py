@@ -1,0 +1,173 @@
+"""Branches computed in cells give what they give as a whole, whatever the size of the cells."""
+
+import copy
+import itertools
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
+from re2tal.reversible import (
+    chains,
+    headrooms,
+    reconstruction_error,
+    rewire,
+    set_cells,
+    set_headrooms,
+    set_mode,
+    verify,
+)
+from re2tal.reversible.cells import leading_boxes
+from re2tal.reversible.heap import return_freed_memory
+
+from .networks import assert_same_gradients, gradients, loss_of
+
+
+def swin(*, window: tuple[int, int, int], drop_path: float = 0.3) -> nn.Module:
+    model = rewire(
+        SwinTrunk(SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(1, 2), window_size=window, drop_path=drop_path))
+    )
+    for name, parameter in model.named_parameters():
+        if "bias_table" in name:
+            nn.init.normal_(parameter)
+    return model.double().train()
+
+
+def slowfast() -> nn.Module:
+    config = SlowFastConfig(
+        blocks=(2, 3),
+        slow=PathwayConfig(base_channels=4, stem_kernel=(1, 3, 3), temporal_stages=(False, True)),
+        fast=PathwayConfig(base_channels=2, stem_kernel=(3, 3, 3), temporal_stages=(True, True)),
+    )
+    return rewire(SlowFast(config)).double().eval()
+
+
+def assert_cells_change_nothing(model: nn.Module, x: Tensor, *, limit: int) -> None:
+    """A reversible step in cells equals plain autograd through whole branches, which know nothing of cells."""
+    whole = copy.deepcopy(model)
+    set_mode(whole, "store")
+    set_cells(whole, None)
+    set_cells(model, limit)
+    outputs = []
+    for network in (model, whole):
+        torch.manual_seed(0)
+        outputs.append(network(x))
+        loss_of(outputs[-1]).backward()
+    for ours, expected in zip(*outputs, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+    assert_same_gradients(gradients(model), gradients(whole), tolerance=1e-10)
+    assert reconstruction_error(model) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 2),
+    frames=st.integers(1, 24),
+    height=st.integers(16, 60),
+    width=st.integers(16, 60),
+    window=st.tuples(st.integers(1, 5), st.integers(2, 5), st.integers(2, 5)),
+    limit=st.sampled_from([1, 20_000, 200_000, 2**30]),
+)
+def test_window_attention_is_exact_for_every_size(
+    batch: int, frames: int, height: int, width: int, window: tuple[int, int, int], limit: int
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(batch, 3, frames, height, width, dtype=torch.float64)
+    assert_cells_change_nothing(swin(window=window), x, limit=limit)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    batch=st.integers(1, 2),
+    frames=st.integers(1, 6),
+    size=st.tuples(st.integers(20, 50), st.integers(20, 50)),
+    limit=st.sampled_from([1, 20_000, 200_000, 2**30]),
+)
+def test_bottlenecks_are_exact_for_every_size(batch: int, frames: int, size: tuple[int, int], limit: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(batch, 3, 4 * frames, *size, dtype=torch.float64)
+    assert_cells_change_nothing(slowfast(), x, limit=limit)
+
+
+@settings(max_examples=100, deadline=None)
+@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=4), size=st.integers(1, 40), full=st.booleans())
+def test_boxes_cover_everything_once_and_are_no_larger_than_asked(shape: list[int], size: int, full: bool) -> None:
+    count = torch.zeros(shape)
+    for box in leading_boxes(shape, size, full=full):
+        assert count[box].numel() <= size
+        count[box] += 1
+    assert torch.equal(count, torch.ones(shape))
+
+
+def test_active_dropout_inside_a_branch_is_computed_whole() -> None:
+    model = swin(window=(2, 3, 3))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    set_cells(model, 1)
+    x = torch.randn(1, 3, 8, 24, 24, dtype=torch.float64)
+    assert verify(model, x).passed
+
+
+def test_batch_norms_in_training_see_the_whole_clip() -> None:
+    model = slowfast().train()
+    set_cells(model, 1)
+    assert verify(model, torch.randn(2, 3, 8, 32, 32, dtype=torch.float64)).passed
+
+
+def test_memory_for_one_branch_follows_the_cells() -> None:
+    sizes = [len(list(itertools.chain.from_iterable(_cells(limit)))) for limit in (2**30, 200_000, 1)]
+    assert sizes == sorted(sizes) and len(set(sizes)) == 3
+
+
+def _cells(limit: int):
+    for chain in chains(swin(window=(2, 3, 3))):
+        for branch in chain.branches:
+            yield branch.locality.cells(branch.owner, (1, 8, 12, 12, 8), limit)
+
+
+def test_raw_pixels_enter_the_stem_cell_by_cell_and_nothing_larger_is_kept() -> None:
+    for model in (swin(window=(2, 3, 3)), slowfast()):
+        model.float()
+        frames = torch.randint(0, 256, (1, 3, 8, 48, 48), dtype=torch.uint8)
+        saved: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
+            model(frames)
+        assert any(tensor.dtype == torch.uint8 for tensor in saved)
+        assert not any(tensor.is_floating_point() and tensor.shape[1:2] == (3,) for tensor in saved)
+
+
+def test_growing_depth_saves_nothing_more() -> None:
+    saved = []
+    for depths in ((2, 2), (2, 8)):
+        torch.manual_seed(0)
+        model = rewire(SwinTrunk(SwinConfig(embed_dim=8, depths=depths, num_heads=(1, 2), window_size=(2, 3, 3))))
+        saved.append(verify(model, torch.randn(1, 3, 8, 32, 32)).saved_bytes)
+    assert saved[0] == saved[1]
+
+
+def test_headrooms_are_those_of_the_chains() -> None:
+    model = swin(window=(2, 3, 3))
+    set_headrooms(model, [12, 16])
+    assert headrooms(model) == headrooms(copy.deepcopy(model)) == [12, 16]
+    with pytest.raises(ValueError, match="has 2 reversible chains, but headrooms are given for 1"):
+        set_headrooms(model, [12])
+
+
+def test_memory_of_cells_is_handed_back() -> None:
+    if return_freed_memory(torch.device("cpu")) is False:
+        pytest.skip("needs glibc")
+    blocks = [torch.zeros(2**18) for _ in range(200)]  # 1 MiB each, from the heap
+    kept, full = blocks[::10], _resident_mib()
+    del blocks
+    return_freed_memory(torch.device("cpu"))
+    assert _resident_mib() < full - 100 and len(kept) == 20
+
+
+def _resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
