@@ -406,6 +406,7 @@ def test_streams_that_grow_get_a_coarser_grid_as_if_nothing_had_happened(mode: M
 def test_streams_that_outgrow_every_grid_are_an_error_that_says_what_to_do() -> None:
     model = MlpNet(depth=1)
     model.chain = ReversibleChain([Growing(1e6), Growing(1e6)])
+    model.eval()
     with pytest.raises(OverflowError, match=r"more than 2 \*\* 24 times .*; lower the learning rate"):
         model(torch.randn(2, 5))
     model.double()(torch.randn(2, 5, dtype=torch.float64)).sum().backward()
