@@ -10,13 +10,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["CELL_BYTES", "Box", "Locality", "Cell", "leading_boxes"]
+__all__ = ["Box", "Cell", "CellSize", "Locality", "check_cell_size", "leading_boxes", "most_bytes"]
 
-CELL_BYTES = 16 * 2**20
-"""What a cell takes in training, about, unless it is said otherwise."""
+CellSize = int | Literal["auto"] | None
+"""What a cell may take in training, about, in bytes; None computes whole branches."""
+
+_AUTO_ON_CPU = 16 * 2**20
+"""Measured: smaller ones cost time, larger ones memory."""
+_AUTO_SHARE_OF_DEVICE = 1 / 64
+"""Of the memory of an accelerator, which needs larger pieces to be busy; not measured."""
+
+
+def check_cell_size(size: object) -> None:
+    """Raise a ValueError if `size` is no `CellSize`."""
+    if not (size is None or size == "auto" or (isinstance(size, int) and size > 0)):
+        raise ValueError(f"the size of a cell must be 'auto', a number of bytes above 0, or None, got {size!r}")
+
+
+def most_bytes(size: CellSize, device: torch.device) -> int | None:
+    """What a cell on `device` may take; None: all."""
+    if size != "auto":
+        return size
+    if device.type != "cuda":
+        return _AUTO_ON_CPU
+    return int(torch.cuda.get_device_properties(device).total_memory * _AUTO_SHARE_OF_DEVICE)
+
 
 Box = tuple[slice, ...]
 """Slices of the leading dimensions of a tensor; () is all of it."""

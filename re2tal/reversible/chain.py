@@ -8,7 +8,7 @@ from typing import Literal, assert_never, get_args
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.cells import CELL_BYTES
+from re2tal.reversible.cells import CellSize, check_cell_size, most_bytes
 from re2tal.reversible.evaluation import Evaluation
 from re2tal.reversible.grid import Grid, GridOverflowError, add_on_grid, most_headroom, put_on_grid
 from re2tal.reversible.recompute import run_reversibly
@@ -35,7 +35,7 @@ class ReversibleChain(nn.Module):
             "0", "1", ... unless `blocks` is given.
         blocks: the modules to register as children instead, under the names they shall have in the state dict
             (residual blocks of which several branches are parts).
-        cell_bytes: what a cell of a branch may take in training, about; None computes whole branches.
+        cell_size: what a cell of a branch may take in training, about, in bytes; None computes whole branches.
         mode: "reversible" saves only the last pair of streams and recomputes; "store" is plain autograd through the
             same computation, the reference for every test.
 
@@ -53,7 +53,7 @@ class ReversibleChain(nn.Module):
         *,
         blocks: Mapping[str, nn.Module] | None = None,
         mode: Mode = "reversible",
-        cell_bytes: int | None = CELL_BYTES,
+        cell_size: CellSize = "auto",
     ) -> None:
         super().__init__()
         self.branches = tuple(branch if isinstance(branch, Branch) else Branch(branch) for branch in branches)
@@ -65,7 +65,8 @@ class ReversibleChain(nn.Module):
             self.add_module(name, block)
         self.mode = mode
         self.headroom = 8
-        self.cell_bytes = cell_bytes
+        check_cell_size(cell_size)
+        self.cell_size = cell_size
         self.reconstruction_error: Tensor | None = None
 
     @property
@@ -104,13 +105,12 @@ class ReversibleChain(nn.Module):
                         norm.get_buffer(name).copy_(buffer)
 
     def _run(self, x: Tensor, args: tuple[object, ...]) -> Tensor:
+        limit = most_bytes(self.cell_size, x.device)
         match self.mode:
             case "store":
-                return _run_and_store(self.branches, x, args, headroom=self.headroom, limit=self.cell_bytes)
+                return _run_and_store(self.branches, x, args, headroom=self.headroom, limit=limit)
             case "reversible":
-                return run_reversibly(
-                    self.branches, x, args, headroom=self.headroom, limit=self.cell_bytes, report=self._report
-                )
+                return run_reversibly(self.branches, x, args, headroom=self.headroom, limit=limit, report=self._report)
             case _:
                 assert_never(self.mode)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from functools import cache
 from typing import Any
 
@@ -20,14 +21,22 @@ MAP_FROM = 4 * 2**20
 """Bytes from which an allocation is mapped by itself and handed back when it is freed. The tensors of a cell are
 smaller: fresh pages cost time."""
 
+SECONDS_BETWEEN = 0.5
+"""Handing back takes milliseconds, and the memory is soon wanted again: with steps shorter than this, where there is
+little to win, it would double their time."""
+
 _M_MMAP_THRESHOLD = -3
+_last = -SECONDS_BETWEEN
 
 
 def return_freed_memory(device: torch.device) -> bool:
-    """Hand freed memory back to the system; False where that is not to be done: beside a CPU with glibc."""
+    """Hand freed memory back to the system, if that was not just done; False where it cannot be: without glibc."""
+    global _last
     if device.type != "cpu" or (library := _glibc()) is None:
         return False
-    library.malloc_trim(0)
+    if (now := time.monotonic()) - _last >= SECONDS_BETWEEN:
+        library.malloc_trim(0)
+        _last = now
     return True
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from re2tal.reversible.branch import Branch, Slot, trainable
-from re2tal.reversible.cells import CELL_BYTES
+from re2tal.reversible.cells import CellSize, most_bytes
 from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
+from re2tal.reversible.heap import return_freed_memory
 
 __all__ = ["LocalModule", "run_in_cells"]
 
@@ -23,16 +24,16 @@ class LocalModule(nn.Module):
         for name, child in original.named_children():
             self.add_module(name, child)
         self.training = original.training
-        self.cell_bytes: int | None = CELL_BYTES
+        self.cell_size: CellSize = "auto"
         self._branch = branch  # holds the original, which is not a child: its children are ours
 
     def forward(self, x: Tensor) -> Tensor:
-        return run_in_cells(self._branch, x, limit=self.cell_bytes)
+        return run_in_cells(self._branch, x, size=self.cell_size)
 
 
-def run_in_cells(branch: Branch, x: Tensor, *, limit: int | None) -> Tensor:
+def run_in_cells(branch: Branch, x: Tensor, *, size: CellSize) -> Tensor:
     """`branch.function(branch.owner, x)`, whose backward pass runs it again cell by cell."""
-    evaluation = Evaluation.plan(branch, tuple(x.shape), args=False, limit=limit)
+    evaluation = Evaluation.plan(branch, tuple(x.shape), args=False, limit=most_bytes(size, x.device))
     slots = branch.parameters()
     if not evaluation.in_cells:
         return branch.function(branch.owner, x)
@@ -63,6 +64,7 @@ class _InCells(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         evaluation: Evaluation = ctx.evaluation
         (x,) = ctx.saved_tensors
+        return_freed_memory(x.device)
         needs_dx = ctx.needs_input_grad[3]
         dx = torch.zeros_like(x) if needs_dx else None
         with evaluation.branch.replayed(ctx.slots) as parameters:

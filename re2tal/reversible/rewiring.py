@@ -9,7 +9,7 @@ from itertools import groupby
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.cells import CELL_BYTES
+from re2tal.reversible.cells import CellSize, check_cell_size
 from re2tal.reversible.chain import Mode, ReversibleChain
 from re2tal.reversible.local import LocalModule, run_in_cells
 from re2tal.reversible.splitters import Split, known_blocks, local_branch, split_block
@@ -52,7 +52,7 @@ class RewiredSequential(nn.Sequential):
                 steps += [split and split.transition or self.get_submodule(name) for name, split in members]
         # In a tuple, so that the chains are not registered: their blocks are children here already.
         self._steps = tuple(steps)
-        self.cell_bytes: int | None = CELL_BYTES
+        self.cell_size: CellSize = "auto"
 
     @property
     def chains(self) -> tuple[ReversibleChain, ...]:
@@ -61,7 +61,7 @@ class RewiredSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         for step in self._steps:
-            x = run_in_cells(step, x, limit=self.cell_bytes) if isinstance(step, Branch) else step(x)
+            x = run_in_cells(step, x, size=self.cell_size) if isinstance(step, Branch) else step(x)
         return x
 
 
@@ -131,13 +131,20 @@ def set_mode(model: nn.Module, mode: Mode) -> None:
         chain.mode = mode
 
 
-def set_cells(model: nn.Module, cell_bytes: int | None) -> None:
-    """Set what a cell may take in training, in all of `model` that is computed in cells; None: compute it whole."""
-    for module in model.modules():
+def set_cells(model: nn.Module, size: CellSize) -> None:
+    """Set what a cell may take in training, in all of `model` that is computed in cells.
+
+    Args:
+        model: rewired.
+        size: bytes, about; "auto" for what suits the device; None to compute whole branches.
+
+    Raises:
+        ValueError: the size is none of these.
+    """
+    check_cell_size(size)
+    for module in (*model.modules(), *chains(model)):
         if isinstance(module, ReversibleChain | RewiredSequential | LocalModule):
-            module.cell_bytes = cell_bytes
-    for chain in chains(model):
-        chain.cell_bytes = cell_bytes
+            module.cell_size = size
 
 
 def headrooms(model: nn.Module) -> list[int]:

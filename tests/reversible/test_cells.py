@@ -3,6 +3,7 @@
 import copy
 import itertools
 import resource
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from re2tal.reversible import (
     verify,
 )
 from re2tal.reversible.cells import leading_boxes
-from re2tal.reversible.heap import return_freed_memory
+from re2tal.reversible.heap import SECONDS_BETWEEN, return_freed_memory
 
 from .networks import assert_same_gradients, gradients, loss_of
 
@@ -151,6 +152,12 @@ def test_growing_depth_saves_nothing_more() -> None:
     assert saved[0] == saved[1]
 
 
+@pytest.mark.parametrize("size", [0, -1, "large", 1.5])
+def test_a_wrong_size_of_cells_is_answered_with_value_and_rule(size: object) -> None:
+    with pytest.raises(ValueError, match=f"must be 'auto', a number of bytes above 0, or None, got {size!r}"):
+        set_cells(slowfast(), size)
+
+
 def test_headrooms_are_those_of_the_chains() -> None:
     model = swin(window=(2, 3, 3))
     set_headrooms(model, [12, 16])
@@ -165,6 +172,7 @@ def test_memory_of_cells_is_handed_back() -> None:
     blocks = [torch.zeros(2**18) for _ in range(200)]  # 1 MiB each, from the heap
     kept, full = blocks[::10], _resident_mib()
     del blocks
+    time.sleep(SECONDS_BETWEEN)
     return_freed_memory(torch.device("cpu"))
     assert _resident_mib() < full - 100 and len(kept) == 20
 

@@ -1,0 +1,55 @@
+"""The programs that measure one training step."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scripts import load_script
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict:
+    monkeypatch.setattr("sys.argv", [name, *arguments, "--json", "--threads", "1"])
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    load_script(f"benchmarks/{name}").main()
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("backbone", ["swin_tiny", "slowfast101"])
+def test_reversible_gradients_of_the_full_networks_are_those_of_plain_autograd(
+    backbone: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--backbone", backbone, "--frames", "8", "--size", "48", "--repeats", "0", "--compare"]
+    result = run("train_step.py", arguments, monkeypatch, capsys)
+    assert result["gradient_error"]["worst"] <= 1e-5
+    assert result["reconstruction_error"] == 0
+    exact = result["gradient_error_float64"]
+    assert exact["reversible"]["worst"] <= 1.1 * exact["store"]["worst"]
+
+
+@pytest.mark.parametrize(("mode", "cells"), [("plain", "auto"), ("checkpoint", "auto"), ("reversible", "off")])
+def test_every_mode_is_measured(
+    mode: str, cells: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--mode", mode, "--cells", cells, "--frames", "4", "--size", "32", "--repeats", "0"]
+    result = run("train_step.py", [*arguments, "--depths", "1", "1", "2", "1"], monkeypatch, capsys)
+    assert result["activation_mib"] >= result["parameter_gradients_mib"] > 0
+    assert (result["mode"], result["cells"], result["depths"]) == (mode, cells, [1, 1, 2, 1])
+
+
+def test_comparing_needs_a_reversible_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("train_step.py", ["--mode", "plain", "--compare"], monkeypatch, capsys)
+    assert "--compare needs --mode reversible" in capsys.readouterr().err
+
+
+def test_a_whole_step_of_an_experiment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    config = REPOSITORY / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"
+    options = ["data.sampling.num_steps=32", "data.crop_size=(32,32)", "pyramid.max_steps=32", "pyramid.channels=32"]
+    result = run("experiment_step.py", [str(config), "--cfg-options", *options], monkeypatch, capsys)
+    assert result["frames"] == 64
+    assert result["peak_mib"] > result["libraries_mib"] > 0
