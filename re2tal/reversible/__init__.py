@@ -7,6 +7,7 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.cells import Cell, CellSize, Locality
 from re2tal.reversible.chain import Mode, ReversibleChain
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
@@ -23,6 +24,9 @@ from re2tal.reversible.verification import Verification, verify
 
 __all__ = [
     "Branch",
+    "Cell",
+    "CellSize",
+    "Locality",
     "Mode",
     "ReconstructionWarning",
     "ReversibleChain",

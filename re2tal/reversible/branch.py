@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from re2tal.reversible.cells import Locality
 
-__all__ = ["Branch", "Slot", "trainable"]
+__all__ = ["Branch", "Slot", "Unmodified", "trainable"]
 
 
 def _call(owner: nn.Module, x: Tensor, *args: object) -> Tensor:
@@ -36,6 +37,23 @@ class Slot:
 def trainable(slots: Iterable[Slot]) -> list[Tensor]:
     """The parameters in `slots` that need a gradient, each once."""
     return list({id(slot.parameter): slot.parameter for slot in slots if slot.parameter.requires_grad}.values())
+
+
+class Unmodified:
+    """Notices parameters that change in place between a forward pass and a backward pass that computes with them."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        # Under inference mode tensors have no versions, and nothing runs backward.
+        self._versions = [p._version for p in parameters] if torch.is_grad_enabled() else []
+
+    def check(self) -> None:
+        """Raise a RuntimeError if one has changed."""
+        if any(p._version != version for p, version in zip(self._parameters, self._versions, strict=True)):
+            raise RuntimeError(
+                "a parameter of a reversible network was modified in place between its forward and its backward pass, "
+                "which computes with it again; step the optimizer after the backward pass"
+            )
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from re2tal.reversible.branch import Branch, Slot, trainable
+from re2tal.reversible.branch import Branch, Slot, Unmodified, trainable
 from re2tal.reversible.cells import CellSize, most_bytes
 from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
 from re2tal.reversible.heap import return_freed_memory
@@ -37,19 +38,30 @@ def run_in_cells(branch: Branch, x: Tensor, *, size: CellSize) -> Tensor:
     slots = branch.parameters()
     if not evaluation.in_cells:
         return branch.function(branch.owner, x)
-    result: Tensor = _InCells.apply(evaluation, slots, autocast_contexts(x.device), x, *trainable(slots))
+    parameters = trainable(slots)
+    call = _Call(evaluation, slots, autocast_contexts(x.device), Unmodified(parameters))
+    result: Tensor = _InCells.apply(call, x, *parameters)
     return result
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a backward pass has to know besides the input."""
+
+    evaluation: Evaluation
+    slots: list[Slot]
+    autocast: list[torch.autocast]
+    unmodified: Unmodified
 
 
 class _InCells(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, evaluation: Evaluation, slots: list[Slot], autocast: list[torch.autocast], x: Tensor, *_: Tensor
-    ) -> Tensor:
-        ctx.evaluation, ctx.slots, ctx.autocast = evaluation, slots, autocast
+    def forward(ctx: Any, call: _Call, x: Tensor, *_: Tensor) -> Tensor:
+        ctx.call = call
         ctx.save_for_backward(x)
+        evaluation = call.evaluation
         out: Tensor | None = None
-        with entered(autocast):
+        with entered(call.autocast):
             prepared = evaluation.prepare(x)
             for cell in evaluation.cells:
                 y = evaluation.compute(x[cell.read], prepared, cell, ())
@@ -62,16 +74,16 @@ class _InCells(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        evaluation: Evaluation = ctx.evaluation
+        call: _Call = ctx.call
+        call.unmodified.check()
         (x,) = ctx.saved_tensors
         return_freed_memory(x.device)
-        needs_dx = ctx.needs_input_grad[3]
-        dx = torch.zeros_like(x) if needs_dx else None
-        with evaluation.branch.replayed(ctx.slots) as parameters:
-            gradients = Gradients(evaluation, x, args=(), leaves=(), parameters=parameters, autocast=ctx.autocast)
-            for cell in evaluation.cells:
+        dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
+        with call.evaluation.branch.replayed(call.slots) as parameters:
+            gradients = Gradients(call.evaluation, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
+            for cell in call.evaluation.cells:
                 part = x[cell.read].detach()
                 _, found = gradients.cell(part.requires_grad_() if dx is not None else part, cell, dy)
                 if dx is not None and found is not None:
                     dx[cell.read] += found
-            return None, None, None, dx, *gradients.sums()
+            return None, dx, *gradients.sums()

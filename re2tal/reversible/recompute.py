@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from re2tal.reversible.branch import Branch, Slot, trainable
+from re2tal.reversible.branch import Branch, Slot, Unmodified, trainable
 from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
 from re2tal.reversible.grid import Grid
 from re2tal.reversible.heap import return_freed_memory
@@ -56,9 +56,8 @@ def run_reversibly(
         report=report,
         evaluations=[Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit) for branch in branches],
         grid=Grid.around(x, headroom=headroom),
+        unmodified=Unmodified(parameters),
     )
-    if torch.is_grad_enabled():
-        call.versions = [parameter._version for parameter in parameters]
     result: Tensor = _Reversible.apply(call, x, *tensors, *parameters)
     return result
 
@@ -78,8 +77,7 @@ class _Call:
     report: Callable[[Tensor], None]
     evaluations: list[Evaluation]
     grid: Grid
-    versions: list[int] = field(default_factory=list)
-    """Of `parameters` in the forward pass: a change before the backward pass would make its gradients wrong."""
+    unmodified: Unmodified
     states: list[GeneratorState] = field(default_factory=list)
     """Of the generators, before each branch ran."""
 
@@ -87,13 +85,6 @@ class _Call:
         """The arguments of a branch, with `tensors` in their places."""
         replacement = iter(tensors)
         return [next(replacement) if arg is _TENSOR else arg for arg in self.args]
-
-    def check_versions(self) -> None:
-        if any(p._version != version for p, version in zip(self.parameters, self.versions, strict=True)):
-            raise RuntimeError(
-                "a parameter of a reversible chain was modified in place between its forward and its backward pass, "
-                "which recomputes with it; step the optimizer after the backward pass"
-            )
 
 
 class _Reversible(torch.autograd.Function):
@@ -133,7 +124,7 @@ class _Reversible(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
-        call.check_versions()
+        call.unmodified.check()
         return_freed_memory(dy.device)
         x_needs, *needs = ctx.needs_input_grad[1:]
         v, w, *arguments = ctx.saved_tensors

@@ -2,9 +2,11 @@
 
 import copy
 import itertools
+import re
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -179,3 +181,18 @@ def test_memory_of_cells_is_handed_back() -> None:
 
 def _resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def test_the_example_of_a_branch_with_cells_of_its_own() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    chain = names["chain"].double()
+    whole = copy.deepcopy(chain)
+    whole.mode, whole.cell_size = "store", None
+    x = torch.randn(2, 1000, 64, dtype=torch.float64)
+    assert len(names["runs_of_tokens"](None, x.shape, 2**20)) == 6
+    for network in (chain, whole):
+        loss_of(network(x)).backward()
+    assert_same_gradients(gradients(chain), gradients(whole), tolerance=1e-10)

@@ -421,6 +421,15 @@ def test_a_parameter_changed_before_backward_is_an_error() -> None:
         loss.backward()
 
 
+def test_a_parameter_of_a_stem_changed_before_backward_is_an_error_too() -> None:
+    model, x = NETWORKS["swin"]()
+    loss = loss_of(model(x))
+    with torch.no_grad():
+        model.patch_embed.proj.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        loss.backward()
+
+
 def test_second_derivatives_are_refused() -> None:
     x = torch.randn(2, 5, requires_grad=True)
     (grad,) = torch.autograd.grad(MlpNet()(x).square().sum(), x, create_graph=True)
