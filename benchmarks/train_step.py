@@ -52,7 +52,7 @@ def build(backbone: str, mode: str, *, cells: str = "auto", depths: list[int] | 
     if is_rewired:
         set_mode(model, "store" if mode == "store" else "reversible")
         if cells != "auto":
-            set_cells(model, None if cells == "off" else int(float(cells) * MIB))
+            set_cells(model, None if cells == "off" else round(float(cells) * MIB))
     return model
 
 
@@ -137,11 +137,20 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return result | (compare(model, frames) if args.compare else {})
 
 
+def cell_option(text: str) -> str:
+    """`--cells` as it was given, if it means something."""
+    if text not in ("auto", "off") and not (text.replace(".", "", 1).isdigit() and float(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be auto, off, or a number of MiB above 0, got {text!r}")
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=CONFIGS, default="swin_tiny")
     parser.add_argument("--mode", choices=("plain", "checkpoint", "store", "reversible"), default="reversible")
-    parser.add_argument("--cells", default="auto", help="MiB that a cell may take; auto, or off for whole branches")
+    parser.add_argument(
+        "--cells", type=cell_option, default="auto", help="MiB that a cell may take; auto, or off for whole branches"
+    )
     parser.add_argument("--depths", type=int, nargs="+", help="blocks in each stage, if not the backbone's own")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)

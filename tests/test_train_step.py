@@ -47,6 +47,15 @@ def test_comparing_needs_a_reversible_network(
     assert "--compare needs --mode reversible" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("cells", ["many", "0", "-4"])
+def test_a_wrong_size_of_cells_is_answered_with_value_and_rule(
+    cells: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("train_step.py", [f"--cells={cells}"], monkeypatch, capsys)
+    assert f"must be auto, off, or a number of MiB above 0, got {cells!r}" in capsys.readouterr().err
+
+
 def test_a_whole_step_of_an_experiment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     config = REPOSITORY / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"
     options = ["data.sampling.num_steps=32", "data.crop_size=(32,32)", "pyramid.max_steps=32", "pyramid.channels=32"]

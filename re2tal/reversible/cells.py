@@ -62,8 +62,9 @@ class Locality:
     """How one kind of branch falls into cells. All members are module-level functions of the branch's owner."""
 
     prepare: Callable[[nn.Module, Tensor], tuple[Tensor, ...]]
-    """(owner, empty tensor of the whole input's batch size) -> what all cells share, computed once in a call: what
-    is drawn at random and what is looked up in parameters. Gradients flow back through it."""
+    """(owner, tensor of the whole input's shape, device and type, whose values mean nothing) -> what all cells share,
+    computed once in a call: what is drawn at random and what is looked up in parameters. Gradients flow back through
+    it."""
     cells: Callable[[nn.Module, tuple[int, ...], int], Sequence[Cell] | None]
     """(owner, shape of the whole input, bytes) -> cells, each of which takes about so much memory in training at
     most; None if this owner cannot be computed in cells as it is now."""

@@ -265,7 +265,10 @@ class Trainer:
             # Checkpoints of earlier versions have none: the grids then find their own again.
             if rooms := content.get("headrooms"):
                 for model, values in zip((self.model, self.ema.module), rooms[self.peers.rank], strict=True):
-                    _set_headrooms(model, values)
+                    try:
+                        _set_headrooms(model, values)
+                    except ValueError as error:
+                        raise CheckpointError(f"{path} comes from another backbone: {error}; {fix}") from error
         else:
             log.warning(
                 "%s comes from %d processes, this run has %d: dropout will differ from an undisturbed run",

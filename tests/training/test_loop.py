@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from re2tal.backbones import Backbone
+from re2tal.reversible import ReversibleChain
 from re2tal.training import CheckpointError, TrainingError, load_checkpoint
 from re2tal.types import Batch
 from re2tal.weights import WeightsError
-from tests.training.training_toy import ToyDetector, toy_config, toy_trainer
+from tests.training.training_toy import ToyBackbone, ToyDetector, toy_config, toy_trainer
 
 
 class WithDropout(ToyDetector):
@@ -73,6 +75,29 @@ def test_the_grids_of_a_reversible_backbone_are_resumed_too(tmp_path: Path) -> N
     resumed = toy_trainer(tmp_path / "b", config=config, make=Reversible)
     resumed.resume(tmp_path / "a/checkpoint/epoch_0.pth")
     assert [m.backbone.headrooms for m in (resumed.model, resumed.ema.module)] == [[8, 12], [16, 8]]
+
+
+class ChainedBackbone(ToyBackbone):
+    """With reversible chains that hold no parameter."""
+
+    headrooms = Backbone.headrooms
+
+    def __init__(self, chains: int) -> None:
+        super().__init__()
+        self.network = nn.ModuleList(ReversibleChain([nn.Identity()]) for _ in range(chains))
+
+
+def test_resuming_with_a_backbone_that_is_not_rewired_is_an_error_that_says_so(tmp_path: Path) -> None:
+    def detector(chains: int) -> ToyDetector:
+        toy = ToyDetector()
+        toy.backbone = ChainedBackbone(chains)
+        return toy
+
+    config = toy_config(epochs=2)
+    toy_trainer(tmp_path / "a", config=config, make=lambda: detector(2)).run(None)
+    plain = toy_trainer(tmp_path / "b", config=config, make=lambda: detector(0))
+    with pytest.raises(CheckpointError, match="another backbone: the model has 0 reversible chains.* run began with"):
+        plain.resume(tmp_path / "a/checkpoint/epoch_0.pth")
 
 
 def test_loader_processes_change_nothing(tmp_path: Path) -> None:
