@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from train_step import peak_mib, resident_mib
 
-from re2tal.config import ExperimentConfig, load_config
+from re2tal.config import ConfigError, ExperimentConfig, load_config
 from re2tal.data import collate
 from re2tal.experiment import build_detector
 from re2tal.training import Processes, RunFolder, Trainer
@@ -87,7 +87,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     args = parser.parse_args()
-    result = measure(load_config(args.config, args.cfg_options), threads=args.threads)
+    try:
+        config = load_config(args.config, args.cfg_options)
+    except ConfigError as error:
+        parser.error(str(error))
+    result = measure(config, threads=args.threads)
     print(json.dumps(result) if args.json else "\n".join(f"{name:<16} {value}" for name, value in result.items()))
 
 

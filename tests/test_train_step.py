@@ -62,3 +62,9 @@ def test_a_whole_step_of_an_experiment(monkeypatch: pytest.MonkeyPatch, capsys: 
     result = run("experiment_step.py", [str(config), "--cfg-options", *options], monkeypatch, capsys)
     assert result["frames"] == 64
     assert result["peak_mib"] > result["libraries_mib"] > 0
+
+
+def test_a_missing_config_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("experiment_step.py", ["missing.py"], monkeypatch, capsys)
+    assert "there is no config file missing.py; give the path" in capsys.readouterr().err
