@@ -1,0 +1,31 @@
+"""The command `re2tal`, and what tools/train.py and tools/test.py run.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from cyclopts import App
+
+from re2tal import __version__
+from re2tal.cli import files, runs  # noqa: F401  # they add their commands to `app`
+from re2tal.cli.app import app, run
+
+__all__ = ["app", "main", "test_main", "train_main"]
+
+
+def main() -> None:
+    """The command `re2tal`."""
+    run(app)
+
+
+def train_main() -> None:
+    """tools/train.py"""
+    tool = App(name="train.py", version=__version__, default_parameter=app.default_parameter)
+    tool.default(runs.train)
+    run(tool)
+
+
+def test_main() -> None:
+    """tools/test.py"""
+    tool = App(name="test.py", version=__version__, default_parameter=app.default_parameter)
+    tool.default(runs.test)
+    run(tool)

@@ -1,0 +1,64 @@
+"""The command itself: what all its parts share, and how errors are told."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from re2tal import __version__
+
+if TYPE_CHECKING:
+    from re2tal.evaluation import MapResult
+
+__all__ = ["ConfigPath", "Options", "app", "print_result", "run"]
+
+app = App(
+    name="re2tal",
+    help="Train video networks end to end, on long videos, on the memory you have.",
+    version=__version__,
+    default_parameter=Parameter(negative=""),
+)
+
+ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
+Options = Annotated[
+    list[str] | None,
+    Parameter(
+        name=["--cfg-options", "--cfg_options"],
+        consume_multiple=True,
+        help="Settings to replace, as key.sub=value.",
+    ),
+]
+
+
+def print_result(result: "MapResult", *, title: str, per_class: bool = False) -> None:
+    """A table in a terminal, plain text in a pipe."""
+    from rich.console import Console
+
+    from re2tal.evaluation import format_table, rich_table
+
+    console = Console()
+    if console.is_terminal:
+        console.print(rich_table(result, title=title, per_class=per_class))
+    else:
+        print(title, format_table(result, per_class=per_class), sep="\n")
+
+
+def run(command: App) -> None:
+    """Run a command line; errors that our own checks raise are told in one message, without a traceback."""
+    try:
+        command(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("interrupted; go on from the newest checkpoint with --resume")
+    except ValueError as error:
+        if not _is_from_us(error):
+            raise
+        sys.exit(f"error: {error}")
+
+
+def _is_from_us(error: ValueError) -> bool:
+    if type(error).__module__.startswith("re2tal."):
+        return True
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    return Path(raised_in).is_relative_to(Path(__file__).parents[1])

@@ -1,0 +1,133 @@
+"""Commands of one experiment: train, test, show, demo."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from re2tal.cli.app import ConfigPath, Options, app, print_result
+
+Seed = Annotated[int | None, Parameter(help="Replaces training.seed.")]
+RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of one id overwrite each other.")]
+Resume = Annotated[Path | None, Parameter(help="An epoch_N.pth to go on from.")]
+Checkpoint = Annotated[
+    Path | None, Parameter(help="Weights to test: ours, imported, or of OpenTAD; by default the best of the run.")
+]
+NotEval = Annotated[bool, Parameter(name=["--not_eval", "--not-eval"], help="Do not compute the metric.")]
+NotDeterministic = Annotated[
+    bool,
+    Parameter(
+        name=["--disable_deterministic", "--disable-deterministic"],
+        help="Let cuDNN choose the fastest kernels, whether or not they repeat exactly.",
+    ),
+]
+
+
+@app.command
+def train(
+    config: ConfigPath,
+    *,
+    seed: Seed = None,
+    run_id: RunId = 0,
+    resume: Resume = None,
+    not_eval: NotEval = False,
+    disable_deterministic: NotDeterministic = False,
+    cfg_options: Options = None,
+) -> None:
+    """Train a detector; alone or under torchrun."""
+    from re2tal import experiment
+    from re2tal.config import load_config
+    from re2tal.training import logging_to, processes
+
+    settings = load_config(config, _with_seed(cfg_options, seed))
+    with processes() as peers:
+        folder = experiment.find_run(settings, peers=peers, run_id=run_id)
+        with logging_to(folder.log, is_main=peers.is_main) as console:
+            experiment.train(
+                settings,
+                peers=peers,
+                folder=folder,
+                resume=resume,
+                evaluate=not not_eval,
+                deterministic=not disable_deterministic,
+                console=console if peers.is_main else None,
+            )
+
+
+@app.command
+def test(
+    config: ConfigPath,
+    *,
+    checkpoint: Checkpoint = None,
+    seed: Seed = None,
+    run_id: RunId = 0,
+    not_eval: NotEval = False,
+    cfg_options: Options = None,
+) -> None:
+    """Detect in the test videos and compute the mAP; alone or under torchrun."""
+    from re2tal import experiment
+    from re2tal.config import load_config
+    from re2tal.training import logging_to, processes
+
+    settings = load_config(config, _with_seed(cfg_options, seed))
+    with processes() as peers:
+        folder = experiment.find_run(settings, peers=peers, run_id=run_id)
+        with logging_to(folder.log, is_main=peers.is_main):
+            result = experiment.test(settings, peers=peers, folder=folder, checkpoint=checkpoint, evaluate=not not_eval)
+            if result is not None and peers.is_main:
+                print_result(result, title=f"{settings.name}: mAP (%)")
+
+
+@app.command
+def show(config: ConfigPath, *, cfg_options: Options = None) -> None:
+    """Print every setting of an experiment and the size of its network, as JSON."""
+    from re2tal.config import load_config
+    from re2tal.experiment import describe
+
+    print(json.dumps(describe(load_config(config, cfg_options or [])), indent=2))
+
+
+@app.command
+def demo(
+    *,
+    out: Path = Path("exps/demo"),
+    seed: int = 42,
+    num_train: int = 240,
+    num_test: int = 60,
+    cfg_options: Options = None,
+) -> None:
+    """Make videos, train a reversible detector on them from pixels, test it, and print the mAP.
+
+    Parameters
+    ----------
+    out
+        Folder for the videos, the weights and the results.
+    seed
+        Of the videos and of the training.
+    num_train
+        Videos to train on.
+    num_test
+        Videos to test on.
+    """
+    from re2tal import experiment
+    from re2tal.config import override
+    from re2tal.data.demo import make_demo_set
+    from re2tal.presets import demo as demo_config
+    from re2tal.training import RunFolder, log, logging_to, processes, tell_counts
+
+    folder = RunFolder(out)
+    settings = override(demo_config(data=out / "data", work_dir=out), _with_seed(cfg_options, seed))
+    with processes() as peers, logging_to(folder.log) as console:
+        log.info("making %d videos in %s", num_train + num_test, out / "data")
+        progress = tell_counts("videos", tell=log.info)
+        make_demo_set(out / "data", seed=seed, num_train=num_train, num_test=num_test, progress=progress)
+        experiment.train(settings, peers=peers, folder=folder, console=console)
+        result = experiment.test(settings, peers=peers, folder=folder)
+        assert result is not None
+        print_result(result, title="Demo: mAP (%) on unseen videos")
+        log.info("weights, detections, metrics and log are in %s", out)
+
+
+def _with_seed(options: list[str] | None, seed: int | None) -> list[str]:
+    return [*(options or []), *([] if seed is None else [f"training.seed={seed}"])]
