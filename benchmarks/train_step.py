@@ -5,7 +5,7 @@
 Modes: `plain` is the original network under ordinary autograd, `checkpoint` the same with activation checkpointing of
 every block, `store` the rewired one under ordinary autograd, `reversible` the rewired one without stored activations.
 Everything a training loop would hold counts as activation: input, streams, saved tensors, parameters' gradients.
-`--compare` adds the errors of the reversible gradients.
+`--compare` adds the errors of the reversible gradients. `--inference` runs forward passes without gradients instead.
 """
 
 import argparse
@@ -66,6 +66,15 @@ def step(model: Backbone, frames: Tensor, dtype: torch.dtype) -> tuple[float, fl
     return forward_s, time.perf_counter() - start
 
 
+def infer(model: Backbone, frames: Tensor, dtype: torch.dtype) -> tuple[float, float]:
+    """One forward pass as in testing; its seconds, twice."""
+    start = time.perf_counter()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        model(frames, frames.shape[2] // 2)
+    seconds = time.perf_counter() - start
+    return seconds, seconds
+
+
 # Errors of gradients
 
 
@@ -112,10 +121,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     frames = torch.randint(0, 256, (args.batch, 3, args.frames, args.size, args.size), dtype=torch.uint8)
     dtype = getattr(torch, args.dtype)
     repeats = min(args.repeats, 1) if args.frames > MANY_FRAMES else args.repeats
+    if args.inference:
+        model.eval()
     times = []
     for _ in range(repeats + 1):  # the first is the warm-up
         model.zero_grad(set_to_none=True)
-        times.append(step(model, frames, dtype))
+        times.append((infer if args.inference else step)(model, frames, dtype))
     counted = times[1:] or times
     result = {
         "backbone": args.backbone,
@@ -126,6 +137,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "batch": args.batch,
         "dtype": args.dtype,
         "depths": args.depths,
+        "inference": args.inference,
         "baseline_mib": round(baseline, 1),
         "peak_mib": round(peak_mib(), 1),
         "activation_mib": round(peak_mib() - baseline, 1),
@@ -158,11 +170,14 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3, help="counted steps after the warm-up; 0 counts the first")
+    parser.add_argument("--inference", action="store_true", help="forward passes alone, without gradients")
     parser.add_argument("--compare", action="store_true", help="errors of the gradients, in mode reversible")
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     args = parser.parse_args()
     if args.compare and args.mode != "reversible":
         parser.error(f"--compare needs --mode reversible, whose gradients it measures, got --mode {args.mode}")
+    if args.compare and args.inference:
+        parser.error("--compare compares gradients, and --inference has none; leave one of them out")
     result = measure(args)
     if args.json:
         print(json.dumps(result))

@@ -19,7 +19,7 @@ TREE = "re2tal/\n"
 REDUCED = {
     "make demo": "",
     "make test": "",
-    "python benchmarks/memory_by_frames.py": "--frames 4 --size 32",
+    "python benchmarks/ways_of_training.py": "--frames 4 --size 32 --depths 1 --repeats 0 --pictures pictures",
     "re2tal show": "",
     "re2tal check-data configs/demo/re2slowfast.py": "",
     "re2tal train configs/demo/re2slowfast.py": "training.eval_from=0",

@@ -39,6 +39,15 @@ def test_every_mode_is_measured(
     assert (result["mode"], result["cells"], result["depths"]) == (mode, cells, [1, 1, 2, 1])
 
 
+def test_a_forward_pass_without_gradients_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--inference", "--frames", "4", "--size", "32", "--repeats", "1", "--depths", "1", "1", "2", "1"]
+    result = run("train_step.py", arguments, monkeypatch, capsys)
+    assert result["inference"] is True and result["parameter_gradients_mib"] == 0
+    assert result["forward_s"] == result["step_s"]
+
+
 def test_comparing_needs_a_reversible_network(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from re2tal.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.backbones.slowfast import SlowFast, SlowFastConfig
 from re2tal.backbones.swin import SwinConfig, SwinTrunk
-from re2tal.reversible import headrooms, reconstruction_error, rewire, set_headrooms
+from re2tal.reversible import headrooms, reconstruction_error, rewire, set_cells, set_headrooms, set_lanes
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
@@ -87,6 +87,9 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             assert_never(config)
     if config.reversible:
         network = rewire(network)
+        if config.cell_mib != "auto":
+            set_cells(network, None if config.cell_mib == "off" else round(config.cell_mib * 2**20))
+        set_lanes(network, config.lanes)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
     return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms)

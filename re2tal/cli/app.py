@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from re2tal import __version__
 if TYPE_CHECKING:
     from re2tal.evaluation import MapResult
 
-__all__ = ["ConfigPath", "Options", "app", "print_result", "run"]
+__all__ = ["ConfigPath", "Options", "app", "print_result", "print_rows", "run"]
 
 app = App(
     name="re2tal",
@@ -43,6 +44,29 @@ def print_result(result: "MapResult", *, title: str, per_class: bool = False) ->
         console.print(rich_table(result, title=title, per_class=per_class))
     else:
         print(title, format_table(result, per_class=per_class), sep="\n")
+
+
+def print_rows(title: str, rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
+    """A table whose first row is its headings: drawn in a terminal, aligned plain text in a pipe."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if console.is_terminal:
+        table = Table(title=title, caption=caption)
+        for place, heading in enumerate(rows[0]):
+            table.add_column(heading, justify="right" if place else "left")
+        for row in rows[1:]:
+            table.add_row(*row)
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(title)
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells)))
+    if caption:
+        print(caption)
 
 
 def run(command: App) -> None:

@@ -7,8 +7,8 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.cells import Cell, CellSize, Locality
-from re2tal.reversible.chain import Mode, ReversibleChain
+from re2tal.reversible.cells import Cell, CellSize, Locality, Mode
+from re2tal.reversible.chain import ReversibleChain
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
@@ -18,6 +18,7 @@ from re2tal.reversible.rewiring import (
     rewire,
     set_cells,
     set_headrooms,
+    set_lanes,
     set_mode,
 )
 from re2tal.reversible.verification import Verification, verify
@@ -38,6 +39,7 @@ __all__ = [
     "rewire",
     "set_cells",
     "set_headrooms",
+    "set_lanes",
     "set_mode",
     "verify",
 ]

@@ -58,7 +58,7 @@ class Unmodified:
 
 @dataclass(frozen=True)
 class Branch:
-    """`function(owner, x, *args)` is the branch; it keeps the shape of `x`.
+    """`function(owner, x, *args)` is the branch; in a chain it keeps the shape of `x`.
 
     The function must be a module-level function and reach its modules through `owner`, so that a deep copy of the
     model has branches over the copied modules.
@@ -72,15 +72,17 @@ class Branch:
     """Names of the owner's children (modules or parameters) in this branch; empty: all of the owner."""
     locality: Locality | None = None
     """How it can be computed in cells; None: only as a whole."""
+    keeps_shape: bool = True
+    """As it has to in a chain; False for what stands between chains."""
 
     def __call__(self, x: Tensor, *args: object) -> Tensor:
-        """`f(x)`, of the shape of `x`.
+        """`f(x)`.
 
         Raises:
             ValueError: the branch changed the shape.
         """
         f = self.function(self.owner, x, *args)
-        if f.shape != x.shape:
+        if self.keeps_shape and f.shape != x.shape:
             raise ValueError(
                 f"a reversible branch must keep the shape of its input, but {type(self.owner).__name__} made "
                 f"{tuple(f.shape)} of {tuple(x.shape)}; leave this module outside the chain"

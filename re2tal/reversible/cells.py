@@ -15,7 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Box", "Cell", "CellSize", "Locality", "check_cell_size", "leading_boxes", "most_bytes"]
+__all__ = ["Box", "Cell", "CellSize", "Locality", "Mode", "check_cell_size", "leading_boxes", "most_bytes"]
+
+Mode = Literal["store", "reversible"]
+"""How a network is differentiated: by ordinary autograd, or by computing again what was not kept."""
 
 CellSize = int | Literal["auto"] | None
 """What a cell may take in training, about, in bytes; None computes whole branches."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, assert_never, get_args
+from typing import assert_never, get_args
 
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.cells import CellSize, check_cell_size, most_bytes
+from re2tal.reversible.cells import CellSize, Mode, check_cell_size, most_bytes
 from re2tal.reversible.evaluation import Evaluation
 from re2tal.reversible.grid import Grid, GridOverflowError, add_on_grid, most_headroom, put_on_grid
 from re2tal.reversible.recompute import run_reversibly
 from re2tal.reversible.rng import GeneratorState
 
-__all__ = ["Mode", "ReversibleChain"]
-
-Mode = Literal["store", "reversible"]
+__all__ = ["ReversibleChain"]
 
 
 class ReversibleChain(nn.Module):
@@ -42,6 +40,8 @@ class ReversibleChain(nn.Module):
     Attributes:
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
+        lanes: cells that an accelerator works on at a time in a backward pass, each on a stream of its own. More take
+            more memory. On the CPU cells are computed one after the other.
         reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
             start of the chain, where they must be equal, relative to the largest value there; a scalar tensor.
             None before. In "store" mode nothing is recovered and it stays None.
@@ -67,6 +67,7 @@ class ReversibleChain(nn.Module):
         self.headroom = 8
         check_cell_size(cell_size)
         self.cell_size = cell_size
+        self.lanes = 1
         self.reconstruction_error: Tensor | None = None
 
     @property
@@ -110,7 +111,15 @@ class ReversibleChain(nn.Module):
             case "store":
                 return _run_and_store(self.branches, x, args, headroom=self.headroom, limit=limit)
             case "reversible":
-                return run_reversibly(self.branches, x, args, headroom=self.headroom, limit=limit, report=self._report)
+                return run_reversibly(
+                    self.branches,
+                    x,
+                    args,
+                    headroom=self.headroom,
+                    limit=limit,
+                    lanes=self.lanes,
+                    report=self._report,
+                )
             case _:
                 assert_never(self.mode)
 

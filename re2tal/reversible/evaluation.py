@@ -12,6 +12,7 @@ from torch import Tensor
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.cells import Box, Cell
+from re2tal.reversible.rehearsal import computing_a_cell, to_compute
 
 __all__ = ["Evaluation", "Gradients", "autocast_contexts", "entered"]
 
@@ -58,7 +59,7 @@ class Evaluation:
         if limit is not None and branch.locality is not None and not args:
             cells = branch.locality.cells(branch.owner, shape, limit)
             if cells is not None:
-                return Evaluation(branch, cells, True)
+                return Evaluation(branch, to_compute(cells, shape), True)
         return Evaluation(branch, _WHOLE, False)
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -75,10 +76,11 @@ class Evaluation:
 
     def compute(self, x: Tensor, prepared: tuple[Tensor, ...], cell: Cell, args: Sequence[object]) -> Tensor:
         """`f` of a cell."""
-        if not self.in_cells:
-            return self.branch(x, *args)
-        assert self.branch.locality is not None
-        return self.branch.locality.compute(self.branch.owner, x, prepared, cell)
+        with computing_a_cell():
+            if not self.in_cells:
+                return self.branch(x, *args)
+            assert self.branch.locality is not None
+            return self.branch.locality.compute(self.branch.owner, x, prepared, cell)
 
     def with_graph(self, x: Tensor, args: Sequence[object]) -> Tensor:
         """`f` of everything, by the same steps, under ordinary autograd."""
@@ -134,6 +136,7 @@ class Gradients:
         leaves: tensors among `args`.
         parameters: the leaves on which the branch runs, all of which need gradients.
         autocast: of the forward pass.
+        lanes: that take turns; each adds up for itself.
     """
 
     def __init__(
@@ -145,15 +148,17 @@ class Gradients:
         leaves: Sequence[Tensor],
         parameters: Sequence[Tensor],
         autocast: Sequence[torch.autocast],
+        lanes: int = 1,
     ) -> None:
         self._evaluation, self._args, self._autocast = evaluation, args, autocast
         self._wanted = [*leaves, *parameters]
         with torch.enable_grad(), entered(autocast):
             self._prepared = evaluation.prepare(like)
         self._shared = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in self._prepared)
-        self._sums: list[Tensor | None] = [None] * (len(self._wanted) + len(self._shared))
+        count = len(self._wanted) + len(self._shared)
+        self._sums: list[list[Tensor | None]] = [[None] * count for _ in range(lanes)]
 
-    def cell(self, x: Tensor, cell: Cell, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+    def cell(self, x: Tensor, cell: Cell, gradient: Tensor, *, lane: int = 0) -> tuple[Tensor, Tensor | None]:
         """`f` of one cell and, if `x` needs it, its gradient, for the gradient of the result of the whole."""
         with torch.enable_grad(), entered(self._autocast):
             f = self._evaluation.compute(x, self._shared, cell, self._args)
@@ -162,21 +167,27 @@ class Gradients:
         dx = None
         if f.requires_grad and places:
             # Outside autocast, as backward passes run.
-            found = torch.autograd.grad(
-                f, [inputs[place] for place in places], gradient[cell.write].to(f.dtype), allow_unused=True
-            )
+            with computing_a_cell():
+                found = torch.autograd.grad(
+                    f, [inputs[place] for place in places], gradient[cell.write].to(f.dtype), allow_unused=True
+                )
             for place, grad in zip(places, found, strict=True):
                 if place == 0:
                     dx = grad
                 elif grad is not None:
-                    self._add(place - 1, grad)
+                    _add(self._sums[lane], place - 1, grad)
         return f.detach(), dx
 
     def sums(self) -> list[Tensor | None]:
         """The gradients of `leaves` and `parameters` after the last cell."""
         count = len(self._wanted)
+        sums, *others = self._sums
+        for other in others:
+            for place, grad in enumerate(other):
+                if grad is not None:
+                    _add(sums, place, grad)
         reached = [
-            (tensor, grad) for tensor, grad in zip(self._prepared, self._sums[count:], strict=True) if grad is not None
+            (tensor, grad) for tensor, grad in zip(self._prepared, sums[count:], strict=True) if grad is not None
         ]
         if reached:
             found = torch.autograd.grad(
@@ -188,13 +199,14 @@ class Gradients:
             places = (place for place, tensor in enumerate(self._wanted) if tensor.requires_grad)
             for place, grad in zip(places, found, strict=True):
                 if grad is not None:
-                    self._add(place, grad)
-        return self._sums[:count]
+                    _add(sums, place, grad)
+        return sums[:count]
 
-    def _add(self, place: int, grad: Tensor) -> None:
-        """In place, in memory that nobody else sees."""
-        total = self._sums[place]
-        if total is None:
-            self._sums[place] = grad.clone() if grad._base is not None or not grad.is_contiguous() else grad
-        else:
-            total += grad
+
+def _add(sums: list[Tensor | None], place: int, grad: Tensor) -> None:
+    """In place, in memory that nobody else sees."""
+    total = sums[place]
+    if total is None:
+        sums[place] = grad.clone() if grad._base is not None or not grad.is_contiguous() else grad
+    else:
+        total += grad

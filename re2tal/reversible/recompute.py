@@ -14,6 +14,7 @@ from re2tal.reversible.branch import Branch, Slot, Unmodified, trainable
 from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
 from re2tal.reversible.grid import Grid
 from re2tal.reversible.heap import return_freed_memory
+from re2tal.reversible.lanes import Lanes
 from re2tal.reversible.rng import GeneratorState, preserved
 
 __all__ = ["run_reversibly"]
@@ -29,6 +30,7 @@ def run_reversibly(
     *,
     headroom: int,
     limit: int | None,
+    lanes: int,
     report: Callable[[Tensor], None],
 ) -> Tensor:
     """The read-out of a chain started with `x`; its backward pass recomputes what lies between.
@@ -39,6 +41,7 @@ def run_reversibly(
         args: given to every branch; tensors among them may need gradients.
         headroom: the streams may grow to `2 ** headroom` times the largest value of `x`.
         limit: bytes that a cell of a branch may take in training, about; None: whole branches.
+        lanes: cells that an accelerator works on at a time in a backward pass.
         report: called in every backward pass with the reconstruction error, a scalar tensor.
     """
     # Everything that may need a gradient enters the Function as an input and leaves its backward as a result, so DDP,
@@ -53,6 +56,7 @@ def run_reversibly(
         parameters=parameters,
         args=tuple(_TENSOR if isinstance(arg, Tensor) else arg for arg in args),
         autocast=autocast_contexts(x.device),
+        lanes=lanes,
         report=report,
         evaluations=[Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit) for branch in branches],
         grid=Grid.around(x, headroom=headroom),
@@ -74,6 +78,7 @@ class _Call:
     args: tuple[object, ...]
     """For every branch, with `_TENSOR` in the places of tensors."""
     autocast: list[torch.autocast]
+    lanes: int
     report: Callable[[Tensor], None]
     evaluations: list[Evaluation]
     grid: Grid
@@ -171,15 +176,26 @@ def _undo(
     """
     evaluation, grid = call.evaluations[index], call.grid
     like = torch.empty((), dtype=grid.values, device=v.device).expand(v.shape)
+    count = call.lanes if evaluation.in_cells else 1
     with evaluation.branch.replayed(call.slots[index]) as parameters:
         gradients = Gradients(
-            evaluation, like, args=call.filled(leaves), leaves=leaves, parameters=parameters, autocast=call.autocast
+            evaluation,
+            like,
+            args=call.filled(leaves),
+            leaves=leaves,
+            parameters=parameters,
+            autocast=call.autocast,
+            lanes=count,
         )
-        for cell in evaluation.cells:
-            f, dx = gradients.cell(grid.read(v[cell.read]).requires_grad_(needs_dv), cell, dw)
+        lanes = Lanes(v.device, count)
+        for number, cell in enumerate(evaluation.cells):
+            with lanes.turn(number) as lane:
+                f, dx = gradients.cell(grid.read(v[cell.read]).requires_grad_(needs_dv), cell, dw, lane=lane)
+                steps = grid.stream(grid.steps(f))
+            lanes.join(lane, steps, dx)
             if dx is not None:
                 dv[cell.read] += dx
-            w[cell.write] -= grid.stream(grid.steps(f))
+            w[cell.write] -= steps
         return gradients.sums()
 
 

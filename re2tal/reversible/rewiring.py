@@ -9,9 +9,9 @@ from itertools import groupby
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.cells import CellSize, check_cell_size
-from re2tal.reversible.chain import Mode, ReversibleChain
-from re2tal.reversible.local import LocalModule, run_in_cells
+from re2tal.reversible.cells import CellSize, Mode, check_cell_size
+from re2tal.reversible.chain import ReversibleChain
+from re2tal.reversible.local import LocalModule, run_locally
 from re2tal.reversible.splitters import Split, known_blocks, local_branch, split_block
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "rewire",
     "set_cells",
     "set_headrooms",
+    "set_lanes",
     "set_mode",
 ]
 
@@ -53,6 +54,8 @@ class RewiredSequential(nn.Sequential):
         # In a tuple, so that the chains are not registered: their blocks are children here already.
         self._steps = tuple(steps)
         self.cell_size: CellSize = "auto"
+        self.mode: Mode = "reversible"
+        """Of what stands between the chains, which have their own."""
 
     @property
     def chains(self) -> tuple[ReversibleChain, ...]:
@@ -61,8 +64,11 @@ class RewiredSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         for step in self._steps:
-            x = run_in_cells(step, x, size=self.cell_size) if isinstance(step, Branch) else step(x)
+            x = self._run_between(step, x) if isinstance(step, Branch) else step(x)
         return x
+
+    def _run_between(self, branch: Branch, x: Tensor) -> Tensor:
+        return run_locally(branch, x, mode=self.mode, size=self.cell_size)
 
 
 def rewire(model: nn.Module, *, mode: Mode = "reversible") -> nn.Module:
@@ -119,7 +125,7 @@ def chains(model: nn.Module) -> Iterator[ReversibleChain]:
 
 
 def set_mode(model: nn.Module, mode: Mode) -> None:
-    """Set the mode of every reversible chain in `model`.
+    """Set the mode of every reversible chain in `model`, and of what is computed again beside them.
 
     Raises:
         ValueError: the mode is unknown, or there is no chain.
@@ -127,8 +133,9 @@ def set_mode(model: nn.Module, mode: Mode) -> None:
     found = list(chains(model))
     if not found:
         raise ValueError(f"{type(model).__name__} holds no reversible chain; rewire it first")
-    for chain in found:
-        chain.mode = mode
+    for module in (*found, *model.modules()):
+        if isinstance(module, ReversibleChain | RewiredSequential | LocalModule):
+            module.mode = mode
 
 
 def set_cells(model: nn.Module, size: CellSize) -> None:
@@ -145,6 +152,18 @@ def set_cells(model: nn.Module, size: CellSize) -> None:
     for module in (*model.modules(), *chains(model)):
         if isinstance(module, ReversibleChain | RewiredSequential | LocalModule):
             module.cell_size = size
+
+
+def set_lanes(model: nn.Module, count: int) -> None:
+    """Set how many cells an accelerator works on at a time in the backward pass of every chain in `model`.
+
+    Raises:
+        ValueError: the count is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"the number of lanes must be at least 1, got {count}")
+    for chain in chains(model):
+        chain.lanes = count
 
 
 def headrooms(model: nn.Module) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible.chain import Mode
+from re2tal.reversible.cells import Mode
 from re2tal.reversible.rewiring import reconstruction_error, set_mode
 from re2tal.reversible.rng import preserved
 

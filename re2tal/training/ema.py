@@ -16,7 +16,10 @@ class EMA:
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         self.decay = decay
-        self.module = deepcopy(model).eval().requires_grad_(False)
+        # Copied here, since deepcopy copies what is below a tensor, which one without values does not have.
+        copies: dict[int, object] = {id(buffer): buffer.detach().clone() for buffer in model.buffers()}
+        copies |= {id(p): nn.Parameter(p.detach().clone(), requires_grad=False) for p in model.parameters()}
+        self.module = deepcopy(model, copies).eval()
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:

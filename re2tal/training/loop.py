@@ -136,13 +136,13 @@ class Trainer:
         for step in range(steps):
             done = epoch * steps + step + 1
             self.schedule.set_step(done - 1)
-            window.append(self._step(islice(pieces, self.config.accumulate)))
+            window.append(self.step(islice(pieces, self.config.accumulate)))
             progress.step(done, losses={"loss": window[-1]["loss"]})
             if done % self.config.log_every == 0 or step == steps - 1:
                 self._log_steps(epoch, done, window, progress)
                 window.clear()
 
-    def _step(self, pieces: Iterable[Batch]) -> dict[str, float]:
+    def step(self, pieces: Iterable[Batch]) -> dict[str, float]:
         """One optimizer step; returns this process's losses and the norm of the gradients before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
         means: dict[str, float] = {}

@@ -22,6 +22,7 @@ from re2tal.reversible import (
     rewire,
     set_cells,
     set_headrooms,
+    set_lanes,
     set_mode,
     verify,
 )
@@ -107,6 +108,25 @@ def test_boxes_cover_everything_once_and_are_no_larger_than_asked(shape: list[in
     assert torch.equal(count, torch.ones(shape))
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_lanes_change_nothing(count: int) -> None:
+    torch.manual_seed(0)
+    model = swin(window=(2, 3, 3))
+    other = copy.deepcopy(model)
+    set_lanes(other, count)
+    x = torch.randn(1, 3, 8, 24, 24, dtype=torch.float64)
+    for network in (model, other):
+        set_cells(network, 20_000)
+        torch.manual_seed(1)
+        loss_of(network(x)).backward()
+    assert_same_gradients(gradients(other), gradients(model), tolerance=1e-12)
+
+
+def test_less_than_one_lane_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        set_lanes(swin(window=(2, 3, 3)), 0)
+
+
 def test_active_dropout_inside_a_branch_is_computed_whole() -> None:
     model = swin(window=(2, 3, 3))
     for module in model.modules():
@@ -121,6 +141,27 @@ def test_batch_norms_in_training_see_the_whole_clip() -> None:
     model = slowfast().train()
     set_cells(model, 1)
     assert verify(model, torch.randn(2, 3, 8, 32, 32, dtype=torch.float64)).passed
+
+
+def test_running_statistics_change_once_where_everything_is_computed_twice() -> None:
+    x = torch.randn(2, 3, 8, 32, 32, dtype=torch.float64)
+    found = []
+    for mode in ("store", "reversible"):
+        torch.manual_seed(0)
+        model = slowfast().train()
+        set_mode(model, mode)
+        loss_of(model(x)).backward()
+        found.append(dict(model.named_buffers()))
+    for name, buffer in found[0].items():
+        torch.testing.assert_close(found[1][name], buffer, rtol=1e-12, atol=1e-14)
+
+
+def test_what_stands_between_the_chains_keeps_its_input_alone_even_with_batch_norms_that_train() -> None:
+    model = slowfast().train()
+    x = torch.randn(2, 3, 8, 32, 32, dtype=torch.float64)
+    verification = verify(model, x)
+    assert verification.passed
+    assert verification.saved_bytes < 0.5 * verification.saved_bytes_store
 
 
 def test_memory_for_one_branch_follows_the_cells() -> None:

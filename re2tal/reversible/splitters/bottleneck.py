@@ -26,7 +26,7 @@ __all__ = ["split_bottleneck", "split_torchvision_bottleneck", "stem"]
 def split_bottleneck(block: Foreign) -> Split:
     """Our own SlowFast's bottleneck."""
     if block.downsample is not None:
-        return Split(transition=Branch(block, _transition, locality=_TRANSITION))
+        return Split(transition=Branch(block, _transition, locality=_TRANSITION, keeps_shape=False))
     return Split(branches=(Branch(block, _branch, locality=_BRANCH),))
 
 
@@ -52,7 +52,7 @@ def _torchvision_transition(block: Foreign, x: Tensor) -> Tensor:
 def split_torchvision_bottleneck(block: Foreign) -> Split:
     """Blocks of torchvision's R3D, MC3 and R(2+1)D."""
     if block.downsample is not None:
-        return Split(transition=Branch(block, _torchvision_transition))
+        return Split(transition=Branch(block, _torchvision_transition, keeps_shape=False))
     return Split(branches=(Branch(block, _torchvision_branch),))
 
 
@@ -67,7 +67,7 @@ def split_torchvision_bottleneck(block: Foreign) -> Split:
 
 def stem(module: Foreign) -> Branch:
     """Our own SlowFast's stem."""
-    return Branch(module, locality=Locality(_fold, _stem_cells, _stem_of_frames, _stem_shape))
+    return Branch(module, locality=Locality(_fold, _stem_cells, _stem_of_frames, _stem_shape), keeps_shape=False)
 
 
 def _fold(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:

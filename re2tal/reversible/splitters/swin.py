@@ -33,12 +33,12 @@ def split_swin_block(block: Foreign) -> Split:
 
 def patch_merging(merging: Foreign) -> Branch:
     """Between stages: works on 2 x 2 tokens of each frame."""
-    return Branch(merging, locality=Locality(_nothing, _merging_cells, _call, _merged_shape))
+    return Branch(merging, locality=Locality(_nothing, _merging_cells, _call, _merged_shape), keeps_shape=False)
 
 
 def patch_embedding(embedding: Foreign) -> Branch:
     """The stem: works on patches of a few frames."""
-    return Branch(embedding, locality=Locality(_nothing, _embedding_cells, _call, _embedded_shape))
+    return Branch(embedding, locality=Locality(_nothing, _embedding_cells, _call, _embedded_shape), keeps_shape=False)
 
 
 def _nothing(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:

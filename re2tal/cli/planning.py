@@ -1,0 +1,87 @@
+"""The command `re2tal plan`."""
+
+import json as json_format
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from re2tal.cli.app import ConfigPath, Options, app, print_rows
+
+if TYPE_CHECKING:
+    from re2tal.planning import Plan
+
+
+@app.command
+def plan(
+    config: ConfigPath,
+    *,
+    memory: str | None = None,
+    processes: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    device: Literal["cpu", "cuda"] | None = None,
+    quick: bool = False,
+    json: bool = False,
+    cfg_options: Options = None,
+) -> None:
+    """Tell before training what memory a step will take, of what, and the longest clip and largest batch that fit.
+
+    A step is rehearsed on tensors without values, in each way of training: plain, with checkpointed blocks, and
+    reversible. Neither videos nor weights are needed.
+
+    Parameters
+    ----------
+    memory
+        That a process may take, such as 24GiB; by default what is free on the device now.
+    processes
+        That share a batch.
+    device
+        That is trained on; by default a GPU if there is one. Figures for a GPU have not been checked against one.
+    quick
+        Rehearse this config's own way alone, and do not look for what fits.
+    json
+        Print one line of JSON, memory in MiB, and nothing else.
+    """
+    import torch
+
+    from re2tal.config import load_config
+    from re2tal.planning import make_plan, parse_memory
+    from re2tal.training import counting
+
+    settings = load_config(config, cfg_options or [])
+    with counting("ways of training") as tell:
+        made = make_plan(
+            settings,
+            memory=None if memory is None else parse_memory(memory),
+            processes=processes,
+            device=None if device is None else torch.device(device),
+            quick=quick,
+            tell=tell,
+        )
+    if json:
+        print(json_format.dumps(made.as_json()))
+    else:
+        _print_plan(made)
+
+
+def _print_plan(plan: "Plan") -> None:
+    from re2tal.planning import PARTS, format_memory
+
+    first = plan.estimates[0]
+    rows = [["", *(f"{e.way} (this config)" if e.way == plan.own else e.way for e in plan.estimates), ""]]
+    for part, meaning in PARTS.items():
+        sizes = [e.parts[part] for e in plan.estimates]
+        if any(sizes):
+            rows.append([part, *(format_memory(size) if size else "" for size in sizes), meaning])
+    rows.append(["a step at its fullest", *(format_memory(e.total) for e in plan.estimates), ""])
+    rows.append([f"fits in {format_memory(plan.memory)}", *_yes_or_no(plan), ""])
+    if plan.longest:
+        longest = [plan.longest[e.way] for e in plan.estimates]
+        rows.append(["longest clip that fits", *(f"{e.num_frames} frames" if e else "none" for e in longest), ""])
+        largest = [plan.largest[e.way] for e in plan.estimates]
+        rows.append(["largest batch that fits", *(f"{e.num_clips} clips" if e else "none" for e in largest), ""])
+    title = f"{plan.name}: {first.num_clips} clip(s) of {first.num_frames} frames in a process, on {plan.device}"
+    print_rows(title, rows)
+
+
+def _yes_or_no(plan: "Plan") -> list[str]:
+    return ["yes" if e.total <= plan.memory else "no" for e in plan.estimates]

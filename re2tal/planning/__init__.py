@@ -1,0 +1,21 @@
+"""What a training step will take, before it is run."""
+
+from re2tal.planning.advice import OutOfMemory, explaining_lack_of_memory
+from re2tal.planning.memory import available_memory, format_memory, parse_memory
+from re2tal.planning.plan import PARTS, Estimate, Plan, make_plan, what_fits
+from re2tal.planning.simulation import NoBatches, example_batch
+
+__all__ = [
+    "PARTS",
+    "Estimate",
+    "NoBatches",
+    "OutOfMemory",
+    "Plan",
+    "available_memory",
+    "example_batch",
+    "explaining_lack_of_memory",
+    "format_memory",
+    "make_plan",
+    "parse_memory",
+    "what_fits",
+]
