@@ -1,9 +1,11 @@
 """Commands that begin with people's own videos and annotations: import, init."""
 
 import json as json_format
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +15,7 @@ from cyclopts.validators import Number
 from re2tal.cli.app import app
 
 if TYPE_CHECKING:
-    from re2tal.own_data import ImportReport, Size
+    from re2tal.own_data import ImportReport
 
 Format = Literal[
     "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
@@ -182,10 +184,10 @@ def init(
         if pretrained is not None and size not in (None, "large"):
             raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
         data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos)
-        gpu_gib, memory_mib = _machine()
-        chosen = size or _size(gpu_gib, pretrained=pretrained is not None)
+        machine = _machine()
+        chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)
-        choices = own_data.choose(measures, size=chosen, memory_mib=memory_mib)
+        choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
         text = own_data.config_text(
             data,
             measures,
@@ -193,7 +195,7 @@ def init(
             name=folder.resolve().name or "own_data",
             folder=folder,
             pretrained=None if pretrained is None else pretrained.resolve(),
-            gpu=gpu_gib is not None,
+            bf16=machine.bf16,
         )
         own_data.write_config(text, path)
     if json:
@@ -222,24 +224,26 @@ def _find_annotations(folder: Path, given: Path | None) -> Path:
     )
 
 
-def _machine() -> tuple[float | None, int]:
-    """GiB of the first GPU, None without one; MiB of the machine's memory, 0 if it does not tell."""
-    import os
+@dataclass(frozen=True, kw_only=True)
+class _Machine:
+    gpu: bool
+    bf16: bool
+    """Computes in bfloat16 fast."""
+    memory_mib: int
+    """0 if it does not tell."""
 
+
+def _machine() -> _Machine:
     import torch
 
-    gpu = torch.cuda.get_device_properties(0).total_memory / 2**30 if torch.cuda.is_available() else None
+    gpu = torch.cuda.is_available()
+    # Processors without instructions for it convert every number, which takes longer than float32.
+    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     except (AttributeError, ValueError, OSError):
         memory = 0
-    return gpu, memory
-
-
-def _size(gpu_gib: float | None, *, pretrained: bool) -> "Size":
-    if pretrained:
-        return "large"
-    return "small" if gpu_gib is None else "medium"
+    return _Machine(gpu=gpu, bf16=torch.cuda.is_bf16_supported() if gpu else on_cpu(), memory_mib=memory)
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str]:

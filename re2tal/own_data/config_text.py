@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def config_text(
-    data: DataSet, measures: Measures, choices: Choices, *, name: str, folder: Path, pretrained: Path | None, gpu: bool
+    data: DataSet, measures: Measures, choices: Choices, *, name: str, folder: Path, pretrained: Path | None, bf16: bool
 ) -> str:
     """The whole file.
 
@@ -38,7 +38,7 @@ def config_text(
         name: of the experiment.
         folder: that the file will lie in.
         pretrained: weights that the large backbone starts from.
-        gpu: whether the machine that it is written on has one.
+        bf16: whether the machine that it is written on computes in bfloat16 fast.
     """
     imports = _IMPORTS.format(
         backbones="SwinConfig" if choices.size == "large" else "PathwayConfig, SlowFastConfig",
@@ -51,7 +51,7 @@ def config_text(
         _sampling(measures, choices),
         _levels(measures, choices),
         _pictures(measures, choices),
-        _schedule(measures, choices, pretrained=pretrained is not None, gpu=gpu),
+        _schedule(measures, choices, pretrained=pretrained is not None, bf16=bf16),
         _experiment(data, choices, name=name, folder=folder),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
@@ -118,8 +118,8 @@ def _backbone(choices: Choices, *, pretrained: Path | None) -> str:
         freeze_norms=False,
     )
     text = (
-        f"The network that looks at the pictures: a {choices.size} SlowFast, rewired to be reversible, that learns from "
-        "fresh weights. Its slow pathway sees every second frame."
+        f"The network that looks at the pictures: a {choices.size} SlowFast, rewired to be reversible, that learns "
+        "from fresh weights. Its slow pathway sees every second frame."
     )
     return f"{_comment(text)}\nbackbone = {code}"
 
@@ -246,11 +246,12 @@ def _pictures(measures: Measures, choices: Choices) -> str:
     return f"{_comment(size, mirrored)}\naugment = {code}"
 
 
-def _schedule(measures: Measures, choices: Choices, *, pretrained: bool, gpu: bool) -> str:
+def _schedule(measures: Measures, choices: Choices, *, pretrained: bool, bf16: bool) -> str:
     steps = choices.epochs * (measures.num_train // choices.batch_size)
     text = (
         f"An epoch shows one clip of each of the {measures.num_train} training videos; {choices.epochs} epochs in "
-        f"batches of {choices.batch_size} are {steps} steps. The weights that are tested are an average over the latest steps."
+        f"batches of {choices.batch_size} are {steps} steps. The weights that are tested are an average over "
+        "the latest steps."
     )
     warning = (
         "best.pth is the epoch with the highest mAP on the test videos; quote figures of the last epoch, or of videos "
@@ -264,15 +265,15 @@ def _schedule(measures: Measures, choices: Choices, *, pretrained: bool, gpu: bo
         batch_size=choices.batch_size,
         learning_rate=head,
         backbone_learning_rate=backbone,
-        warmup_epochs=max(round(0.05 * choices.epochs, 1), 0.1),
-        amp=repr("bf16" if gpu else "none"),
+        warmup_epochs=1.0,
+        amp=repr("bf16" if bf16 else "none"),
         ema_decay=0.99 if steps < 5000 else 0.999,
         eval_from=max(evaluations - 1, 0),
         eval_every=evaluations,
         checkpoint_every=evaluations,
         keep_checkpoints=2,
         log_every=max(min(steps // 20, 50), 1),
-        num_workers=0 if choices.cache_mib or not gpu else 4,
+        num_workers=0 if choices.cache_mib else 2,
     )
     return f"{_comment(text, warning)}\ntraining = {code}"
 
@@ -307,10 +308,10 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
     return f"{_comment(cache)}\ndata = {described}\n\nconfig = {config}"
 
 
-def _call(name: str, **arguments: object) -> str:
-    """`name(...)` with one argument a line; texts are code already."""
+def _call(kind: str, /, **arguments: object) -> str:
+    """`kind(...)` with one argument a line; texts are code already."""
     lines = "".join(f"    {key}={value},\n" for key, value in arguments.items())
-    return f"{name}(\n{lines})"
+    return f"{kind}(\n{lines})"
 
 
 def _path(path: Path, folder: Path) -> str:
