@@ -49,7 +49,8 @@ class VideoFolder:
         if not parts:
             return None
         last = _plain(parts[-1])
-        candidates = self._by_name.get(last) or self._by_name.get(_without_suffix(last), [])
+        names = (last, _without_suffix(last), f"v_{_without_suffix(last)}")  # as ActivityNet's files are named
+        candidates = next((self._by_name[known] for known in names if known in self._by_name), [])
         if len(candidates) < 2:
             return candidates[0] if candidates else None
 
