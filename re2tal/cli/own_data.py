@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from re2tal.cli.app import app
 
 if TYPE_CHECKING:
-    from re2tal.own_data import ImportReport
+    from re2tal.own_data import Imported, ImportReport
 
 Format = Literal[
     "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
@@ -83,7 +83,7 @@ def import_(
         Split even if the files tell subsets.
     group
         What may not be on both sides of the split: a field of the annotations, or a regular expression on the paths of
-        the videos, whose first group counts if it has one.
+        the videos, of which the part in brackets counts if it has one.
     seed
         Of the split.
     problems
@@ -118,12 +118,18 @@ def import_(
         readings = own_data.read_sources(sources, format_=format, options=reading)
         with counting("videos") as tell:
             imported = own_data.import_annotations(readings, videos=videos, options=options, tell=tell)
-        if problems is not None:
-            imported.report.write_problems(problems)
-        if imported.report.num_segments:
-            own_data.write_annotations(imported, out)
+        _write(imported, out=out, problems=problems)
     _tell(imported.report, out=out, json=json)
     sys.exit(0 if imported.report.num_segments else 1)
+
+
+def _write(imported: "Imported", *, out: Path, problems: Path | None) -> None:
+    from re2tal.own_data import write_annotations
+
+    if problems is not None:
+        imported.report.write_problems(problems)
+    if imported.report.num_segments:
+        write_annotations(imported, out)
 
 
 def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
@@ -203,8 +209,9 @@ def init(
         line |= {name: getattr(choices, name) for name in ("num_steps", "seconds_per_step", "levels", "epochs")}
         print(json_format.dumps(line))
         return
-    print(f"Wrote {path} ({chosen}): windows of {choices.window_seconds:.2f} s in {choices.num_steps} steps of")
-    print(f"{choices.seconds_per_step:.3g} s, {choices.levels} levels, {choices.epochs} epochs. It says why. Next:")
+    seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
+    print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why. Next:")
     print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
 
 
@@ -277,6 +284,6 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
 
     try:
         yield
-    except (SourceError, AnnotationError) as error:
+    except (SourceError, AnnotationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

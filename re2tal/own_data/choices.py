@@ -44,7 +44,7 @@ class Budget:
 BUDGETS: dict[Size, Budget] = {
     "small": Budget(max_frames=128, frames_per_step=1, pixels=60 * 80, batch_size=2, train_steps=1500),
     "medium": Budget(max_frames=256, frames_per_step=1, pixels=112 * 112, batch_size=4, train_steps=3000),
-    "large": Budget(max_frames=768, frames_per_step=2, pixels=224 * 224, batch_size=2, train_steps=4000),
+    "large": Budget(max_frames=1024, frames_per_step=2, pixels=224 * 224, batch_size=2, train_steps=4000),
 }
 
 
@@ -148,7 +148,7 @@ def _window(measures: Measures, budget: Budget, *, wanted_step: float, room: flo
     longer until a window holds all but the longest twentieth of the actions.
     """
     per_step = _per_step(wanted_step, budget)
-    limit = budget.max_frames // per_step
+    limit = _power_of_two(budget.max_frames // per_step)
     step = max(wanted_step, measures.long / limit, per_step / measures.fps)
     stride = max(round(step * measures.fps / per_step), 1)
     # Rounding down must not make the window too short again.
@@ -160,16 +160,21 @@ def _window(measures: Measures, budget: Budget, *, wanted_step: float, room: flo
 
 
 def _per_step(step: float, budget: Budget) -> int:
-    """Frames of one step: few, unless a step is so long that motion would not be seen."""
+    """Frames of one step: few, unless a step is so long that motion would not be seen, and steps enough are left."""
     per_step = budget.frames_per_step
-    while per_step < 4 and per_step / step < LEAST_FPS:
+    while per_step < 4 and per_step / step < LEAST_FPS and 2 * per_step * _MIN_STEPS <= budget.max_frames:
         per_step *= 2
     return per_step
 
 
 def _round_steps(number: float, *, limit: int) -> int:
     """The power of two from there on, within bounds; halving it gives the levels."""
-    return int(min(2 ** ceil(log2(max(number, _MIN_STEPS))), 2 ** int(log2(limit))))
+    return min(2 ** ceil(log2(max(number, _MIN_STEPS))), _power_of_two(limit))
+
+
+def _power_of_two(number: int) -> int:
+    """The largest that is not above `number`."""
+    return 1 << (number.bit_length() - 1)
 
 
 def _crop(measures: Measures, *, pixels: int) -> tuple[int, int]:

@@ -110,6 +110,7 @@ def import_annotations(
         problems=problems,
         num_files=len(folder.files),
         num_records=sum(len(reading.records) for reading in readings) + collector.num_from_problems,
+        notes=_tiers(readings, options),
         hints=collector.hints(),
     )
     return Imported(database=database, root=videos, video_pattern=pattern, report=report)
@@ -142,6 +143,17 @@ def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:
     for name in [*options.label, *options.only] if there else []:
         if name not in there:
             raise SourceError(f"no annotation has a field {name!r}; there are {', '.join(sorted(map(repr, there)))}")
+
+
+def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
+    """The tiers of ELAN's files, which may hold more than labels of actions."""
+    tiers = Counter(
+        record.fields["tier"] for reading in readings if reading.format == "elan" for record in reading.records
+    )
+    if len(tiers) < 2 or "tier" in options.only or "tier" in options.label:
+        return []
+    listed = ", ".join(f"{name!r} ({count})" for name, count in tiers.most_common(8))
+    return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
 
 
 def _find_files(readings: Iterable[Reading], folder: VideoFolder) -> dict[str, PurePosixPath | None]:
@@ -286,7 +298,7 @@ def _group_of(file: PurePosixPath, video: _Video, *, group: str | None, fields: 
             f"--group {group!r} is no field of the annotations (they have {', '.join(sorted(fields))}) and, as "
             f"a regular expression, does not match the video {str(file)!r}"
         )
-    return found[1] or "" if found.re.groups else found[0]
+    return next((part for part in found.groups() if part), found[0])
 
 
 def _subsets(

@@ -61,6 +61,7 @@ class ImportReport:
         problems: Sequence[Problem],
         num_files: int,
         num_records: int,
+        notes: Iterable[str],
         hints: Iterable[str],
     ) -> "ImportReport":
         """Count what is in `database`, ActivityNet's layout."""
@@ -74,7 +75,7 @@ class ImportReport:
             label: ClassCounts(by_subset=dict(subsets[label]), median_seconds=round(statistics.median(values), 3))
             for label, values in sorted(lengths.items())
         }
-        notes = [note for reading in readings for note in reading.notes]
+        told = [*(note for reading in readings for note in reading.notes), *notes]
         return ImportReport(
             formats=dict(Counter(reading.format for reading in readings)),
             num_files=num_files,
@@ -85,7 +86,7 @@ class ImportReport:
             segments=dict(sorted(Counter(subset for subset, _ in rows).items())),
             classes=classes,
             problems=tuple(problems),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(dict.fromkeys(told)),
             hints=(*hints, *_class_hints(classes), *_subset_hints(database)),
         )
 

@@ -16,9 +16,7 @@ OUTSIDE = '<!DOCTYPE x SYSTEM "http://localhost/x.dtd"><ANNOTATION_DOCUMENT/>'
 
 def document(slots: str, tiers: str) -> str:
     header = '<HEADER TIME_UNITS="milliseconds"><MEDIA_DESCRIPTOR MEDIA_URL="file:///a.mp4" MIME_TYPE="video/mp4"/>'
-    return (
-        f"<ANNOTATION_DOCUMENT>{header}</HEADER><TIME_ORDER>{slots}</TIME_ORDER>{tiers}</ANNOTATION_DOCUMENT>"
-    )
+    return f"<ANNOTATION_DOCUMENT>{header}</HEADER><TIME_ORDER>{slots}</TIME_ORDER>{tiers}</ANNOTATION_DOCUMENT>"
 
 
 def slot(name: str, value: int | None) -> str:
@@ -110,7 +108,10 @@ def test_tiers_may_be_chosen_and_be_the_label(tmp_path: Path, clips: Path) -> No
     chosen = bring_in(path, videos=clips, label=("tier",), only={"tier": frozenset({"run"})})
     assert segments_of(chosen) == {"a": [(2.0, 6.0, "run")]}
     assert reasons(chosen) == {"not selected": 1}
-    assert reasons(bring_in(path, videos=clips)) == {"empty label": 1}
+    everything = bring_in(path, videos=clips)
+    assert reasons(everything) == {"empty label": 1}
+    assert "2 tiers, 'run' (1), 'notes' (1); --only tier=NAME" in everything.report.notes[0]
+    assert not chosen.report.notes
 
 
 def test_the_video_is_the_film_that_the_header_names_and_begins_where_it_says(tmp_path: Path, clips: Path) -> None:

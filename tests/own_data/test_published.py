@@ -21,7 +21,9 @@ def test_real_multithumos(data: Path) -> None:
     assert Counter(reading.listed.values()) == {"training": 200, "testing": 213}
     labels = {record.fields["label"] for record in reading.records}
     assert len(labels) == 65 and "class 65" in labels
-    assert reading.notes == [f"{data}/annotations/other/multithumos.json numbers its classes; give their names with --classes"]
+    assert reading.notes == [
+        f"{data}/annotations/other/multithumos.json numbers its classes; give their names with --classes"
+    ]
 
 
 def test_real_charades(data: Path) -> None:
@@ -46,7 +48,9 @@ def test_real_multithumos_is_cleaned_as_its_own_durations_say(
 
     def probe(file: Path) -> Any:
         seconds = durations[file.stem]
-        return SimpleNamespace(duration_seconds=seconds, num_frames=round(30 * seconds), fps=30.0, width=320, height=180)
+        return SimpleNamespace(
+            duration_seconds=seconds, num_frames=round(30 * seconds), fps=30.0, width=320, height=180
+        )
 
     monkeypatch.setattr(videos, "probe", probe)
     imported = bring_in(path, videos=tmp_path)

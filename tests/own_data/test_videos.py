@@ -110,7 +110,9 @@ def test_a_split_is_repeatable_and_leaves_both_sides_something(
 
 
 def test_classes_are_split_in_like_shares() -> None:
-    counts = {f"v{number}": Counter({"often": 5, **({"seldom": 1} if number % 10 == 0 else {})}) for number in range(100)}
+    counts = {
+        f"v{number}": Counter({"often": 5, **({"seldom": 1} if number % 10 == 0 else {})}) for number in range(100)
+    }
     chosen = split_groups(counts, share=0.2, seed=0)
     assert len(chosen) == 20
     assert sum(counts[name]["seldom"] for name in chosen) == 2

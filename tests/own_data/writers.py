@@ -40,9 +40,7 @@ def write_german_csv(folder: Path, segments: Segments) -> Path:
         (f"{video}.mp4", str(start).replace(".", ","), str(end).replace(".", ","), label)
         for video, start, end, label in flat(segments)
     ]
-    return write_rows(
-        folder / "labels.csv", [("Filename", "Start (s)", "Stop (s)", "Behaviour"), *rows], delimiter=";"
-    )
+    return write_rows(folder / "labels.csv", [("Filename", "Start (s)", "Stop (s)", "Behaviour"), *rows], delimiter=";")
 
 
 def write_clock_tsv(folder: Path, segments: Segments) -> Path:
@@ -87,14 +85,14 @@ def write_epic_kitchens(folder: Path, segments: Segments) -> Path:
 
 
 def write_charades_csv(folder: Path, segments: Segments) -> Path:
-    header = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length".split(",")
+    header = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
     numbers = {label: number for number, label in enumerate(sorted({label for _, _, _, label in flat(segments)}))}
     rows = []
     for video, listed in segments.items():
         actions = ";".join(f"c{numbers[label]:03d} {start:.3f} {end:.3f}" for start, end, label in listed)
         rows.append((video, "PYKM", "Hall", 6, 7, "Yes", "He opens a door, and leaves.", "door", "", actions, 30.5))
     (folder / "classes.txt").write_text("".join(f"c{number:03d} {label}\n" for label, number in numbers.items()))
-    return write_rows(folder / "Charades_v1_train.csv", [header, *rows])
+    return write_rows(folder / "Charades_v1_train.csv", [header.split(","), *rows])
 
 
 def eaf(
@@ -185,7 +183,7 @@ def write_boris_tabular(folder: Path, segments: Segments) -> Path:
         "Observation id,Observation date,Description,Observation duration,Observation type,Source,Time offset (s),"
         "Media duration (s),FPS,Subject,Behavior,Behavioral category,Behavior type,Time,Media file name,Image index,"
         "Image file path,Comment"
-    ).split(",")
+    )
     rows: list[list[Any]] = []
     for video, listed in segments.items():
         name = f"/data/{video}.mp4"
@@ -199,7 +197,7 @@ def write_boris_tabular(folder: Path, segments: Segments) -> Path:
              "25.000", subject, label, "", status, f"{time:.3f}", name, 1, "NA", ""]
             for time, status, subject, label in sorted(events)
         ]  # fmt: skip
-    return write_rows(folder / "events.tsv", [header, *rows], delimiter="\t")
+    return write_rows(folder / "events.tsv", [header.split(","), *rows], delimiter="\t")
 
 
 def write_boris_aggregated(folder: Path, segments: Segments) -> Path:
@@ -208,14 +206,14 @@ def write_boris_aggregated(folder: Path, segments: Segments) -> Path:
         "Media duration (s),FPS (frame/s),Subject,Observation duration by subject by observation,Behavior,"
         "Behavioral category,Behavior type,Start (s),Stop (s),Duration (s),Media file name,Image index start,"
         "Image index stop,Image file path start,Image file path stop,Comment start,Comment stop"
-    ).split(",")
+    )
     rows = [
         [f"obs {video}", "2024-05-01 10:00:00", "", "Media file", f"player #1:{video}.mp4", 0.0, 100.0, "100.000",
          "25.000", "No focal subject", 10.0, label, "Not defined", "STATE", f"{start:.3f}", f"{end:.3f}",
          f"{end - start:.3f}", f"{video}.mp4", 1, 2, "NA", "NA", "", ""]
         for video, start, end, label in flat(segments)
     ]  # fmt: skip
-    return write_rows(folder / "aggregated.csv", [header, *rows])
+    return write_rows(folder / "aggregated.csv", [header.split(","), *rows])
 
 
 def via_project(segments: Segments) -> dict[str, Any]:
@@ -231,7 +229,9 @@ def via_project(segments: Segments) -> dict[str, Any]:
                 "default_option_id": "",
             }
         },
-        "file": {key: {"fid": key, "fname": f"{video}.mp4", "type": 4, "loc": 1, "src": ""} for video, key in ids.items()},
+        "file": {
+            key: {"fid": key, "fname": f"{video}.mp4", "type": 4, "loc": 1, "src": ""} for video, key in ids.items()
+        },
         "view": {key: {"fid_list": [int(key)]} for key in ids.values()},
         "metadata": {
             f"{ids[video]}_{number}": {
