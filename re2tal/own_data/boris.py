@@ -76,7 +76,7 @@ def read_boris_project(path: Path, content: Any) -> Reading:
     observations, ethogram = content.get("observations"), content.get("behaviors_conf")
     if not isinstance(observations, dict) or not isinstance(ethogram, dict):
         raise SourceError(f"{path} is no project of BORIS: it has no observations or no behaviours")
-    behaviors = {entry.get("code"): entry for entry in ethogram.values() if isinstance(entry, dict)}
+    behaviors = {str(entry.get("code")): entry for entry in ethogram.values() if isinstance(entry, dict)}
     for name, observation in observations.items():
         where = f"{path}, observation {name!r}"
         reason = _unusable(observation)
@@ -99,7 +99,7 @@ def _unusable(observation: Any) -> str | None:
     if observation.get("type") != "MEDIA":
         return f"is of type {observation.get('type')!r}, not of video files"
     files = observation.get("file")
-    if not isinstance(files, dict) or not files.get("1"):
+    if not isinstance(files, dict) or not isinstance(files.get("1"), list) or not files["1"]:
         return "names no media for player 1"
     if observation.get("media_creation_date_as_offset"):
         return "counts time by the clock (media creation date), not from the beginning of its video"
@@ -123,7 +123,7 @@ def _project_events(
     *,
     name: str,
     where: str,
-    behaviors: Mapping[Any, Mapping[str, Any]],
+    behaviors: Mapping[str, Mapping[str, Any]],
     playlist: _Playlist,
     reading: Reading,
 ) -> Iterable[_Event]:
