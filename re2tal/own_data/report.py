@@ -161,7 +161,7 @@ def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
     subsets = {entry["subset"] for entry in database.values()}
     if database and "training" not in subsets:
         yield f"no video is in the subset 'training'; there are {', '.join(map(repr, sorted(subsets)))}"
-    if database and subsets == {"training"}:
+    if subsets == {"training"} and any(entry["annotations"] for entry in database.values()):
         yield "all videos are for training and none is left to validate on; give --split, or another --group"
 
 

@@ -25,6 +25,7 @@ __all__ = ["read_sources"]
 
 _SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".json", ".eaf", ".boris", ".boris.gz")
 """Of files that are looked at in a folder."""
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _LARGEST = 512 * 2**20
 
 
@@ -40,6 +41,8 @@ def read_sources(sources: Sequence[Path], *, format_: Format | None, options: Re
     for source in sources:
         if not source.exists():
             raise SourceError(f"there is no {source}; give files or folders of annotations")
+        if source.name.lower().endswith(_SPREADSHEETS):
+            raise SourceError(f"{source} is a spreadsheet; save it as CSV")
         if source.is_dir() or zipfile.is_zipfile(source):
             readings += _read_folder(source, format_=format_, options=options)
         else:
