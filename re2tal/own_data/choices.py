@@ -14,8 +14,8 @@ __all__ = ["BUDGETS", "Budget", "Choices", "Size", "choose"]
 Size = Literal["small", "medium", "large"]
 
 STEPS_IN_SHORT_ACTIONS = 6
-"""Steps that all but the shortest tenth of the actions should cover: a boundary that is off by one of them still
-leaves a tIoU of about 0.7."""
+"""Steps that all but the shortest tenth of the actions should cover: with both ends off by one step, the tIoU is still
+about 0.7 (4/6, 5/7 or 6/8)."""
 ROOM_AROUND_LONG_ACTIONS = 1.5
 """Length of a window over that of a long action, so that the action fits in with what is around it."""
 WHOLE_VIDEO_SHARE = 0.75
