@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reversible": set(),
     "video": {"settings", "types"},
     "data": {"annotation_files", "video", "segments", "settings", "types"},
+    "own_data": {"annotation_files", "data", "video", "types"},
     "backbones": {"reversible", "settings"},
     "pyramid": {"layers", "settings"},
     "heads": {"layers", "segments", "settings", "types"},

@@ -1,0 +1,289 @@
+"""Commands that begin with people's own videos and annotations: import, init."""
+
+import json as json_format
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from re2tal.cli.app import app
+
+if TYPE_CHECKING:
+    from re2tal.own_data import Imported, ImportReport
+
+Format = Literal[
+    "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
+]  # fmt: skip
+Many = Parameter(consume_multiple=True)
+
+
+@app.command(name="import")
+def import_(
+    sources: list[Path],
+    /,
+    *,
+    videos: Path,
+    out: Path = Path("annotations.json"),
+    format: Format | None = None,
+    columns: Annotated[list[str] | None, Many] = None,
+    unit: Literal["seconds", "frames", "milliseconds"] | None = None,
+    fps: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    label: Annotated[list[str] | None, Many] = None,
+    only: Annotated[list[str] | None, Many] = None,
+    classes: Path | None = None,
+    point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2,
+    resplit: bool = False,
+    group: str | None = None,
+    seed: int = 42,
+    problems: Annotated[Path | None, Parameter(name=["--list"])] = None,
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Bring annotations of other programs and data sets, and the lengths of their videos, into one file to train on.
+
+    Ends with status 0 if annotations were written, 1 if nothing in them could be used, 2 if the command is wrong.
+
+    Parameters
+    ----------
+    sources
+        Files, or folders of files: CSV or TSV, ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, ELAN
+        (.eaf), BORIS (.boris and its tables), VIA 3 (JSON and CSV). The format is recognised by the content.
+    videos
+        Folder of the videos, at any depth.
+    out
+        The file to write.
+    format
+        What the files are, where the content is not recognised.
+    columns
+        Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
+        subset.
+    unit
+        Of times in a table whose columns do not tell.
+    fps
+        Rate that frame numbers count at; by default that of each video.
+    label
+        Column or field that is the label, or several to be joined, such as verb noun; of ELAN value, tier; of BORIS
+        behavior, subject, modifiers.
+    only
+        Take annotations with these values alone, such as tier=behaviour.
+    classes
+        Text file of numbers and names, for formats that number their classes.
+    point_length
+        Seconds that events without length are given, around their time; without, they are left out.
+    split
+        Share of the annotations to validate on, where the files do not tell subsets.
+    resplit
+        Split even if the files tell subsets.
+    group
+        What may not be on both sides of the split: a field of the annotations, or a regular expression on the paths of
+        the videos, of which the part in brackets counts if it has one.
+    seed
+        Of the split.
+    problems
+        File to write, with one line of JSON for each annotation that was left out or changed.
+    overwrite
+        Replace out if it is there.
+    json
+        Print one line of JSON and nothing else.
+    """
+    from re2tal import own_data
+    from re2tal.training import counting
+
+    with _wrong_calls_end_with_2():
+        if out.exists() and not overwrite:
+            raise own_data.SourceError(f"{out} is there already; give another --out, or --overwrite")
+        reading = own_data.ReadOptions(
+            unit=unit,
+            columns=_columns(columns),
+            label=tuple(label or ()),
+            class_names={} if classes is None else own_data.read_class_names(classes),
+        )
+        options = own_data.ImportOptions(
+            label=tuple(label or ()),
+            only=_only(only),
+            fps=fps,
+            point_seconds=point_length,
+            split=split,
+            resplit=resplit,
+            group=group,
+            seed=seed,
+        )
+        readings = own_data.read_sources(sources, format_=format, options=reading)
+        with counting("videos") as tell:
+            imported = own_data.import_annotations(readings, videos=videos, options=options, tell=tell)
+        _write(imported, out=out, problems=problems)
+    _tell(imported.report, out=out, json=json)
+    sys.exit(0 if imported.report.num_segments else 1)
+
+
+def _write(imported: "Imported", *, out: Path, problems: Path | None) -> None:
+    from re2tal.own_data import write_annotations
+
+    if problems is not None:
+        imported.report.write_problems(problems)
+    if imported.report.num_segments:
+        write_annotations(imported, out)
+
+
+def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
+    from re2tal.own_data import print_report
+
+    written = str(out) if report.num_segments else None
+    if json:
+        print(json_format.dumps({"out": written, **report.as_json()}, ensure_ascii=False))
+        return
+    print_report(report)
+    if written is None:
+        print("Nothing can be used; nothing was written", file=sys.stderr)
+    else:
+        print(f"\nWrote {out}. Next: re2tal init my_experiment --annotations {out}")
+
+
+@app.command
+def init(
+    folder: Path,
+    /,
+    *,
+    annotations: Path | None = None,
+    videos: Path | None = None,
+    size: Literal["small", "medium", "large"] | None = None,
+    pretrained: Path | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Write a config for annotations and their videos, with the reason for every choice beside it.
+
+    Ends with status 0 if it was written, 2 if the command is wrong.
+
+    Parameters
+    ----------
+    folder
+        Where to write config.py; results of its runs go there too.
+    annotations
+        A file of re2tal import, or of ActivityNet's layout; by default annotations.json in the folder, or here.
+    videos
+        Folder of the videos, if the annotations do not tell it, or they were moved.
+    size
+        Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
+    pretrained
+        Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    overwrite
+        Replace the config if it is there.
+    json
+        Print one line of JSON and nothing else.
+    """
+    from re2tal import own_data
+
+    with _wrong_calls_end_with_2():
+        path = folder / "config.py"
+        if path.exists() and not overwrite:
+            raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
+        if pretrained is not None and not pretrained.is_file():
+            raise own_data.SourceError(f"there is no file of weights {pretrained}")
+        if pretrained is not None and size not in (None, "large"):
+            raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
+        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos)
+        machine = _machine()
+        chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
+        measures = own_data.measure(data)
+        choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
+        text = own_data.config_text(
+            data,
+            measures,
+            choices,
+            name=folder.resolve().name or "own_data",
+            folder=folder,
+            pretrained=None if pretrained is None else pretrained.resolve(),
+            bf16=machine.bf16,
+        )
+        own_data.write_config(text, path)
+    if json:
+        line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
+        line |= {name: getattr(choices, name) for name in ("num_steps", "seconds_per_step", "levels", "epochs")}
+        print(json_format.dumps(line))
+        return
+    seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
+    print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why. Next:")
+    print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+
+
+def _find_annotations(folder: Path, given: Path | None) -> Path:
+    from re2tal.own_data import SourceError
+
+    if given is not None:
+        if not given.is_file():
+            raise SourceError(f"there is no file of annotations {given}; write one with re2tal import")
+        return given
+    places = (folder / "annotations.json", Path("annotations.json"))
+    for place in places:
+        if place.is_file():
+            return place
+    raise SourceError(
+        f"there is no {' nor '.join(map(str, places))}; write one with re2tal import, or give --annotations"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Machine:
+    gpu: bool
+    bf16: bool
+    """Computes in bfloat16 fast."""
+    memory_mib: int
+    """0 if it does not tell."""
+
+
+def _machine() -> _Machine:
+    import torch
+
+    gpu = torch.cuda.is_available()
+    # Processors without instructions for it convert every number, which takes longer than float32.
+    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    except (AttributeError, ValueError, OSError):
+        memory = 0
+    return _Machine(gpu=gpu, bf16=torch.cuda.is_bf16_supported() if gpu else on_cpu(), memory_mib=memory)
+
+
+def _columns(pairs: list[str] | None) -> dict[str, str]:
+    from re2tal.own_data import SourceError
+
+    roles = ("video", "start", "end", "duration", "subset")
+    named = [pair.partition("=")[::2] for pair in pairs or []]
+    for (role, column), pair in zip(named, pairs or [], strict=True):
+        if role not in roles or not column:
+            raise SourceError(f"--columns takes ROLE=COLUMN with one of the roles {', '.join(roles)}, got {pair!r}")
+    return dict(named)
+
+
+def _only(pairs: list[str] | None) -> dict[str, frozenset[str]]:
+    from re2tal.own_data import SourceError
+
+    values: dict[str, set[str]] = {}
+    for pair in pairs or []:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise SourceError(f"--only takes FIELD=VALUE, such as tier=behaviour, got {pair!r}")
+        values.setdefault(name, set()).add(value)
+    return {name: frozenset(listed) for name, listed in values.items()}
+
+
+@contextmanager
+def _wrong_calls_end_with_2() -> Iterator[None]:
+    """Errors that the user can mend are told in one line."""
+    from re2tal.data.annotations import AnnotationError
+    from re2tal.own_data import SourceError
+
+    try:
+        yield
+    except (SourceError, AnnotationError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

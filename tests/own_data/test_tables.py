@@ -1,0 +1,145 @@
+"""Tables as people save them."""
+
+from pathlib import Path
+
+import pytest
+
+from re2tal.own_data import Record, SourceError, Time
+from tests.own_data.support import bring_in, read, segments_of
+
+
+def write(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def rows_of(records: list[Record]) -> list[tuple[str, Time, Time | None]]:
+    return [(record.media[0].name, record.start, record.end) for record in records]
+
+
+ONE = [("a", Time(seconds=1.0), Time(seconds=2.5))]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252", "latin-1"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_encoding_and_delimiter_are_found(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    text = "video,start,end,label\nÜbung é,1.5,2.5,größer\nb,2,3,klein\n".replace(",", delimiter)
+    reading = read(write(tmp_path / "labels.csv", text, encoding=encoding))
+    assert [record.fields["label"] for record in reading.records] == ["größer", "klein"]
+    assert reading.records[0].media[0].name == "Übung é"
+    assert bool(reading.notes) == (encoding in ("cp1252", "latin-1"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "video,start,end,label", "Video_ID,Start_Time,End_Time,Action", "filename,startTime,endTime,class",
+        "clip,t_start,t_end,activity", "Video Name,Start (s),Stop (s),Behavior", "vid,onset,offset,event",
+        "video,begin,finish,category", "file,t0,t1,label", "video,start_sec,end_sec,class_name",
+        "video-id,segment-start,segment-end,label", "media,Begin Time - ss.msec,End Time - ss.msec,annotation",
+        "video,from,to,tag", "path,start_timestamp,stop_timestamp,action_label",
+    ],
+)  # fmt: skip
+def test_usual_spellings_of_columns(tmp_path: Path, header: str) -> None:
+    reading = read(write(tmp_path / "x.csv", f"{header}\na,1,2.5,run\n"))
+    assert rows_of(reading.records) == ONE
+    assert reading.records[0].fields[reading.label_fields[0]] == "run"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "end"),
+    [
+        ("video,start_frame,end_frame,label", "a,10,25,run", Time(frames=25.0)),
+        ("video,frame_start,frame_end,label", "a,10,25,run", Time(frames=25.0)),
+        ("video,start_ms,end_ms,label", "a,1000,2500,run", Time(seconds=2.5)),
+        ("video,start_frame,end_frame,start,end,label", "a,10,25,1.0,2.5,run", Time(seconds=2.5)),
+        ("video,start,duration,label", "a,1,1.5,run", Time(seconds=2.5)),
+        ("video,duration,start,end,label", "a,60,1,2.5,run", Time(seconds=2.5)),
+        ("video,start_frame,duration_frames,label", "a,10,15,run", Time(frames=25.0)),
+    ],
+)
+def test_columns_tell_the_unit(tmp_path: Path, header: str, row: str, end: Time) -> None:
+    reading = read(write(tmp_path / "x.csv", f"{header}\n{row}\n"))
+    assert [record.end for record in reading.records] == [end]
+
+
+def test_the_user_s_unit_and_columns_come_first(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "which;on;off;what\na;25;50;run\n")
+    named = {"video": "which", "start": "on", "end": "off"}
+    reading = read(path, columns=named, label=("what",), unit="frames")
+    assert rows_of(reading.records) == [("a", Time(frames=25.0), Time(frames=50.0))]
+    with pytest.raises(SourceError, match="no column 'begin' for the start; it has 'which', 'on'"):
+        read(path, columns={"start": "begin"})
+
+
+def test_a_table_without_header(tmp_path: Path) -> None:
+    reading = read(write(tmp_path / "x.csv", "a.mp4,1.0,2.5,run\na.mp4,3,4,jump\n"))
+    assert len(reading.records) == 2 and reading.records[1].fields["label"] == "jump"
+
+
+def test_labels_in_a_file_named_like_its_video(tmp_path: Path) -> None:
+    reading = read(write(tmp_path / "a.txt", "1.0\t2.5\trun\n3,0\t4,0\tjump\n"))
+    assert rows_of(reading.records)[0] == ONE[0] and "'a'" in reading.notes[0]
+
+
+def test_quoted_cells_and_blank_lines(tmp_path: Path) -> None:
+    text = 'video,start,end,label\n\n"a",1,2.5,"run, then\njump"\n,,,\nb,2,3,sit\n'
+    reading = read(write(tmp_path / "x.csv", text))
+    assert [record.fields["label"] for record in reading.records] == ["run, then\njump", "sit"]
+    assert reading.records[1].where.endswith("x.csv, line 6")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("video,label\na,run\n", "no columns that are known as start and end; it has 'video', 'label'; name them"),
+        ("video,start,end\na,1,2\n", "no column that is known as the label.*--label"),
+        ("nothing", "no columns that are known as start and end"),
+        ("[1, 2]", "JSON of no known layout"),
+        ('{"results": {}}', "JSON of no known layout .an object with keys"),
+    ],
+)
+def test_what_is_no_table_of_annotations(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read(write(tmp_path / "x.csv", text))
+
+
+def test_binary_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is a spreadsheet; save it as CSV"):
+        read(write(tmp_path / "Labels.XLSX", "PK"))
+    (tmp_path / "x.csv").write_bytes(b"PK\x03\x04\0\0\0\0")
+    with pytest.raises(SourceError, match="zero bytes"):
+        read(tmp_path / "x.csv")
+
+
+def test_a_wrong_format_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "video,start,end,label\na,1,2.5,run\n")
+    for format_, message in (
+        ("elan", "not readable XML"),
+        ("via", "CSV_HEADER"),
+        ("boris", '"Behavior"'),
+        ("epic-kitchens", "video_id"),
+        ("charades", "id and actions"),
+        ("activitynet", "leave --format out"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            read(path, format_=format_)  # type: ignore[arg-type]
+
+
+def test_epic_kitchens_labels_are_verbs_or_what_is_named(tmp_path: Path, clips: Path) -> None:
+    header = "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,"
+    header += "stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes"
+    row = "a_0,P01,a,00:00:01.1,00:00:00.54,00:00:02.23,27,111,take knife and plate,take,0,knife,4,['knife'],[4]"
+    path = write(tmp_path / "EPIC_100_validation.csv", f"{header}\n{row}\n")
+    assert segments_of(bring_in(path, videos=clips)) == {"a": [(0.54, 2.23, "take")]}
+    both = bring_in(path, videos=clips, label=("verb", "noun"))
+    assert segments_of(both) == {"a": [(0.54, 2.23, "take knife")]}
+    assert both.database["a"]["subset"] == "validation"
+
+
+def test_a_video_listed_without_times_has_no_annotations(tmp_path: Path, clips: Path) -> None:
+    path = write(tmp_path / "x.csv", "video,start,end,label,split\na,1,2,run,train\nb,,,,test\n")
+    imported = bring_in(path, videos=clips)
+    assert segments_of(imported) == {"a": [(1.0, 2.0, "run")], "b": []}
+    assert [entry["subset"] for entry in imported.database.values()] == ["training", "testing"]
