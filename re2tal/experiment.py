@@ -4,29 +4,25 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from re2tal.backbones import BackboneConfig, build_backbone
+from re2tal.backbones import BackboneConfig
+from re2tal.building import build_detector, count_parameters
 from re2tal.config import ExperimentConfig
 from re2tal.data import (
-    DataConfig,
     TestingSet,
     TrainingSet,
     WindowSampling,
-    annotations_of,
     collate,
-    find_class_names,
 )
 from re2tal.detections import detect_window, merge_windows, read_video_labels, write_detections
 from re2tal.detector import Detector
 from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_blocked, read_ground_truth
-from re2tal.heads import Head
-from re2tal.pyramid import Pyramid
+from re2tal.planning import explaining_lack_of_memory
 from re2tal.training import (
     CheckpointError,
     EpochLoader,
@@ -42,44 +38,7 @@ from re2tal.training import (
 from re2tal.types import Batch, Detections, Proposals
 from re2tal.weights import load_detector, load_pretrained, read_weights
 
-__all__ = ["Tester", "build_detector", "describe", "find_run", "test", "train"]
-
-
-def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
-    """The network that `config` describes, with fresh weights."""
-    backbone = build_backbone(config.backbone)
-    pyramid = Pyramid(config.pyramid, in_channels=backbone.out_channels)
-    head = Head(config.head, in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
-    return Detector(backbone, pyramid=pyramid, head=head)
-
-
-def describe(config: ExperimentConfig) -> dict[str, Any]:
-    """Every setting of `config` and the number of parameters of what it builds, as JSON values.
-
-    `parameters.detector` is the detector without its backbone. It is None if neither `data.num_classes` nor the
-    annotations tell how many classes there are.
-    """
-    with torch.device("meta"):  # shapes alone: neither time nor memory
-        backbone = build_backbone(config.backbone)
-        num_classes = _count_classes(config.data)
-        detector = None if num_classes is None else build_detector(config, num_classes=num_classes)
-    counts = {
-        "backbone": _count(backbone),
-        "detector": None if detector is None else _count(detector) - _count(backbone),
-    }
-    return {**config.model_dump(mode="json"), "parameters": counts}
-
-
-def _count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _count_classes(data: DataConfig) -> int | None:
-    if data.class_agnostic:
-        return 1
-    if data.num_classes is not None or not data.annotations.exists():
-        return data.num_classes
-    return len(find_class_names(annotations_of(data), classes=data.classes))
+__all__ = ["Tester", "find_run", "test", "train"]
 
 
 def find_run(config: ExperimentConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
@@ -125,9 +84,10 @@ def train(
     seed_all(config.training.seed + peers.rank)
     if resume is not None:
         trainer.resume(resume)
-    trainer.run(
-        None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
-    )
+    with explaining_lack_of_memory(config, device=peers.device, processes=peers.world_size):
+        trainer.run(
+            None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
+        )
 
 
 def test(
@@ -250,7 +210,7 @@ def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministi
 
 
 def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:
-    parameters = _count(model)
+    parameters = count_parameters(model)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     log.info(
         "%s: %d training videos, %d classes; %.2f M parameters, %.2f M of them trained; %d process(es) on %s",

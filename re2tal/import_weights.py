@@ -11,7 +11,7 @@ from torch import nn
 
 from re2tal.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.config import ExperimentConfig
-from re2tal.experiment import build_detector
+from re2tal.building import build_detector
 from re2tal.presets import activitynet, thumos
 from re2tal.weights import (
     Placement,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import experiment
+from re2tal import building, experiment
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.evaluation import evaluate_files
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, logging_to, parameter_groups
@@ -48,7 +48,7 @@ def test_the_best_checkpoint_stands_alone(tiny: Path, run: RunFolder) -> None:
     best = load_checkpoint(run.best)
     config = ExperimentConfig.model_validate_json(best["config"])
     assert config == load_config(tiny)
-    model = experiment.build_detector(config, num_classes=len(best["class_names"]))
+    model = building.build_detector(config, num_classes=len(best["class_names"]))
     model.load_state_dict(best["weights"])
     assert best["class_names"] == ["flash", "glow"]
 
@@ -68,7 +68,7 @@ def test_written_detections_give_the_written_metrics(tiny: Path, run: RunFolder)
 
 def test_shared_testing_finds_what_one_process_finds(tiny: Path, run: RunFolder, monkeypatch: Any) -> None:
     config = load_config(tiny)
-    model = experiment.build_detector(config, num_classes=2)
+    model = building.build_detector(config, num_classes=2)
     model.load_state_dict(load_checkpoint(run.best)["weights"])
     whole = experiment.Tester(config, peers=ALONE).detect(model)
     parts: list[Any] = []
@@ -169,7 +169,7 @@ def test_without_a_best_checkpoint_the_existing_ones_are_named(tiny: Path, run: 
 
 def test_parameters_fall_into_the_published_groups(tiny: Path) -> None:
     config = load_config(tiny)
-    model = experiment.build_detector(config, num_classes=2)
+    model = building.build_detector(config, num_classes=2)
     groups = {group["name"]: group["params"] for group in parameter_groups(model, config=config.training)}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed = [names[id(parameter)] for parameter in groups["decay"]]

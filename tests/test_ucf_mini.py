@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from re2tal import experiment
+from re2tal import building, experiment
 from re2tal.config import ExperimentConfig, load_config, override
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision
 from re2tal.training import Processes, RunFolder
@@ -45,7 +45,7 @@ def test_plain_and_rewired_differ_in_rewiring_alone(family: str) -> None:
 @pytest.mark.parametrize("family", ["slowfast", "swin"])
 def test_weights_of_plain_and_rewired_have_the_same_names_and_shapes(family: str) -> None:
     plain, rewired = (
-        experiment.build_detector(_config(name), num_classes=2).state_dict() for name in (family, f"re2{family}")
+        building.build_detector(_config(name), num_classes=2).state_dict() for name in (family, f"re2{family}")
     )
     assert {name: tensor.shape for name, tensor in plain.items()} == {
         name: tensor.shape for name, tensor in rewired.items()

@@ -83,7 +83,7 @@ def test(
 def show(config: ConfigPath, *, cfg_options: Options = None) -> None:
     """Print every setting of an experiment and the size of its network, as JSON."""
     from re2tal.config import load_config
-    from re2tal.experiment import describe
+    from re2tal.building import describe
 
     print(json.dumps(describe(load_config(config, cfg_options or [])), indent=2))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from re2tal import experiment
+from re2tal import building, experiment
 from re2tal.checking import DataReport, check_data
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.training import Processes, RunFolder
@@ -47,7 +47,7 @@ def _change(tiny: Path, **changes: Any) -> None:
 
 
 def _run(config: ExperimentConfig, folder: Path) -> None:
-    experiment.Tester(config, peers=Processes()).detect(experiment.build_detector(config, num_classes=2))
+    experiment.Tester(config, peers=Processes()).detect(building.build_detector(config, num_classes=2))
     experiment.train(config, peers=Processes(), folder=RunFolder(folder), evaluate=False, deterministic=False)
 
 
