@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from re2tal.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.config import ExperimentConfig
 from re2tal.building import build_detector
+from re2tal.config import ExperimentConfig
 from re2tal.presets import activitynet, thumos
 from re2tal.weights import (
     Placement,

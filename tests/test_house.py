@@ -27,7 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"settings", "types", "weights"},
     "weights": set(),
 }
-SEE_EVERYTHING = {"checking", "config", "presets", "experiment", "import_weights", "cli", "__init__", "__main__"}
+SEE_EVERYTHING = {
+    *("building", "checking", "config", "presets", "experiment", "import_weights", "predicting", "cli"),
+    *("__init__", "__main__"),
+}
 EXTERNAL_OF_REVERSIBLE = {"torch"}
 
 

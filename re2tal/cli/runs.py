@@ -82,8 +82,8 @@ def test(
 @app.command
 def show(config: ConfigPath, *, cfg_options: Options = None) -> None:
     """Print every setting of an experiment and the size of its network, as JSON."""
-    from re2tal.config import load_config
     from re2tal.building import describe
+    from re2tal.config import load_config
 
     print(json.dumps(describe(load_config(config, cfg_options or [])), indent=2))
 

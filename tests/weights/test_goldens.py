@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from re2tal.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.detector import Detector
 from re2tal.building import build_detector
+from re2tal.detector import Detector
 from re2tal.import_weights import import_weights
 from re2tal.presets import activitynet, thumos
 from re2tal.pyramid import PyramidConfig
