@@ -43,8 +43,8 @@ class Detector(nn.Module):
         return self.head.losses(self._predict(batch), segments=batch.segments, labels=batch.labels)
 
     def _predict(self, batch: Batch) -> Predictions:
-        # (B, C, S)
-        features = batch.frames if batch.holds_features else self.backbone(batch.frames, batch.mask.shape[1])
+        frames, num_steps = batch.frames, batch.mask.shape[1]
+        features = frames if batch.holds_features else self.backbone(frames, num_steps)  # (B, C, S)
         # A backbone under autocast may return half precision, too coarse for what follows.
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         predictions: Predictions = self.head(*self.pyramid(features, batch.mask))

@@ -54,7 +54,7 @@ def predict(
     config
         The experiment's config, for weights that do not hold it.
     min_score
-        Leave out detections below it. By default detections.json has all, CSV and WebVTT those from 0.1 on.
+        Leave out detections below it. By default detections.json has all, CSV and WebVTT those from 0.3 on.
     classifier
         Class scores of whole videos, which name what a class-agnostic detector finds.
     """
@@ -74,10 +74,12 @@ def predict(
             trained, found, out=out, min_score=min_score, peers=peers, console=console if peers.is_main else None
         )
         if peers.is_main:
-            folder = done.folder
-            about = {"num_detections": done.num_shown, "shown_from": folder.shown_from}
+            folder, written = done.folder, done.written
+            about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
             files = [folder.submission, folder.table, folder.path / "videos"]
-            text = f"{done.num_shown} detections with a score of {folder.shown_from:g} or more"
+            text = f"{written.num_shown} detections with a score of {folder.shown_from:g} or more"
+            if not written.num_shown and written.best_score:
+                text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
             _tell(done.outcome, text=text, about=about, files=files, as_json=json, out=out)
     sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
 

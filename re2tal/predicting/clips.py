@@ -1,4 +1,4 @@
-"""What a trained network finds in clips and in the video that they are of: the way that testing and predicting share."""
+"""What a trained network finds in clips, and in the video that they are of; testing and predicting share it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -83,70 +83,91 @@ def extract(
         peers: among which the videos are shared out.
         console: for progress.
     """
-    backbone.to(peers.device).eval()
-    about: dict[str, Any] = {
-        "input": describe_input(config.data),
-        "network": describe_network(config.backbone),
-        "weights": str(weights),
-        "weights_sha256": hash_of_backbone(backbone),
-        "amp": config.training.amp,
-        "device": peers.device.type,
-        "config": config.model_dump(mode="json"),
-        "re2tal": __version__,
-    }
-
-    def source_of(video: VideoFile) -> dict[str, Any]:
-        kept = (annotated or {}).get(video.video_id)
-        counted = None if kept is None else [kept.num_frames, kept.duration_seconds]
-        return {
-            "file": str(video.path),
-            "annotated": counted,
-            **identity_of(video, fingerprint=about["weights_sha256"]),
-        }
-
-    def is_done(video: VideoFile) -> bool:
-        try:
-            found = read_features(_file_of(out, video)).about
-        except FeaturesError:
-            return False
-        wanted = {name: about[name] for name in ("input", "network", "amp")} | {"source": source_of(video)}
-        return all(found[name] == value for name, value in wanted.items())
-
-    def work(video: VideoFile, progress: VideoProgress) -> None:
-        stream = ClipStream(
-            video.path, video_id=video.video_id, config=config.data, annotated=(annotated or {}).get(video.video_id)
-        )
-        clips = _features_of(stream, backbone=backbone, config=config, device=peers.device)
-        with written_whole(_file_of(out, video)) as unfinished, unfinished.open("wb") as file:
-            write_features(
-                file,
-                _counted(clips, video=video, total=len(stream), progress=progress),
-                starts=[place.start_step for place in stream.places],
-                channels=backbone.out_channels,
-                length=config.data.sampling.num_steps,
-                about={**about, **_time_of(stream, config=config.data), "source": source_of(video)},
-            )
-
-    outcome = for_every_video(videos, work, is_done=is_done, peers=peers, console=console)
+    extraction = _Extraction(
+        backbone=backbone.to(peers.device).eval(),
+        config=config,
+        out=out,
+        annotated=annotated or {},
+        device=peers.device,
+        about={
+            "input": describe_input(config.data),
+            "network": describe_network(config.backbone),
+            "weights": str(weights),
+            "weights_sha256": hash_of_backbone(backbone),
+            "amp": config.training.amp,
+            "device": peers.device.type,
+            "config": config.model_dump(mode="json"),
+            "re2tal": __version__,
+        },
+    )
+    outcome = for_every_video(videos, extraction.work, is_done=extraction.is_done, peers=peers, console=console)
     if peers.is_main:
         outcome.write_skips(out)
     return outcome
 
 
-def _features_of(
-    stream: ClipStream, *, backbone: Backbone, config: ExperimentConfig, device: torch.device
-) -> Iterator[Tensor]:
-    """(C, S) float32 of every clip."""
-    size = max(config.training.batch_size // config.training.accumulate, 1)
-    for batch in made_ahead(batches_of(stream, size=size)):
-        with torch.no_grad(), autocast(config.training.amp, device=device):
-            yield from backbone(batch.to(device).frames, batch.mask.shape[1]).float().cpu()
+@dataclass(frozen=True, kw_only=True)
+class _Extraction:
+    """What is the same for all videos."""
 
+    backbone: Backbone
+    config: ExperimentConfig
+    out: Path
+    annotated: Mapping[str, AnnotatedVideo]
+    device: torch.device
+    about: Mapping[str, Any]
+    """What the files tell of how they were made."""
 
-def _counted(clips: Iterator[Tensor], *, video: VideoFile, total: int, progress: VideoProgress) -> Iterator[Tensor]:
-    for number, clip in enumerate(clips, start=1):
-        yield clip
-        progress.clip(video, number, total)
+    def is_done(self, video: VideoFile) -> bool:
+        """Whether an earlier call has stored the very features that this one would."""
+        try:
+            found = read_features(self._file_of(video)).about
+        except FeaturesError:
+            return False
+        wanted = {name: self.about[name] for name in ("input", "network", "amp")} | {"source": self._source_of(video)}
+        return all(found.get(name) == value for name, value in wanted.items())
+
+    def work(self, video: VideoFile, progress: VideoProgress) -> None:
+        """Store the features of one video."""
+        stream = ClipStream(
+            video.path,
+            video_id=video.video_id,
+            config=self.config.data,
+            annotated=self.annotated.get(video.video_id),
+        )
+
+        def clips() -> Iterator[Tensor]:
+            for number, features in enumerate(self._features_of(stream), start=1):
+                yield features
+                progress.clip(video, number, len(stream))
+
+        with written_whole(self._file_of(video)) as unfinished, unfinished.open("wb") as file:
+            write_features(
+                file,
+                clips(),
+                starts=[place.start_step for place in stream.places],
+                channels=self.backbone.out_channels,
+                length=self.config.data.sampling.num_steps,
+                about={**self.about, **_time_of(stream, config=self.config.data), "source": self._source_of(video)},
+            )
+
+    def _features_of(self, stream: ClipStream) -> Iterator[Tensor]:
+        """(C, S) float32 of every clip."""
+        size = max(self.config.training.batch_size // self.config.training.accumulate, 1)
+        for batch in made_ahead(batches_of(stream, size=size)):
+            with torch.no_grad(), autocast(self.config.training.amp, device=self.device):
+                yield from self.backbone(batch.to(self.device).frames, batch.mask.shape[1]).float().cpu()
+
+    def _source_of(self, video: VideoFile) -> dict[str, Any]:
+        told = self.annotated.get(video.video_id)
+        return {
+            "file": str(video.path),
+            "annotated": None if told is None else [told.num_frames, told.duration_seconds],
+            **identity_of(video, fingerprint=self.about["weights_sha256"]),
+        }
+
+    def _file_of(self, video: VideoFile) -> Path:
+        return self.out / f"{video.video_id}{FEATURES_SUFFIX}"
 
 
 def _time_of(stream: ClipStream, *, config: DataConfig) -> dict[str, Any]:
@@ -166,7 +187,3 @@ def _time_of(stream: ClipStream, *, config: DataConfig) -> dict[str, Any]:
         "stride": frames_in_step,
         "seconds_per_step": seconds_per_step,
     }
-
-
-def _file_of(out: Path, video: VideoFile) -> Path:
-    return out / f"{video.video_id}{FEATURES_SUFFIX}"

@@ -10,9 +10,9 @@ from re2tal.detections import whole_text, write_rows
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.outputs import Row, csv_text, vtt_text
 
-__all__ = ["SHOWN_FROM", "PredictionFolder", "identity_of"]
+__all__ = ["SHOWN_FROM", "PredictionFolder", "Written", "identity_of"]
 
-SHOWN_FROM = 0.1
+SHOWN_FROM = 0.3
 """Score from which detections are written for people (CSV, WebVTT) if nothing else is said."""
 
 _FORMAT = "re2tal-prediction-1"
@@ -75,18 +75,14 @@ class PredictionFolder:
             return None
         return record["detections"]
 
-    def write_all(self, videos: Iterable[VideoFile]) -> tuple[int, list[str]]:
-        """Write the files on each of the videos, which are done, and those on all together.
-
-        Returns:
-            The number of detections in the CSV file, and the ids of videos that were done where this folder is not.
-        """
-        shown, elsewhere = 0, []
+    def write_all(self, videos: Iterable[VideoFile]) -> "Written":
+        """Write the files on each of the videos, which are done, and those on all together."""
+        shown, best, elsewhere = 0, 0.0, []
         with whole_text(self.table) as table:
             table.write(csv_text("", ()))
 
             def rows_of_each() -> Iterable[tuple[str, list[Row]]]:
-                nonlocal shown
+                nonlocal shown, best
                 for video in videos:
                     rows = self.found_in(video)
                     if rows is None:
@@ -95,10 +91,11 @@ class PredictionFolder:
                     self._write_video(video.video_id, rows)
                     table.write(csv_text(video.video_id, self._shown(rows), header=False))
                     shown += len(self._shown(rows))
+                    best = max([best, *(row["score"] for row in rows)])
                     yield video.video_id, self._kept(rows)
 
             write_rows(self.submission, rows_of_each())
-        return shown, elsewhere
+        return Written(num_shown=shown, best_score=best, elsewhere=tuple(elsewhere))
 
     def _write_video(self, video_id: str, rows: Sequence[Row]) -> None:
         write_rows(self.of_video(video_id, ".json"), [(video_id, self._kept(rows))])
@@ -115,6 +112,18 @@ class PredictionFolder:
 
     def _finished(self, video_id: str) -> Path:
         return self.path / "finished" / f"{video_id}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was written on many videos."""
+
+    num_shown: int = 0
+    """Detections in the CSV file."""
+    best_score: float = 0.0
+    """Of all detections, shown or not."""
+    elsewhere: tuple[str, ...] = ()
+    """Videos that were done, but not in this folder: by a process of a machine that sees another one."""
 
 
 def identity_of(video: VideoFile, *, fingerprint: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from re2tal.data import AGNOSTIC_CLASS, ClipStream
 from re2tal.detections import rows_of
 from re2tal.predicting.clips import ClipDetector, batches_of, made_ahead
-from re2tal.predicting.folder import PredictionFolder
+from re2tal.predicting.folder import PredictionFolder, Written
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.progress import VideoProgress
 from re2tal.predicting.trained import TrainedDetector
@@ -27,8 +27,8 @@ class Predicted:
 
     folder: PredictionFolder
     outcome: Outcome
-    num_shown: int
-    """Detections in the CSV file."""
+    written: Written
+    """By the main process; nothing by the others."""
 
 
 def predict(
@@ -75,19 +75,19 @@ def predict(
     outcome = for_every_video(
         videos, work, is_done=lambda video: folder.found_in(video) is not None, peers=peers, console=console
     )
-    num_shown = 0
+    written = Written()
     if peers.is_main:
         outcome.write_skips(out)
-        num_shown, elsewhere = folder.write_all(outcome.usable)
-        if elsewhere:
+        written = folder.write_all(outcome.usable)
+        if written.elsewhere:
             log.warning(
                 "%d videos were done by processes that write to another %s, such as %s: copy their finished/ here and "
                 "call this again",
-                len(elsewhere),
+                len(written.elsewhere),
                 out,
-                elsewhere[0],
+                written.elsewhere[0],
             )
-    return Predicted(folder=folder, outcome=outcome, num_shown=num_shown)
+    return Predicted(folder=folder, outcome=outcome, written=written)
 
 
 def detect_in_video(
