@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ _CSV_HEADER = ("video", "start_seconds", "end_seconds", "label", "score")
 # What a spreadsheet takes for the beginning of a formula, full-width forms included.
 _FORMULA_STARTS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 def csv_text(video_id: str, rows: Sequence[Row], *, header: bool = True) -> str:
     """The detections of a video as CSV: video, start and end in seconds, label, score.
 
-    A name that a spreadsheet would run as a formula gets an apostrophe in front.
+    A name that a spreadsheet would run as a formula gets an apostrophe in front; control characters become spaces.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -33,8 +36,8 @@ def csv_text(video_id: str, rows: Sequence[Row], *, header: bool = True) -> str:
 
 
 def _harmless(text: str) -> str:
-    is_formula = text.lstrip().startswith(_FORMULA_STARTS) or text.startswith(("\t", "\r", "\n"))
-    return f"'{text}" if is_formula else text
+    text = _CONTROL.sub(" ", text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def vtt_text(rows: Iterable[Row]) -> str:

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from re2tal.data import AGNOSTIC_CLASS, ClipStream
-from re2tal.detections import rows_of
+from re2tal.detections import VideoLabels, VideoLabelsError, rows_of
 from re2tal.predicting.clips import ClipDetector, batches_of, made_ahead
 from re2tal.predicting.folder import PredictionFolder, Written
 from re2tal.predicting.inputs import VideoFile
@@ -56,7 +56,7 @@ def predict(
     trained.model.to(peers.device)
     folder = PredictionFolder(path=out, fingerprint=trained.fingerprint(), min_score=min_score)
     if trained.video_labels is not None:
-        trained.video_labels.check(video_ids=[video.video_id for video in videos], labels=())
+        _require_class_scores(trained.video_labels, videos)
     elif trained.config.data.class_agnostic:
         log.info(
             "the detector knows one class and says when something happens, not what: every label is %r; --classifier "
@@ -88,6 +88,14 @@ def predict(
                 written.elsewhere[0],
             )
     return Predicted(folder=folder, outcome=outcome, written=written)
+
+
+def _require_class_scores(labels: VideoLabels, videos: Sequence[VideoFile]) -> None:
+    if lacking := labels.lacking(video.video_id for video in videos):
+        raise VideoLabelsError(
+            f"{labels.source} has no class scores of {len(lacking)} of {len(videos)} videos, such as {lacking[0]!r}; "
+            f"it has ids like {next(iter(labels.best), None)!r}: add the scores, or leave these videos out"
+        )
 
 
 def detect_in_video(
