@@ -60,11 +60,12 @@ def predict(video: Path, *, checkpoint: Path, out: Path, device: str) -> tuple[f
     """Largest resident memory in MiB, and seconds, of the whole command."""
     command = [sys.executable, "-m", "re2tal", "predict", str(video), "--checkpoint", str(checkpoint), "--json"]
     start = time.perf_counter()
-    process = subprocess.Popen([*command, "--out", str(out), "--device", device], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    told = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    command += ["--out", str(out), "--device", device]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{video} could not be predicted on: {told}")
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), time.perf_counter() - start

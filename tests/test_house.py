@@ -25,10 +25,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detections": {"annotation_files", "segments", "settings", "types"},
     "evaluation": {"annotation_files", "segments", "settings", "types"},
     "training": {"settings", "types", "weights"},
+    "predicting": {
+        *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "video", "weights"),
+    },
     "weights": set(),
 }
 SEE_EVERYTHING = {
-    *("building", "checking", "config", "presets", "experiment", "import_weights", "predicting", "cli"),
+    *("building", "checking", "config", "presets", "experiment", "import_weights", "cli"),
     *("__init__", "__main__"),
 }
 EXTERNAL_OF_REVERSIBLE = {"torch"}

@@ -19,7 +19,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from re2tal.data.config import DataConfig
+from re2tal.data.config import DataConfig, WindowSampling
+from re2tal.data.cuts import places_of
 from re2tal.types import AnnotatedVideo
 from re2tal.video import VideoError
 
@@ -59,10 +60,7 @@ class VideoFeatures:
     def window(self, first_step: int) -> Tensor:
         """(C, S) float32: the clip that begins with the video's step number `first_step`."""
         if first_step not in self.starts:
-            raise FeaturesError(
-                f"{self.path} has no clip that begins with step {first_step}, it has {_some(self.starts)}; does the "
-                "annotation count other frames than the file has? Extract with the config and without naming videos"
-            )
+            raise FeaturesError(f"{self.path} has no clip that begins with step {first_step}, it has {self.starts}")
         with _opened(self.path) as file:
             stored: Tensor = file.get_slice("features")[self.starts.index(first_step)]
         return stored
@@ -157,15 +155,12 @@ class FeatureStore:
     """The stored features of a data set's videos."""
 
     def __init__(self, config: DataConfig, videos: Iterable[AnnotatedVideo]) -> None:
-        """Look at the file of every video, and refuse those that were made of other clips than the config's."""
-        self._features = {}
-        wanted = describe_input(config)
-        for video in videos:
-            path = config.input_path(video.video_id)
-            found = read_features(path)
-            if unlike := differences(wanted, found.about["input"]):
-                raise FeaturesError(f"{path} was extracted with other clips: {unlike}; set them alike or extract again")
-            self._features[path] = found
+        """Look at the file of every video.
+
+        Raises:
+            FeaturesError: one is absent, damaged, or of other clips than those that the config cuts.
+        """
+        self._features = {config.input_path(video.video_id): _features_for(video, config=config) for video in videos}
 
     @contextmanager
     def open(self, path: Path) -> Iterator[VideoFeatures]:
@@ -174,6 +169,22 @@ class FeatureStore:
 
     def __iter__(self) -> Iterator[VideoFeatures]:
         return iter(self._features.values())
+
+
+def _features_for(video: AnnotatedVideo, *, config: DataConfig) -> VideoFeatures:
+    path, sampling = config.input_path(video.video_id), config.sampling
+    found = read_features(path)
+    if unlike := differences(describe_input(config), found.about["input"]):
+        raise FeaturesError(f"{path} was extracted with other clips: {unlike}; set them alike or extract again")
+    overlap = sampling.test_overlap if isinstance(sampling, WindowSampling) else 0.0
+    places = places_of(video, sampling=sampling, overlap=overlap, count_frames=lambda: found.num_frames)
+    if lacking := [place.start_step for place in places if place.start_step not in found.starts]:
+        raise FeaturesError(
+            f"{path} has no clip that begins with step {lacking[0]}, which the annotated number of frames, "
+            f"{video.num_frames}, asks for; the file has {found.num_frames}. Extract again with the config and without "
+            "naming videos"
+        )
+    return found
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any], *, prefix: str = "") -> str:
@@ -197,7 +208,3 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except SafetensorError as error:
         raise FeaturesError(f"{path} cannot be read ({error}); delete it and extract again") from error
-
-
-def _some(numbers: Sequence[int]) -> str:
-    return f"{', '.join(map(str, numbers[:5]))}{', ...' if len(numbers) > 5 else ''}"

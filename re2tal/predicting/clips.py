@@ -14,7 +14,7 @@ from re2tal.detections import VideoLabels, detect_window, merge_windows
 from re2tal.training import autocast
 from re2tal.types import Batch, Clip, Detections
 
-__all__ = ["ClipDetector", "batches_of", "made_ahead"]
+__all__ = ["ClipDetector", "batches_of", "compute_repeatably", "made_ahead"]
 
 T = TypeVar("T")
 
@@ -59,6 +59,12 @@ class ClipDetector:
             return merge_windows(clips, config=self._config.postprocess)
         (whole,) = clips
         return whole
+
+
+def compute_repeatably() -> None:
+    """Let cuDNN choose kernels that give the same every time, as testing does."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def batches_of(clips: Iterable[Clip], *, size: int) -> Iterator[Batch]:

@@ -16,7 +16,7 @@ from re2tal.data import ClipStream, DataConfig, FeaturesError, ResizeSampling, a
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.config import FEATURES_SUFFIX
 from re2tal.data.features import describe_input, write_features
-from re2tal.predicting.clips import batches_of, made_ahead
+from re2tal.predicting.clips import batches_of, compute_repeatably, made_ahead
 from re2tal.predicting.folder import identity_of
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.progress import VideoProgress
@@ -83,6 +83,7 @@ def extract(
         peers: among which the videos are shared out.
         console: for progress.
     """
+    compute_repeatably()
     extraction = _Extraction(
         backbone=backbone.to(peers.device).eval(),
         config=config,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from re2tal.data import AGNOSTIC_CLASS, ClipStream
 from re2tal.detections import VideoLabels, VideoLabelsError, rows_of
-from re2tal.predicting.clips import ClipDetector, batches_of, made_ahead
+from re2tal.predicting.clips import ClipDetector, batches_of, compute_repeatably, made_ahead
 from re2tal.predicting.folder import PredictionFolder, Written
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.progress import VideoProgress
@@ -53,6 +53,7 @@ def predict(
         peers: among which the videos are shared out.
         console: for progress.
     """
+    compute_repeatably()
     trained.model.to(peers.device)
     folder = PredictionFolder(path=out, fingerprint=trained.fingerprint(), min_score=min_score)
     if trained.video_labels is not None:

@@ -18,6 +18,8 @@ __all__ = ["SKIPS", "Outcome", "for_every_video", "share_out"]
 SKIPS = "skipped.json"
 """File with the videos that could not be used, and why."""
 
+_LONGEST_NAME = 220
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -73,6 +75,7 @@ def for_every_video(
     with showing_progress(own, console=console) as progress:
         for video in own:
             try:
+                _require_short_name(video)
                 work(video, progress)
             except VideoError as error:
                 log.warning("skipped %s: %s", video.video_id, error)
@@ -81,6 +84,16 @@ def for_every_video(
     return Outcome(
         videos=everything, num_done_before=len(everything) - len(waiting), skipped=dict(sorted(peers.gather(skipped)))
     )
+
+
+def _require_short_name(video: VideoFile) -> None:
+    """Names of results are longer than that of the video, and file systems end at 255 bytes."""
+    name = video.video_id.rpartition("/")[2]
+    if len(name.encode()) > _LONGEST_NAME:
+        raise VideoError(
+            f"{video.path}: results are named after the video, whose name has {len(name.encode())} bytes, more than "
+            f"{_LONGEST_NAME}; give the file a shorter name"
+        )
 
 
 def share_out(videos: Iterable[VideoFile], count: int) -> list[list[VideoFile]]:

@@ -196,6 +196,32 @@ def test_features_of_other_clips_are_refused(
         TestingSet(_frozen(tiny, checkpoint, f"data.features={stored}", option).data)
 
 
+def test_features_of_another_number_of_frames_are_refused(
+    tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path
+) -> None:
+    annotations = json.loads((tiny.parent / "annotations.json").read_text())
+    annotations["database"]["video4"]["frame"] = 44
+    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
+    options = [f"data.features={stored}", f"data.annotations={tmp_path}/annotations.json"]
+    with pytest.raises(FeaturesError, match="no clip that begins with step 6, which the annotated number of frames"):
+        TestingSet(_frozen(tiny, checkpoint, *options).data)
+
+
+def test_check_data_looks_at_features_where_a_run_reads_them(
+    re2tal: Any, tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path, capsys: Any
+) -> None:
+    for path in stored.glob("*.safetensors"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    check = ["check-data", tiny, "--json", "--cfg-options", "backbone.frozen=True"]
+    check += [f"backbone.pretrained={checkpoint}", f"data.features={tmp_path}", f"data.videos={tmp_path}/gone"]
+    assert re2tal(*check) == 0
+    (tmp_path / "video5.safetensors").unlink()
+    (tmp_path / "video4.safetensors").write_bytes(b"cut off")
+    capsys.readouterr()
+    assert re2tal(*check) == 1
+    assert json.loads(capsys.readouterr().out)["num_errors"] == 2
+
+
 def test_features_of_another_network_are_refused(tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path) -> None:
     config = _frozen(tiny, checkpoint, f"data.features={stored}", "backbone.reversible=False")
     with pytest.raises(FeaturesError, match="with another backbone: reversible is True there, False here"):

@@ -139,6 +139,14 @@ def test_broken_videos_are_listed_and_the_others_done(
     assert not (out / "skipped.json").exists()
 
 
+def test_a_name_too_long_to_name_results_after_is_a_reason_to_skip(
+    re2tal: Any, tiny: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    video = shutil.copy(tiny.parent / "videos/video4.mp4", tmp_path / f"{'é' * 120}.mp4")
+    assert re2tal("predict", video, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 3
+    assert "has 240 bytes, more than 220" in (tmp_path / "out/skipped.json").read_text()
+
+
 def test_a_video_that_breaks_in_the_middle_leaves_nothing_behind(
     re2tal: Any, tiny: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -299,3 +307,14 @@ def test_a_video_that_the_classifier_does_not_know_is_named_before_anything_is_d
     assert "no class scores of 5 of 6 videos, such as 'video0'" in re2tal(
         *predict, "--classifier", tmp_path / "scores.json"
     )
+
+
+def test_real_clips_of_any_make_are_predicted_on(re2tal: Any, data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Odd sizes and frame rates, MPEG-4 in AVI, upright, six frames per second."""
+    assert re2tal("predict", data / "videos/clips", "--checkpoint", checkpoint, "--out", tmp_path) == 0
+    found = _results(tmp_path / "detections.json")
+    paths = sorted((data / "videos/clips").iterdir())
+    assert len(found) == len(paths) == 10
+    for video_id, rows in found.items():
+        (path,) = [path for path in paths if video_id in (path.stem, path.name)]
+        assert rows and max(row["segment"][1] for row in rows) <= probe(path).duration_seconds + 1e-3
