@@ -19,7 +19,7 @@ from re2tal.settings import Settings
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig
 
-__all__ = ["ConfigError", "ExperimentConfig", "load_config", "override"]
+__all__ = ["ConfigError", "ExperimentConfig", "load_config", "override", "read_json_config"]
 
 
 class ConfigError(ValueError):
@@ -49,6 +49,16 @@ class ExperimentConfig(Settings):
             raise ValueError(
                 f"data.sampling.num_steps must not exceed the position code of pyramid.max_steps = {longest}, "
                 f"got {num_steps}; set both alike, or switch pyramid.position_code off"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_of_a_frozen_backbone(self) -> "ExperimentConfig":
+        if self.data.features is not None and not self.backbone.frozen:
+            raise ValueError(
+                f"data.features = {self.data.features} holds what a backbone that no longer changes makes of the "
+                "videos, got backbone.frozen=False; set backbone.frozen=True and backbone.pretrained to its weights, "
+                "or data.features=None"
             )
         return self
 
@@ -85,6 +95,16 @@ def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConf
         found = f"a {type(names['config']).__name__}" if "config" in names else "nothing"
         raise ConfigError(f"{path} must assign an ExperimentConfig to `config`, it assigns {found}")
     return override(names["config"], options)
+
+
+def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
+    """The config that a checkpoint holds as JSON."""
+    try:
+        return ExperimentConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(
+            f"the config in {source} is not one of this version: {_explain(error)}; give the config file by --config"
+        ) from error
 
 
 def override(config: ExperimentConfig, options: Sequence[str]) -> ExperimentConfig:

@@ -16,7 +16,8 @@ __all__ = ["Detector"]
 class Detector(nn.Module):
     """Frames in, losses (in training) or proposals (in testing) out.
 
-    The backbone is any module with `forward(frames, num_steps)`: (B, 3, T, H, W) uint8 -> (B, C, S).
+    The backbone is any module with `forward(frames, num_steps)`: (B, 3, T, H, W) uint8 -> (B, C, S). A batch that holds
+    features passes it by.
     """
 
     def __init__(self, backbone: nn.Module, *, pyramid: Pyramid, head: Head) -> None:
@@ -42,7 +43,8 @@ class Detector(nn.Module):
         return self.head.losses(self._predict(batch), segments=batch.segments, labels=batch.labels)
 
     def _predict(self, batch: Batch) -> Predictions:
-        features = self.backbone(batch.frames, batch.mask.shape[1])  # (B, C, S)
+        frames, num_steps = batch.frames, batch.mask.shape[1]
+        features = frames if batch.holds_features else self.backbone(frames, num_steps)  # (B, C, S)
         # A backbone under autocast may return half precision, too coarse for what follows.
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         predictions: Predictions = self.head(*self.pyramid(features, batch.mask))

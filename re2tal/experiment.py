@@ -10,19 +10,20 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from re2tal.backbones import BackboneConfig
+from re2tal import __version__
+from re2tal.backbones import BackboneConfig, pixel_norm
 from re2tal.building import build_detector, count_parameters
 from re2tal.config import ExperimentConfig
 from re2tal.data import (
     TestingSet,
     TrainingSet,
-    WindowSampling,
     collate,
 )
-from re2tal.detections import detect_window, merge_windows, read_video_labels, write_detections
+from re2tal.detections import read_video_labels, write_detections
 from re2tal.detector import Detector
 from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_blocked, read_ground_truth
 from re2tal.planning import explaining_lack_of_memory
+from re2tal.predicting import ClipDetector, require_features_of
 from re2tal.training import (
     CheckpointError,
     EpochLoader,
@@ -31,11 +32,10 @@ from re2tal.training import (
     RunFolder,
     Share,
     Trainer,
-    autocast,
     log,
     seed_all,
 )
-from re2tal.types import Batch, Detections, Proposals
+from re2tal.types import Batch, Detections
 from re2tal.weights import load_detector, load_pretrained, read_weights
 
 __all__ = ["Tester", "find_run", "test", "train"]
@@ -77,13 +77,19 @@ def train(
         num_workers=config.training.num_workers,
         pin_memory=peers.device.type == "cuda",
     )
-    about = {"config": config.model_dump_json(), "class_names": list(clips.class_names)}
+    about = {
+        "config": config.model_dump_json(),
+        "class_names": list(clips.class_names),
+        "pixel_norm": pixel_norm(),
+        "re2tal": __version__,
+    }
     trainer = Trainer(model, config=config.training, loader=loader, peers=peers, folder=folder, about=about)
     _introduce(config, model=model, clips=clips, peers=peers)
     # The weights start alike in every process; dropout must not.
     seed_all(config.training.seed + peers.rank)
     if resume is not None:
         trainer.resume(resume)
+    require_features_of(model.backbone, config=config.backbone, stored=clips.features)
     with explaining_lack_of_memory(config, device=peers.device, processes=peers.world_size):
         trainer.run(
             None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
@@ -108,6 +114,7 @@ def test(
     tester = Tester(config, peers=peers)
     path = checkpoint or _best_of(config, folder)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
+    require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
     log.info("testing on %d clips", len(tester.clips))
     detections = tester.detect(model)
     if peers.is_main:
@@ -152,31 +159,12 @@ class Tester:
 
     def detect(self, model: nn.Module) -> list[Detections]:
         """What `model` finds, one item per video, on every process."""
-        model.eval()
-        merged_later = isinstance(self.config.data.sampling, WindowSampling)
-        own = [
-            detect_window(
-                proposals,
-                grid=grid,
-                video_id=video_id,
-                config=self.config.postprocess,
-                merged_later=merged_later,
-                video_labels=self.video_labels,
-            )
-            for batch in self.loader
-            for proposals, grid, video_id in zip(self._propose(model, batch), batch.grids, batch.video_ids, strict=True)
-        ]
-        clips = self.peers.gather(own)
-        if not merged_later:
-            return clips
-        # Windows of a video are neighbours, and gathering keeps their order.
+        detector = ClipDetector(model, config=self.config, device=self.peers.device, video_labels=self.video_labels)
+        clips = self.peers.gather(list(detector.in_clips(self.loader)))
+        # Clips of a video are neighbours, and gathering keeps their order.
         videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]
         share = self.peers.share(len(videos))
-        return self.peers.gather([merge_windows(videos[number], config=self.config.postprocess) for number in share])
-
-    def _propose(self, model: nn.Module, batch: Batch) -> list[Proposals]:
-        with torch.no_grad(), autocast(self.config.training.amp, device=self.peers.device):
-            return model(batch.to(self.peers.device))
+        return self.peers.gather([detector.in_video(videos[number]) for number in share])
 
     def measure(self, detections: Iterable[Detections]) -> MapResult:
         """Mean average precision against the annotations of the test subset.

@@ -93,7 +93,7 @@ class Clip(_ShapesInRepr):
 
     video_id: str
     frames: Tensor
-    """(3, T, H, W) uint8, RGB."""
+    """(3, T, H, W) uint8, RGB; or, in their place, (C, S) float32: what a frozen backbone makes of them."""
     mask: Tensor
     """(S,) bool, True where a step lies inside the video."""
     grid: TimeGrid
@@ -103,11 +103,13 @@ class Clip(_ShapesInRepr):
     """(N,) int64 class indices."""
 
     def __post_init__(self) -> None:
-        _require(
-            self.frames.dtype == torch.uint8 and self.frames.ndim == 4 and self.frames.shape[0] == 3,
-            f"frames must be (3, T, H, W) uint8, got {self}",
-        )
+        is_pixels = self.frames.dtype == torch.uint8 and self.frames.ndim == 4 and self.frames.shape[0] == 3
+        is_features = self.frames.dtype == torch.float32 and self.frames.ndim == 2
+        _require(is_pixels or is_features, f"frames must be (3, T, H, W) uint8 or (C, S) float32, got {self}")
         _require(self.mask.dtype == torch.bool and self.mask.ndim == 1, f"mask must be (S,) bool, got {self}")
+        _require(
+            is_pixels or self.frames.shape[1:] == self.mask.shape, f"features and mask must have S steps, got {self}"
+        )
         _require(
             self.segments.shape == (len(self.labels), 2) and self.labels.dtype == torch.int64,
             f"segments must be (N, 2) and labels (N,) int64, got {self}",
@@ -120,7 +122,7 @@ class Batch(_ShapesInRepr):
 
     video_ids: tuple[str, ...]
     frames: Tensor
-    """(B, 3, T, H, W) uint8, RGB."""
+    """(B, 3, T, H, W) uint8, RGB; or (B, C, S) float32, see `holds_features`."""
     mask: Tensor
     """(B, S) bool."""
     grids: tuple[TimeGrid, ...]
@@ -136,6 +138,11 @@ class Batch(_ShapesInRepr):
 
     def __len__(self) -> int:
         return len(self.video_ids)
+
+    @property
+    def holds_features(self) -> bool:
+        """Whether `frames` are features that a backbone made of frames earlier."""
+        return self.frames.ndim == 3
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on `device`; copies from pinned memory do not block."""

@@ -26,9 +26,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detections": {"annotation_files", "segments", "settings", "types"},
     "evaluation": {"annotation_files", "segments", "settings", "types"},
     "training": {"settings", "types", "weights"},
+    "predicting": {
+        *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "video", "weights"),
+    },
     "weights": set(),
 }
-SEE_EVERYTHING = {"building", "checking", "planning", "config", "presets", "experiment", "import_weights", "cli", "__init__", "__main__"}
+SEE_EVERYTHING = {
+    *("building", "checking", "planning", "config", "presets", "experiment", "import_weights", "cli"),
+    *("__init__", "__main__"),
+}
 EXTERNAL_OF_REVERSIBLE = {"torch"}
 
 

@@ -26,13 +26,18 @@ class Backbone(nn.Module):
         network: maps (B, 3, T, H, W) uint8 RGB to one or more feature maps (B, C_i, T_i, H_i, W_i).
         out_channels: the sum of the C_i.
         freeze_norms: keep every norm layer of the network in eval mode and untrained, from now on.
+        frozen: keep all of the network so.
     """
 
-    def __init__(self, network: nn.Module, *, out_channels: int, freeze_norms: bool) -> None:
+    def __init__(self, network: nn.Module, *, out_channels: int, freeze_norms: bool, frozen: bool = False) -> None:
         super().__init__()
         self.network = network
         self.out_channels = out_channels
         self.freeze_norms = freeze_norms
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+            self.eval()
         if freeze_norms:
             for norm in self._norms():
                 norm.requires_grad_(False)
@@ -42,8 +47,8 @@ class Backbone(nn.Module):
         return [module for module in self.network.modules() if isinstance(module, NORMS)]
 
     def train(self, mode: bool = True) -> "Backbone":
-        """As for any module, but frozen norms stay in eval mode."""
-        super().train(mode)
+        """As for any module, but what is frozen stays in eval mode."""
+        super().train(mode and not self.frozen)
         if self.freeze_norms:
             for norm in self._norms():
                 norm.eval()
@@ -55,7 +60,9 @@ class Backbone(nn.Module):
         Every feature map is averaged over space and interpolated to the steps; maps are then concatenated.
         """
         features = []
-        for feature_map in self.network(frames):  # (B, C_i, T_i, H_i, W_i)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            feature_maps = self.network(frames)
+        for feature_map in feature_maps:  # (B, C_i, T_i, H_i, W_i)
             precise = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
             pooled = precise.mean(dim=(3, 4))  # (B, C_i, T_i)
             features.append(F.interpolate(pooled, size=num_steps, mode="linear", align_corners=False))
@@ -92,4 +99,4 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         set_lanes(network, config.lanes)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
-    return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms)
+    return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)

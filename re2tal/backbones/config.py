@@ -25,11 +25,23 @@ class NetworkConfig(Settings):
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
     freeze_norms: bool = True
     """Keep norm layers as pretrained, batch norm's statistics included, and do not train them; False from scratch."""
+    frozen: bool = False
+    """Train nothing of the backbone and keep it in eval mode: it is the same function of the frames from beginning to
+    end, so its features may be stored (`re2tal extract`, `data.features`)."""
     pretrained: Path | None = None
     """File of weights that training starts from: of mmaction2, torchvision, the published Re2 weights, a detector's
     checkpoint, or what `re2tal import-weights` made of one. None: fresh weights."""
     pretrained_allow: tuple[str, ...] = ()
     """Names (or patterns like `features.6.*`) that may be missing, unknown or of another shape in that file."""
+
+    @model_validator(mode="after")
+    def _frozen_weights_come_from_somewhere(self) -> "NetworkConfig":
+        if self.frozen and self.pretrained is None:
+            raise ValueError(
+                "a frozen backbone keeps the weights it starts with, and pretrained=None means random ones; "
+                "set backbone.pretrained, or frozen=False"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_save_memory(self) -> "NetworkConfig":

@@ -3,11 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PixelNorm"]
+__all__ = ["PixelNorm", "pixel_norm"]
 
 # ImageNet statistics in units of 0-255 pixels, with which the pretrained weights were trained.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
+
+
+def pixel_norm() -> dict[str, list[float]]:
+    """What every network here normalises its frames with, for whoever rebuilds one from a file."""
+    return {"mean": list(MEAN), "std": list(STD)}
 
 
 class PixelNorm(nn.Module):

@@ -1,24 +1,38 @@
 """Annotation files and videos to clips and batches."""
 
-from re2tal.data.annotations import AnnotationError, Annotations, find_class_names, read_annotations
+from re2tal.data.annotations import (
+    AnnotationError,
+    Annotations,
+    find_class_names,
+    read_annotations,
+    read_class_names,
+)
 from re2tal.data.broken import TooManyBrokenVideosError
 from re2tal.data.collate import collate
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.datasets import TestingSet, TrainingSet, ValidationSet, annotations_of
+from re2tal.data.datasets import AGNOSTIC_CLASS, TestingSet, TrainingSet, ValidationSet, annotations_of
+from re2tal.data.features import FeaturesError, VideoFeatures, read_features
+from re2tal.data.streaming import ClipStream
 
 __all__ = [
+    "AGNOSTIC_CLASS",
     "AnnotationError",
     "Annotations",
+    "ClipStream",
     "DataConfig",
+    "FeaturesError",
     "ResizeSampling",
     "Sampling",
     "TestingSet",
     "TooManyBrokenVideosError",
     "TrainingSet",
     "ValidationSet",
+    "VideoFeatures",
     "WindowSampling",
     "annotations_of",
     "collate",
     "find_class_names",
     "read_annotations",
+    "read_class_names",
+    "read_features",
 ]

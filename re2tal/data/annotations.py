@@ -16,6 +16,7 @@ __all__ = [
     "Annotations",
     "find_class_names",
     "read_annotations",
+    "read_class_names",
     "read_ids",
     "select_subset",
 ]
@@ -127,18 +128,22 @@ def find_class_names(
     return names
 
 
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The class names in a text file, one per line, in the order of their indices."""
+    names = _read_lines(path, what="class list", option="data.classes")
+    if len(set(names)) < len(names) or not names:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise AnnotationError(f"class list {path} must name every class once, got {len(names)} names, twice: {twice}")
+    return names
+
+
 def _list_class_names(annotations: Annotations, *, classes: Path | None) -> tuple[str, ...]:
     labels = {action.label: video for video in annotations.videos for action in video.actions}
     beside = (annotations.path if annotations.path.is_dir() else annotations.path.parent) / CLASS_LIST
     classes = classes or (beside if beside.is_file() else None)
     if classes is None:
         return tuple(sorted(labels))
-    names = _read_lines(classes, what="class list", option="data.classes")
-    if len(set(names)) < len(names) or not names:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise AnnotationError(
-            f"class list {classes} must name every class once, got {len(names)} names, twice: {twice}"
-        )
+    names = read_class_names(classes)
     for label, video in labels.items():
         if label not in names:
             similar = difflib.get_close_matches(label, names, n=1)

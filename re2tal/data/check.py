@@ -9,6 +9,7 @@ from typing import Literal
 
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.cuts import placed_cut, places_of
+from re2tal.data.features import FeaturesError, FeatureStore
 from re2tal.types import AnnotatedVideo
 from re2tal.video import (
     CorruptVideoError,
@@ -67,17 +68,25 @@ def check_videos(
 ) -> Iterator[tuple[str, list[Finding]]]:
     """Check the files of `videos`, `jobs` at a time; gives ids with findings as they come, in any order."""
     with ThreadPoolExecutor(jobs) as pool:  # FFmpeg decodes outside of Python's lock
-        waiting = {
-            pool.submit(
-                check_video, video, path=config.video_path(video.video_id), sampling=config.sampling, decode=decode
-            ): video.video_id
-            for video in videos
-        }
+        waiting = {pool.submit(_check_input, video, config=config, decode=decode): video.video_id for video in videos}
         try:
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _check_input(video: AnnotatedVideo, *, config: DataConfig, decode: Decode) -> list[Finding]:
+    """What is to say of the file that a run reads."""
+    path = config.input_path(video.video_id)
+    if config.features is None:
+        return check_video(video, path=path, sampling=config.sampling, decode=decode)
+    try:
+        FeatureStore(config, [video])
+    except FeaturesError as error:
+        what = "features" if path.is_file() else _NAMES[MissingVideoError]
+        return [Finding(severity="error", what=what, detail=str(error), video_id=video.video_id)]
+    return []
 
 
 def check_video(video: AnnotatedVideo, *, path: Path, sampling: Sampling, decode: Decode) -> list[Finding]:

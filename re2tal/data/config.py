@@ -7,7 +7,10 @@ from pydantic import Field, field_validator, model_validator
 
 from re2tal.settings import Settings
 
-__all__ = ["DataConfig", "ResizeSampling", "Sampling", "WindowSampling"]
+__all__ = ["FEATURES_SUFFIX", "DataConfig", "ResizeSampling", "Sampling", "WindowSampling"]
+
+FEATURES_SUFFIX = ".safetensors"
+"""Ends the names of files with a video's features."""
 
 
 class WindowSampling(Settings):
@@ -33,6 +36,9 @@ class WindowSampling(Settings):
     """An action belongs to a window if at least this share of it lies inside; it is clipped to the window."""
     crop_ratio: tuple[float, float] = (0.9, 1.0)
     """In training, a video shorter than the window is cropped to a random share in this range."""
+    train_starts: Literal["any", "test"] = "any"
+    """Where training windows begin: at any sampled frame, or where the windows of testing do. Stored features are those
+    of testing's windows, so with `data.features` it is "test" whatever is said here."""
 
     @property
     def frames_in_step(self) -> int:
@@ -75,6 +81,9 @@ class DataConfig(Settings):
     """Folder of the video files."""
     video_pattern: str = "{id}.mp4"
     """Name of a video's file in the folder, with {id} for the video's id."""
+    features: Path | None = None
+    """Folder of features that `re2tal extract` stored, read in place of the videos; the backbone must be frozen. Clips
+    are then not augmented. None: from pixels."""
     classes: Path | None = None
     """Class names, one per line, in the order of their indices; None: `category_idx.txt` beside the annotations if it
     is there, else the annotated labels, sorted."""
@@ -128,6 +137,20 @@ class DataConfig(Settings):
             )
         return self
 
+    @property
+    def train_sampling(self) -> Sampling:
+        """How training clips are cut: as `sampling` says, but stored features know the windows of testing alone."""
+        if self.features is None or self.sampling.kind == "resize":
+            return self.sampling
+        return self.sampling.model_copy(update={"train_starts": "test"})
+
     def video_path(self, video_id: str) -> Path:
         """Where the file of a video is expected."""
         return self.videos / self.video_pattern.replace("{id}", video_id)
+
+    def input_path(self, video_id: str) -> Path:
+        """Where the file that clips are cut from is expected: the video, or its stored features."""
+        path = self.video_path(video_id)
+        if self.features is None:
+            return path
+        return self.features / path.relative_to(self.videos).with_suffix(FEATURES_SUFFIX)

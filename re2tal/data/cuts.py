@@ -34,6 +34,8 @@ class Cut:
     """(M, 2) float64, in steps."""
     shown: np.ndarray
     """(N,) bool: which M of the video's actions they are."""
+    first_step: int | None
+    """The step of the video that is the clip's first; None where the clip may begin between two steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def frame_grid(num_frames: int, *, sampling: Sampling) -> np.ndarray:
 def training_cut(
     video: AnnotatedVideo, *, file_frames: int, sampling: Sampling, draw: Callable[[int, int], int]
 ) -> Cut:
-    """A random window of the video, or the whole video resized.
+    """A random window of the video, any or one of testing's; or the whole video resized.
 
     Args:
         video: With the actions to train on.
@@ -68,8 +70,10 @@ def training_cut(
         draw: `draw(low, high)` gives a random whole number, both ends included.
     """
     match sampling:
-        case WindowSampling():
+        case WindowSampling(train_starts="any"):
             return _random_window(video, file_frames=file_frames, sampling=sampling, draw=draw)
+        case WindowSampling(train_starts="test"):
+            return _random_test_window(video, file_frames=file_frames, sampling=sampling, draw=draw)
         case ResizeSampling():
             return _whole_video(video, file_frames=file_frames, sampling=sampling)
         case _:
@@ -123,6 +127,7 @@ def placed_cut(place: Place, *, file_frames: int, sampling: Sampling) -> Cut:
         grid=_window_grid(place.video, num_frames=num_frames, sampling=sampling, first_frame=first_frame),
         segments=segments,
         shown=shown,
+        first_step=place.start_step,
     )
 
 
@@ -147,7 +152,18 @@ def _random_window(
         grid=_window_grid(video, num_frames=num_frames, sampling=sampling, first_frame=start * stride),
         segments=inside / per_step,
         shown=shown,
+        first_step=None,
     )
+
+
+def _random_test_window(
+    video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling, draw: Callable[[int, int], int]
+) -> Cut:
+    """One of testing's windows, if possible one that holds an action."""
+    places = places_of(video, sampling=sampling, overlap=sampling.test_overlap, count_frames=lambda: file_frames)
+    cuts = [placed_cut(place, file_frames=file_frames, sampling=sampling) for place in places]
+    cuts = [cut for cut in cuts if cut.shown.any()] or cuts
+    return cuts[draw(0, len(cuts) - 1)]
 
 
 def _whole_video(video: AnnotatedVideo, *, file_frames: int, sampling: ResizeSampling) -> Cut:
@@ -160,6 +176,7 @@ def _whole_video(video: AnnotatedVideo, *, file_frames: int, sampling: ResizeSam
         ),
         segments=resized_segments(video, num_steps=sampling.num_steps),
         shown=np.ones(len(video.actions), bool),
+        first_step=0,
     )
 
 

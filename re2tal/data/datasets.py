@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,11 +22,20 @@ from re2tal.data.annotations import (
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.cuts import Cut, Place, frame_grid, placed_cut, places_of, training_cut
-from re2tal.data.frames import FrameStore
+from re2tal.data.features import FeaturesError, FeatureStore, VideoFeatures, read_features
+from re2tal.data.frames import FrameStore, VideoFrames
 from re2tal.types import AnnotatedVideo, Clip
 from re2tal.video import AugmentConfig, MissingVideoError, VideoError, augment, center_crop, probe
 
-__all__ = ["AGNOSTIC_CLASS", "TestingSet", "TrainingSet", "ValidationSet", "annotations_of", "select_actions"]
+__all__ = [
+    "AGNOSTIC_CLASS",
+    "TestingSet",
+    "TrainingSet",
+    "ValidationSet",
+    "annotations_of",
+    "placed_clip",
+    "select_actions",
+]
 
 AGNOSTIC_CLASS = "action"
 """The only class of a class-agnostic data set."""
@@ -50,13 +60,7 @@ class _Videos:
         annotations = annotations_of(config)
         left_out = read_ids(config.missing).union(leave_out)
         videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in left_out)
-        absent = [video.video_id for video in videos if not config.video_path(video.video_id).is_file()]
-        if absent:
-            raise MissingVideoError(
-                f"{len(absent)} of {len(videos)} videos are not where data.videos and data.video_pattern say, "
-                f"such as {config.video_path(absent[0])}; put them there or list their ids in data.missing "
-                f"({', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})"
-            )
+        _require_files(config, videos)
         labels = frozenset(action.label for video in videos for action in video.actions)
         if config.class_agnostic:
             names: tuple[str, ...] = (AGNOSTIC_CLASS,)
@@ -66,12 +70,30 @@ class _Videos:
         return _Videos(videos=videos, class_names=names, labels=labels, problems=annotations.problems)
 
 
+def _require_files(config: DataConfig, videos: Collection[AnnotatedVideo]) -> None:
+    absent = [video.video_id for video in videos if not config.input_path(video.video_id).is_file()]
+    if not absent:
+        return
+    example = config.input_path(absent[0])
+    listed = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+    if config.features is not None:
+        raise FeaturesError(
+            f"{len(absent)} of {len(videos)} videos have no features in data.features, such as {example}; extract them "
+            f"(re2tal extract) or list their ids in data.missing ({listed})"
+        )
+    raise MissingVideoError(
+        f"{len(absent)} of {len(videos)} videos are not where data.videos and data.video_pattern say, "
+        f"such as {example}; put them there or list their ids in data.missing ({listed})"
+    )
+
+
 def annotations_of(config: DataConfig) -> Annotations:
     """The annotations of all subsets; lengths that they do not tell are those of the files."""
 
     def duration_of(video_id: str) -> float | None:
+        path = config.input_path(video_id)
         try:
-            return probe(config.video_path(video_id)).duration_seconds
+            return (probe(path) if config.features is None else read_features(path)).duration_seconds
         except (VideoError, OSError):
             return None
 
@@ -104,7 +126,7 @@ class TrainingSet(Dataset[Clip]):
         # In shared memory, so that workers that live on from epoch to epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._broken = BrokenVideos(len(self.videos))
-        self._store = _store(config, short_side=config.short_side_train)
+        self._store = _store(config, self.videos, short_side=config.short_side_train)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -112,6 +134,11 @@ class TrainingSet(Dataset[Clip]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the random numbers of the next pass; call it before the loader is iterated."""
         self._epoch.fill_(epoch)
+
+    @property
+    def features(self) -> tuple[VideoFeatures, ...]:
+        """Of every video, where clips are made of stored features and not of pixels."""
+        return tuple(self._store) if isinstance(self._store, FeatureStore) else ()
 
     @property
     def broken(self) -> dict[str, str]:
@@ -132,13 +159,15 @@ class TrainingSet(Dataset[Clip]):
         raise TooManyBrokenVideosError(f"{_MAX_ATTEMPTS} broken videos in a row; {self._list_broken()}")
 
     def _clip(self, video: AnnotatedVideo, rng: np.random.Generator) -> Clip:
-        with self._store.open(self._config.video_path(video.video_id)) as file:
+        with self._store.open(self._config.input_path(video.video_id)) as file:
             cut = training_cut(
                 video,
                 file_frames=file.num_frames,
-                sampling=self._config.sampling,
+                sampling=self._config.train_sampling,
                 draw=lambda low, high: int(rng.integers(low, high + 1)),
             )
+            if isinstance(file, VideoFeatures):
+                return _to_clip(video, cut, _stored(file, cut), class_names=self.class_names)
             decoded = file.frames(cut.sample.indices)
         frames = augment(decoded, rng=rng, config=self._augment_config, size=self._config.crop_size)
         return _to_clip(video, cut, frames, class_names=self.class_names)
@@ -168,7 +197,7 @@ class _PlacedClips(Dataset[Clip]):
         """What was clamped or left out of the annotations."""
         self._config = config
         self._labelled = labelled
-        self._store = _store(config, short_side=config.short_side_test)
+        self._store = _store(config, loaded.videos, short_side=config.short_side_test)
         self._places = [place for video in loaded.videos for place in self._places_in(video, overlap=overlap)]
 
     def __len__(self) -> int:
@@ -179,19 +208,20 @@ class _PlacedClips(Dataset[Clip]):
         """The video of every clip; clips of one video are neighbours."""
         return tuple(place.video.video_id for place in self._places)
 
+    @property
+    def features(self) -> tuple[VideoFeatures, ...]:
+        """Of every video, where clips are made of stored features and not of pixels."""
+        return tuple(self._store) if isinstance(self._store, FeatureStore) else ()
+
     def __getitem__(self, index: int) -> Clip:
         place = self._places[index]
-        with self._store.open(self._config.video_path(place.video.video_id)) as file:
-            cut = placed_cut(place, file_frames=file.num_frames, sampling=self._config.sampling)
-            decoded = file.frames(cut.sample.indices)
-        if not self._labelled:
-            cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
-        frames = center_crop(decoded, size=self._config.crop_size)
-        return _to_clip(place.video, cut, frames, class_names=self.class_names)
+        with self._store.open(self._config.input_path(place.video.video_id)) as file:
+            class_names = self.class_names if self._labelled else None
+            return placed_clip(place, file=file, config=self._config, class_names=class_names)
 
     def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[Place]:
         sampling = self._config.sampling
-        num_frames = cache(lambda: probe(self._config.video_path(video.video_id)).num_frames)
+        num_frames = cache(lambda: self._count_frames(self._config.input_path(video.video_id)))
         places = places_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
         if not self._labelled:
             return places
@@ -200,6 +230,12 @@ class _PlacedClips(Dataset[Clip]):
         return [
             place for place in places if len(placed_cut(place, file_frames=file_frames, sampling=sampling).segments)
         ]
+
+    def _count_frames(self, path: Path) -> int:
+        if isinstance(self._store, FeatureStore):
+            with self._store.open(path) as file:
+                return file.num_frames
+        return probe(path).num_frames
 
 
 class TestingSet(_PlacedClips):
@@ -262,7 +298,35 @@ def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tu
     return chosen
 
 
-def _store(config: DataConfig, *, short_side: int) -> FrameStore:
+def placed_clip(
+    place: Place, *, file: VideoFrames | VideoFeatures, config: DataConfig, class_names: tuple[str, ...] | None = None
+) -> Clip:
+    """The clip at a place of a video, centre-cropped.
+
+    Args:
+        place: of testing.
+        file: the video's frames, or its stored features.
+        config: see there.
+        class_names: of the labels; None leaves the video's actions out.
+    """
+    cut = placed_cut(place, file_frames=file.num_frames, sampling=config.sampling)
+    if isinstance(file, VideoFeatures):
+        inputs = _stored(file, cut)
+    else:
+        inputs = center_crop(file.frames(cut.sample.indices), size=config.crop_size)
+    if class_names is None:
+        cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
+    return _to_clip(place.video, cut, inputs, class_names=class_names or ())
+
+
+def _stored(file: VideoFeatures, cut: Cut) -> Tensor:
+    assert cut.first_step is not None
+    return file.window(cut.first_step)
+
+
+def _store(config: DataConfig, videos: tuple[AnnotatedVideo, ...], *, short_side: int) -> FrameStore | FeatureStore:
+    if config.features is not None:
+        return FeatureStore(config, videos)
     grid = partial(frame_grid, sampling=config.sampling)
     return FrameStore(short_side=short_side, grid=grid, limit_mib=config.cache_mib)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from re2tal.video import FrameReader, open_video
 
-__all__ = ["FrameStore", "VideoFrames"]
+__all__ = ["FrameStore", "SlidingFrames", "VideoFrames"]
 
 
 class VideoFrames(Protocol):
@@ -61,6 +61,34 @@ class _KeptFrames:
         places = np.searchsorted(self.numbers, indices)
         assert np.array_equal(self.numbers[places], indices), "only frames of the grid are kept"
         return self.decoded[torch.from_numpy(places)]
+
+
+class SlidingFrames:
+    """Frames of a video that is read from its beginning to its end, in windows that may overlap.
+
+    What a window shares with the one before is not decoded again, and what lies before it is forgotten: memory is that
+    of a window, however long the video.
+    """
+
+    def __init__(self, reader: FrameReader, *, short_side: int) -> None:
+        self._reader = reader
+        self._short_side = short_side
+        self._kept: dict[int, Tensor] = {}  # (H, W, 3) by frame number
+
+    @property
+    def num_frames(self) -> int:
+        """Of the file."""
+        return self._reader.num_frames
+
+    def frames(self, indices: np.ndarray) -> Tensor:
+        """(T,) frame numbers -> (T, H, W, 3) uint8."""
+        numbers = np.unique(indices).tolist()
+        kept = {number: self._kept[number] for number in numbers if number in self._kept}
+        fresh = [number for number in numbers if number not in kept]
+        self._kept = kept  # before decoding, so that what is forgotten needs no memory meanwhile
+        if fresh:
+            kept.update(zip(fresh, self._reader.frames(fresh, size=self._short_side), strict=True))
+        return torch.stack([kept[number] for number in indices.tolist()])
 
 
 class FrameStore:

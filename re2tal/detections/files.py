@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from re2tal.types import Detections
 
-__all__ = ["write_detections"]
+__all__ = ["rows_of", "whole_text", "write_detections", "write_rows"]
 
 
 def write_detections(path: Path, *, detections: Iterable[Detections], class_names: Sequence[str]) -> None:
@@ -19,25 +20,40 @@ def write_detections(path: Path, *, detections: Iterable[Detections], class_name
         detections: one per video.
         class_names: the name of label 0, 1, ...
     """
-    results: dict[str, list[dict[str, Any]]] = {}
-    for video in detections:
-        if video.video_id in results:
-            raise ValueError(
-                f"each video may come once, got {video.video_id!r} twice; merge its windows first (merge_windows)"
-            )
-        results[video.video_id] = _entries(video, class_names=class_names)
-    content = json.dumps({"version": "ActivityNet-1.3", "results": results, "external_data": {}}, allow_nan=False)
+    write_rows(path, ((video.video_id, rows_of(video, class_names=class_names)) for video in detections))
+
+
+def write_rows(path: Path, videos: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
+    """Write the rows (see `rows_of`) of several videos, as `write_detections`; one video is in memory at a time."""
+    known: set[str] = set()
+    with whole_text(path) as file:
+        file.write('{"version": "ActivityNet-1.3", "results": {')
+        for video_id, rows in videos:
+            if video_id in known:
+                raise ValueError(
+                    f"each video may come once, got {video_id!r} twice; merge its windows first (merge_windows)"
+                )
+            file.write(f"{', ' if known else ''}{json.dumps(video_id)}: {json.dumps(rows, allow_nan=False)}")
+            known.add(video_id)
+        file.write('}, "external_data": {}}')
+
+
+@contextmanager
+def whole_text(path: Path) -> Iterator[TextIO]:
+    """A text file to write to, which appears under its name when it is complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text(content, encoding="utf-8")
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            yield file
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _entries(video: Detections, *, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def rows_of(video: Detections, *, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Detections as rows of a submission: {"segment": [start, end] in seconds, "label", "score"}."""
     if not (video.segments.isfinite().all() and video.scores.isfinite().all()):
         raise ValueError(
             f"segments and scores must be finite, got NaN or infinity in video {video.video_id!r}; "

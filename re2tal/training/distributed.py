@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -71,10 +71,18 @@ class Processes:
 
 
 @contextmanager
-def processes() -> Iterator[Processes]:
-    """Join the processes torchrun started, or be the only one; leave them at the end."""
+def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Processes]:
+    """Join the processes torchrun started, or be the only one; leave them at the end.
+
+    Args:
+        device_type: where to compute; None: on CUDA if it is there.
+    """
+    if device_type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "there is no CUDA device that torch can use, got 'cuda'; take 'cpu', or install torch for CUDA"
+        )
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    if torch.cuda.is_available():
+    if device_type != "cpu" and torch.cuda.is_available():
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     else:

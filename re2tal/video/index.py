@@ -6,8 +6,9 @@ frames are decoded to check that. Where it fails (AVI stores no presentation tim
 some files wrong ones) the file is decoded once to count its frames, and frames are reached from its start.
 """
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
 from itertools import islice
@@ -91,7 +92,30 @@ class _Packets:
         )
 
 
+@dataclass(kw_only=True)
+class _Shown:
+    """What is noted of every packet that is shown, in the order of the file; arrays, since a film has millions."""
+
+    times: "array[int]" = field(default_factory=lambda: array("q"))
+    """When it is shown; those that are told."""
+    decoding_times: "array[int]" = field(default_factory=lambda: array("q"))
+    """0 where they are not told."""
+    keys: bytearray = field(default_factory=bytearray)
+    last_duration: int = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, packet: "Packet[VideoStream]") -> None:
+        if packet.pts is not None:
+            self.times.append(packet.pts)
+        self.decoding_times.append(packet.dts or 0)
+        self.keys.append(packet.is_keyframe)
+        self.last_duration = packet.duration or self.last_duration
+
+
 _MAX_CACHED = 1024
+_MAX_CACHED_FRAMES = 4_000_000
 _cached: dict[tuple[Path, int, int], FrameIndex] = {}
 _cache_lock = Lock()
 
@@ -110,9 +134,11 @@ def index_of(path: Path) -> FrameIndex:
     if index is None:
         index = build_index(path)
         with _cache_lock:  # videos are checked in several threads
-            if len(_cached) >= _MAX_CACHED:
-                del _cached[next(iter(_cached))]
             _cached[key] = index
+            while len(_cached) > _MAX_CACHED or (
+                len(_cached) > 1 and sum(map(len, _cached.values())) > _MAX_CACHED_FRAMES
+            ):
+                del _cached[next(iter(_cached))]
     return index
 
 
@@ -183,8 +209,8 @@ def _damaged(path: Path, seconds: float | None, reason: str) -> CorruptVideoErro
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path) -> _Packets:
-    shown: list[tuple[int | None, int | None, bool]] = []  # presentation time, decoding time, key frame
-    num_packets, last_duration, damaged = 0, 0, None
+    shown = _Shown()
+    num_packets, damaged = 0, None
     try:
         for packet in container.demux(stream):
             if packet.size == 0:
@@ -193,8 +219,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path)
             if packet.is_corrupt and damaged is None:
                 damaged = num_packets
             if not packet.is_discard:
-                shown.append((packet.pts, packet.dts, packet.is_keyframe))
-                last_duration = packet.duration or last_duration
+                shown.add(packet)
     except av.error.FFmpegError as error:
         raise CorruptVideoError(
             f"{path} is damaged after packet {num_packets} ({error.strerror}); replace the file or leave it out"
@@ -206,29 +231,27 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path)
         raise CorruptVideoError(
             f"{path}: packet {damaged} of {num_packets} is damaged; replace the file or leave it out"
         )
-    if not shown:
+    if not len(shown):
         raise UnreadableVideoError(f"{path} holds no frames; replace the file")
-    packets = _in_presentation_order(shown, last_duration=last_duration, container_name=container.format.name)
+    packets = _in_presentation_order(shown, container_name=container.format.name)
     _check_length(packets, container, stream, path=path)
     return packets
 
 
-def _in_presentation_order(
-    shown: list[tuple[int | None, int | None, bool]], *, last_duration: int, container_name: str
-) -> _Packets:
-    times = [time for time, _, _ in shown if time is not None]
+def _in_presentation_order(shown: _Shown, *, container_name: str) -> _Packets:
+    times = np.array(shown.times, dtype=np.int64)
     # FFmpeg invents presentation times for AVI, differently after a seek.
-    has_times = len(set(times)) == len(shown) and container_name != "avi"
-    timestamps = np.asarray(times if has_times else range(len(shown)), dtype=np.int64)
+    has_times = len(np.unique(times)) == len(shown) and container_name != "avi"
+    timestamps = times if has_times else np.arange(len(shown), dtype=np.int64)
     # A seek by presentation time lands on the key frame itself, but in MPEG streams on the one after it.
     by_decoding_time = container_name in ("mpegts", "mpeg")
-    seek_times = [(decoding if by_decoding_time else time) or 0 for time, decoding, _ in shown]
+    seek_times = np.array(shown.decoding_times, dtype=np.int64) if by_decoding_time else timestamps
     order = np.argsort(timestamps)
     return _Packets(
         timestamps=timestamps[order],
-        seek_times=np.asarray(seek_times, dtype=np.int64)[order],
-        keys=np.asarray([key for _, _, key in shown], dtype=np.bool_)[order],
-        last_duration=last_duration,
+        seek_times=seek_times[order],
+        keys=np.array(shown.keys, dtype=np.bool_)[order],
+        last_duration=shown.last_duration,
         has_times=has_times,
     )
 

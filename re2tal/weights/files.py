@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +43,10 @@ class WeightsFile:
     """The epoch that they were saved after, if the file tells."""
     class_names: tuple[str, ...] | None = None
     """The classes of a detector in the order of its outputs; files of other programs do not tell them."""
+    config: str | None = None
+    """The experiment that it comes from, as JSON; only checkpoints of our training tell it."""
+    pixel_norm: Mapping[str, Sequence[float]] | None = None
+    """"mean" and "std" that the network normalises 0-255 RGB pixels with; as `config`."""
 
     def __str__(self) -> str:
         details = [str(self.layout)]
@@ -170,13 +174,19 @@ def _translate(path: Path, state: Mapping[Any, Any]) -> WeightsFile:
 def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     """A checkpoint of our training, whose `weights` are the averaged ones."""
     file = _translate(path, content["weights"])
-    rewired = json.loads(content["config"])["backbone"]["reversible"]
+    config, class_names = content.get("config"), content.get("class_names")
+    try:
+        rewired = None if config is None else json.loads(config)["backbone"]["reversible"]
+    except (TypeError, ValueError, KeyError):
+        raise WeightsError(f"{path}: its `config` is not that of an experiment; take another checkpoint") from None
     return replace(
         file,
         layout=replace(file.layout, rewired=rewired),
         averaged=True,
-        epoch=content["epoch"],
-        class_names=tuple(content["class_names"]),
+        epoch=content.get("epoch"),
+        class_names=None if class_names is None else tuple(class_names),
+        config=config,
+        pixel_norm=content.get("pixel_norm"),
     )
 
 

@@ -60,6 +60,24 @@ def test_a_window_shows_the_frames_and_actions_at_its_place(small_set: SmallSet)
     assert len(seen) > 5
 
 
+def test_training_windows_may_be_those_of_testing_that_show_an_action(small_set: SmallSet) -> None:
+    # Windows of 3.2 s at 0, 1.6 and 2.8 s; the last one shows nothing.
+    small_set.add("a", actions=[(0.4, 1.4, "run"), (2.4, 3.2, "jump")])
+    clips = TrainingSet(small_set.config(sampling=SMALL.model_copy(update={"train_starts": "test"})), KEEP)
+    found = set()
+    for epoch in range(30):
+        clips.set_epoch(epoch)
+        labels = tuple(clips.class_names[label] for label in clips[0].labels)
+        found.add((frame_numbers(clips[0].frames)[0], round(clips[0].grid.start_seconds, 6), labels))
+    assert found == {(0, 0.0, ("run",)), (16, 1.6, ("jump",))}
+
+
+def test_a_video_whose_actions_fit_into_no_window_of_testing_is_trained_on_all_the_same(small_set: SmallSet) -> None:
+    small_set.add("a", actions=[(0.1, 5.9, "run")])
+    clips = TrainingSet(small_set.config(sampling=SMALL.model_copy(update={"train_starts": "test"})), KEEP)
+    assert not len(clips[0].labels)
+
+
 def test_a_short_video_is_padded_with_its_last_frame_and_masked(small_set: SmallSet) -> None:
     small_set.add("a", num_frames=20, actions=[(0.5, 1.5, "run")])
     clip = TrainingSet(small_set.config(sampling=WindowSampling(**SMALL.model_dump() | {"crop_ratio": (1, 1)})), KEEP)[

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from re2tal.video import open_video, probe
+from re2tal.video import index, open_video, probe
 from re2tal.video import reader as reader_module
 
 from .videos import SCALING, decode_in_order, make_video, moving_pattern
@@ -238,3 +238,13 @@ def test_real_clips_are_read_frame_for_frame(data: Path) -> None:
         with open_video(path) as reader:
             assert reader.num_frames == len(expected), path.name
             assert np.array_equal(reader.frames(picked.tolist()).numpy(), expected[picked]), path.name
+
+
+def test_indices_are_remembered_up_to_a_number_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_cached", {})
+    monkeypatch.setattr(index, "_MAX_CACHED_FRAMES", 45)
+    for number in range(3):
+        index.index_of(make_video(tmp_path / f"{number}.mp4", num_frames=20))
+    assert [key[0].name for key in index._cached] == ["1.mp4", "2.mp4"]
+    index.index_of(make_video(tmp_path / "long.mp4", num_frames=50))
+    assert [key[0].name for key in index._cached] == ["long.mp4"]

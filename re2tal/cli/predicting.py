@@ -1,0 +1,175 @@
+"""Commands that use a trained network on videos: predict, extract."""
+
+import json as json_format
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from re2tal.cli.app import Options, app
+
+if TYPE_CHECKING:
+    from re2tal.predicting import Outcome
+
+SOME_SKIPPED = 3
+"""Exit status where some videos could not be used and the others are done."""
+
+Device = Annotated[
+    Literal["cpu", "cuda"] | None, Parameter(help="Where to compute; by default on CUDA if it is there.")
+]
+Json = Annotated[bool, Parameter(help="Print one line of JSON and nothing else.")]
+
+
+@app.command
+def predict(
+    videos: Annotated[list[Path], Parameter(negative="")],
+    /,
+    *,
+    checkpoint: Path,
+    out: Path,
+    config: Path | None = None,
+    min_score: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
+    classifier: Path | None = None,
+    device: Device = None,
+    json: Json = False,
+    cfg_options: Options = None,
+) -> None:
+    """Find actions in videos with a trained detector; alone or under torchrun, which shares the videos out.
+
+    Called again, it goes on with the videos that are not done. Ends with status 0 if every video was usable, 3 if some
+    were not (they are listed in skipped.json), 1 if nothing could be done.
+
+    Parameters
+    ----------
+    videos
+        Files, folders (with all below them) or patterns like 'day*/*.mp4'.
+    checkpoint
+        A best.pth or epoch_N.pth, or weights of a detector that were imported.
+    out
+        Folder for detections.json, detections.csv, and a .json, .csv and .vtt for each video.
+    config
+        The experiment's config, for weights that do not hold it.
+    min_score
+        Leave out detections below it. By default detections.json has all, CSV and WebVTT those from 0.3 on.
+    classifier
+        Class scores of whole videos, which name what a class-agnostic detector finds.
+    """
+    from re2tal import predicting
+    from re2tal.config import load_config
+    from re2tal.training import logging_to, processes
+
+    found = predicting.find_videos(videos)
+    with processes(device) as peers, logging_to(out / "log.txt", is_main=peers.is_main) as console, _resumable():
+        trained = predicting.load_trained(
+            checkpoint,
+            config=None if config is None else load_config(config),
+            classifier=classifier,
+            options=cfg_options or [],
+        )
+        done = predicting.predict(
+            trained, found, out=out, min_score=min_score, peers=peers, console=console if peers.is_main else None
+        )
+        if peers.is_main:
+            folder, written = done.folder, done.written
+            about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
+            files = [folder.submission, folder.table, folder.path / "videos"]
+            text = f"{written.num_shown} detections with a score of {folder.shown_from:g} or more"
+            if not written.num_shown and written.best_score:
+                text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
+            _tell(done.outcome, text=text, about=about, files=files, as_json=json, out=out)
+    sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
+
+
+@app.command
+def extract(
+    sources: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    /,
+    *,
+    out: Path,
+    checkpoint: Path | None = None,
+    config: Path | None = None,
+    device: Device = None,
+    json: Json = False,
+    cfg_options: Options = None,
+) -> None:
+    """Store a backbone's features of videos, one .safetensors file each, for training and testing without pixels.
+
+    The backbone is that of a checkpoint, or of a config with backbone.pretrained. Without videos, those of the config's
+    data set are taken. Called again, it goes on with the videos that are not done. Ends with status 0 if every video
+    was usable, 3 if some were not (they are listed in skipped.json), 1 if nothing could be done.
+
+    Parameters
+    ----------
+    sources
+        A config (.py), then files, folders or patterns of videos, each if needed.
+    out
+        Folder for the features; data.features in a config then names it.
+    checkpoint
+        A detector whose backbone to take; it holds its config, if --config gives none.
+    config
+        The experiment's config, the same as a first source that ends with .py.
+    """
+    from re2tal import predicting
+    from re2tal.config import load_config
+    from re2tal.training import logging_to, processes
+
+    config, videos = _config_and_videos(sources or [], config=config)
+    if config is None and checkpoint is None:
+        raise ValueError("whose features? Give a config that has backbone.pretrained, or a --checkpoint")
+    given = None if config is None else load_config(config)
+    options = cfg_options or []
+    with processes(device) as peers, logging_to(out / "log.txt", is_main=peers.is_main) as console, _resumable():
+        settings = predicting.settings_of(checkpoint, config=given, options=options)
+        weights = checkpoint or settings.backbone.pretrained
+        data_set = None if videos else predicting.videos_of_data(settings.data)
+        outcome = predicting.extract(
+            predicting.load_backbone(settings, weights=weights),
+            predicting.find_videos(videos) if data_set is None else data_set.files,
+            config=settings,
+            weights=weights,
+            out=out,
+            annotated=None if data_set is None else data_set.annotated,
+            peers=peers,
+            console=console if peers.is_main else None,
+        )
+        if peers.is_main:
+            _tell(outcome, text="features", about={}, files=[out], as_json=json, out=out)
+    sys.exit(SOME_SKIPPED if outcome.skipped else 0)
+
+
+def _config_and_videos(sources: Sequence[Path], *, config: Path | None) -> tuple[Path | None, list[Path]]:
+    """A first source that is a Python file is the config."""
+    if sources and sources[0].suffix == ".py":
+        if config is not None:
+            raise ValueError(f"two configs are named, {sources[0]} and --config {config}; name one")
+        return sources[0], list(sources[1:])
+    return config, list(sources)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """An interrupted call says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing that was finished is lost, and the same command goes on with the next video")
+
+
+def _tell(
+    outcome: "Outcome", *, text: str, about: Mapping[str, object], files: Sequence[Path], as_json: bool, out: Path
+) -> None:
+    """Say what has been done and where it is."""
+    num_videos, skipped = len(outcome.videos), outcome.skipped
+    if as_json:
+        counts = {"num_videos": num_videos, "num_done_before": outcome.num_done_before, "skipped": skipped}
+        print(json_format.dumps({**counts, **about, "out": str(out)}))
+        return
+    print(f"{len(outcome.usable)} of {num_videos} videos ({outcome.num_done_before} done before): {text}")
+    for file in files:
+        print(f"  {file}")
+    if skipped:
+        print(f"  {out / 'skipped.json'}: {len(skipped)} videos that cannot be used, and why")

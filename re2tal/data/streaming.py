@@ -1,0 +1,95 @@
+"""The clips of a video file that no annotation tells of, in order, as testing cuts them.
+
+The file is read once from its beginning to its end, whatever the clips share, and one clip is in memory at a time.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from re2tal.data.config import DataConfig, WindowSampling
+from re2tal.data.cuts import places_of
+from re2tal.data.datasets import placed_clip
+from re2tal.data.frames import SlidingFrames
+from re2tal.types import AnnotatedVideo, Clip
+from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
+
+__all__ = ["ClipStream"]
+
+
+class ClipStream:
+    """The clips that cover one video, to be iterated over once."""
+
+    def __init__(
+        self, path: Path, *, video_id: str, config: DataConfig, annotated: AnnotatedVideo | None = None
+    ) -> None:
+        """
+        Args:
+            path: of the video file.
+            video_id: of the video.
+            config: its sampling and sizes; nothing is said of the file by what else is in it.
+            annotated: what the annotations of a data set say of the video, whose frame count and duration then
+                decide where its clips lie, as in testing; None: those of the file decide.
+
+        Raises:
+            VideoError: the file cannot be used.
+        """
+        self.path = path
+        self._config = config
+        self.info = _probed(path)
+        """Of the file."""
+        _require_room_for_crop(self.info, path=path, config=config)
+        video = annotated or AnnotatedVideo(
+            video_id=video_id,
+            subset="",
+            duration_seconds=self.info.duration_seconds,
+            num_frames=None,
+            actions=(),
+        )
+        overlap = config.sampling.test_overlap if isinstance(config.sampling, WindowSampling) else 0.0
+        self.video = video
+        self.places = places_of(
+            video, sampling=config.sampling, overlap=overlap, count_frames=lambda: self.info.num_frames
+        )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Clip]:
+        """
+        Raises:
+            VideoError: the file turns out to be damaged.
+        """
+        with _opened(self.path) as reader:
+            file = SlidingFrames(reader, short_side=self._config.short_side_test)
+            for place in self.places:
+                try:
+                    clip = placed_clip(place, file=file, config=self._config)
+                except OSError as error:
+                    raise UnreadableVideoError(f"{self.path} cannot be read ({error})") from error
+                yield clip
+
+
+def _probed(path: Path) -> VideoInfo:
+    try:
+        return probe(path)
+    except OSError as error:
+        raise UnreadableVideoError(f"{path} cannot be read ({error})") from error
+
+
+def _opened(path: Path) -> FrameReader:
+    try:
+        return open_video(path)
+    except OSError as error:
+        raise UnreadableVideoError(f"{path} cannot be read ({error})") from error
+
+
+def _require_room_for_crop(info: VideoInfo, *, path: Path, config: DataConfig) -> None:
+    """A crop that is not square may not fit into frames that stand upright, or lie."""
+    scale = config.short_side_test / min(info.height, info.width)
+    height, width = round(info.height * scale), round(info.width * scale)
+    if config.crop_size[0] > height or config.crop_size[1] > width:
+        raise VideoError(
+            f"{path}: its frames of {info.height} x {info.width} pixels (height x width) are resized to {height} x "
+            f"{width}, which the crop of {config.crop_size[0]} x {config.crop_size[1]} does not fit into; turn the "
+            "video, or pad it"
+        )

@@ -1,0 +1,31 @@
+"""Trained networks on videos that nobody has annotated: what happens when, and features."""
+
+from re2tal.predicting.clips import ClipDetector
+from re2tal.predicting.extraction import DataSetVideos, extract, videos_of_data
+from re2tal.predicting.folder import SHOWN_FROM, PredictionFolder
+from re2tal.predicting.inputs import InputError, VideoFile, find_videos
+from re2tal.predicting.prediction import Predicted, detect_in_video, predict
+from re2tal.predicting.stored import require_features_of
+from re2tal.predicting.trained import TrainedDetector, load_backbone, load_trained, settings_of
+from re2tal.predicting.videos import Outcome
+
+__all__ = [
+    "SHOWN_FROM",
+    "ClipDetector",
+    "DataSetVideos",
+    "InputError",
+    "Outcome",
+    "PredictionFolder",
+    "Predicted",
+    "TrainedDetector",
+    "VideoFile",
+    "detect_in_video",
+    "extract",
+    "find_videos",
+    "load_backbone",
+    "load_trained",
+    "predict",
+    "require_features_of",
+    "settings_of",
+    "videos_of_data",
+]
