@@ -40,7 +40,7 @@ from re2tal.training import (
     seed_all,
 )
 from re2tal.types import Batch, Detections, Proposals
-from re2tal.weights import load_detector, load_pretrained, read_weights
+from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
 
 __all__ = ["Tester", "build_detector", "describe", "find_run", "test", "train"]
 
@@ -118,6 +118,7 @@ def train(
         num_workers=config.training.num_workers,
         pin_memory=peers.device.type == "cuda",
     )
+    _note_config(config, folder.config, peers=peers)
     about = {"config": config.model_dump_json(), "class_names": list(clips.class_names)}
     trainer = Trainer(model, config=config.training, loader=loader, peers=peers, folder=folder, about=about)
     _introduce(config, model=model, clips=clips, peers=peers)
@@ -149,6 +150,7 @@ def test(
     path = checkpoint or _best_of(config, folder)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
     log.info("testing on %d clips", len(tester.clips))
+    _note_config(config, folder.tested_config, peers=peers)
     detections = tester.detect(model)
     if peers.is_main:
         write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
@@ -247,6 +249,13 @@ def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministi
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     seed_all(config.training.seed)
+
+
+def _note_config(config: ExperimentConfig, path: Path, *, peers: Processes) -> None:
+    """For who looks at the run later."""
+    if peers.is_main:
+        with written_whole(path) as unfinished:
+            unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:

@@ -149,7 +149,7 @@ def evaluate(
         ground_truth,
         predictions,
         subset=subset,
-        tious=_parse_tious(tious),
+        tious=parse_tious(tious),
         blocked=blocked,
         subset_file=subset_file,
         count_other_videos=count_other_videos,
@@ -166,7 +166,8 @@ def evaluate(
     print(json_format.dumps(line))
 
 
-def _parse_tious(text: str) -> tuple[float, ...]:
+def parse_tious(text: str) -> tuple[float, ...]:
+    """Thresholds of the temporal IoU, as they are written on a command line."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -33,6 +33,16 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def config(self) -> Path:
+        """Every setting of the training, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def tested_config(self) -> Path:
+        """Every setting of the latest test."""
+        return self.path / "tested_config.json"
+
+    @property
     def log(self) -> Path:
         """What was said on the way."""
         return self.path / "log.txt"
