@@ -149,7 +149,7 @@ def evaluate(
         ground_truth,
         predictions,
         subset=subset,
-        tious=parse_tious(tious),
+        tious=_parse_tious(tious),
         blocked=blocked,
         subset_file=subset_file,
         count_other_videos=count_other_videos,
@@ -166,8 +166,7 @@ def evaluate(
     print(json_format.dumps(line))
 
 
-def parse_tious(text: str) -> tuple[float, ...]:
-    """Thresholds of the temporal IoU, as they are written on a command line."""
+def _parse_tious(text: str) -> tuple[float, ...]:
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:

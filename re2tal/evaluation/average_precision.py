@@ -75,38 +75,6 @@ def mean_average_precision(
         raise EvaluationError(
             f"the metric needs at least one labelled action, got {ground_truth!r}; check the subset and the file"
         )
-    ranked = rank(ground_truth, predictions, count_other_videos=count_other_videos)
-    table = _precision_table(ground_truth, ranked, tious=tious)
-    return MapResult(
-        tious=tuple(float(tiou) for tiou in tious),
-        per_tiou=tuple(float(value) for value in table.mean(1)),
-        per_class={name: tuple(map(float, table[:, index])) for index, name in enumerate(ground_truth.class_names)},
-        num_videos=len(ground_truth.video_ids),
-        num_actions=len(ground_truth.segments),
-        num_predictions=len(ranked.rows),
-        num_other_videos=ranked.num_other_videos,
-        num_other_classes=ranked.num_other_classes,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranked:
-    """The N predictions that count, class by class and best first in each."""
-
-    rows: np.ndarray
-    """(N,) which predictions they are."""
-    video: np.ndarray
-    """(N,) int64 into the ground truth's videos; -1 for others."""
-    label: np.ndarray
-    """(N,) int64 into the ground truth's classes."""
-    segments: np.ndarray
-    """(N, 2) seconds."""
-    num_other_videos: int
-    num_other_classes: int
-
-
-def rank(ground_truth: GroundTruth, predictions: Predictions, *, count_other_videos: bool = False) -> Ranked:
-    """Put predictions into the order in which the metric visits them."""
     video, label, other_video, other_class = _match_names(ground_truth, predictions)
     blocked = np.array([name in ground_truth.blocked for name in predictions.video_ids], bool)
     left_out = other_video & (blocked[predictions.video_index] | (not count_other_videos))
@@ -116,36 +84,37 @@ def rank(ground_truth: GroundTruth, predictions: Predictions, *, count_other_vid
     # ascending sort backwards.
     order = np.flatnonzero(kept)[::-1]
     order = order[np.lexsort((-predictions.scores[order], label[order]))]
-    return Ranked(
-        rows=order,
-        video=video[order],
-        label=label[order],
-        segments=predictions.segments[order],
+    table = _precision_table(ground_truth, video[order], label[order], predictions.segments[order], tious=tious)
+    return MapResult(
+        tious=tuple(float(tiou) for tiou in tious),
+        per_tiou=tuple(float(value) for value in table.mean(1)),
+        per_class={name: tuple(map(float, table[:, index])) for index, name in enumerate(ground_truth.class_names)},
+        num_videos=len(ground_truth.video_ids),
+        num_actions=len(ground_truth.segments),
+        num_predictions=len(order),
         num_other_videos=int(left_out.sum()),
         num_other_classes=int((other_class & ~left_out).sum()),
     )
 
 
-def found_actions(ground_truth: GroundTruth, ranked: Ranked, *, tious: Sequence[float]) -> np.ndarray:
-    """(I, N) int64: the action that each ranked prediction takes at each threshold, -1 where it finds none."""
-    prediction, action, iou = _overlapping_pairs(ranked, ground_truth, min_iou=min(tious))
-    found = []
-    for tiou in tious:
-        enough = iou >= tiou
-        found.append(_assign(prediction[enough], action[enough], len(ranked.rows), ground_truth))
-    return np.stack(found)
+def _precision_table(
+    ground_truth: GroundTruth, video: np.ndarray, label: np.ndarray, segments: np.ndarray, *, tious: Sequence[float]
+) -> np.ndarray:
+    """(I, K) average precisions.
 
-
-def _precision_table(ground_truth: GroundTruth, ranked: Ranked, *, tious: Sequence[float]) -> np.ndarray:
-    """(I, K) average precisions."""
-    is_true = found_actions(ground_truth, ranked, tious=tious) >= 0
+    Args:
+        video, label, segments: (N,), (N,), (N, 2) of the predictions, class by class and best first in each.
+    """
+    prediction, action, iou = _overlapping_pairs(video, label, segments, ground_truth, min_iou=min(tious))
     num_classes = len(ground_truth.class_names)
-    class_start = np.searchsorted(ranked.label, np.arange(num_classes + 1))
+    class_start = np.searchsorted(label, np.arange(num_classes + 1))
     actions_per_class = np.bincount(ground_truth.label_index, minlength=num_classes)
     table = np.zeros((len(tious), num_classes))
-    for row in range(len(tious)):
+    for row, tiou in enumerate(tious):
+        enough = iou >= tiou
+        is_true = _assign(prediction[enough], action[enough], len(label), ground_truth)
         for column in range(num_classes):
-            of_class = is_true[row, class_start[column] : class_start[column + 1]]
+            of_class = is_true[class_start[column] : class_start[column + 1]]
             table[row, column] = average_precision(of_class, num_actions=int(actions_per_class[column]))
     return table
 
@@ -178,9 +147,12 @@ def _match_names(
 
 
 def _overlapping_pairs(
-    ranked: Ranked, ground_truth: GroundTruth, *, min_iou: float
+    video: np.ndarray, label: np.ndarray, segments: np.ndarray, ground_truth: GroundTruth, *, min_iou: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs of one class and video whose IoU reaches `min_iou`.
+
+    Args:
+        video, label, segments: (N,), (N,), (N, 2) of the predictions, best first within each class.
 
     Returns:
         (P,) index of the prediction, (P,) of the action and (P,) IoU; sorted by prediction, then from high IoU to low.
@@ -189,10 +161,10 @@ def _overlapping_pairs(
     action_cell = ground_truth.label_index * num_videos + ground_truth.video_index
     by_cell = np.argsort(action_cell, kind="stable")
     sorted_cell = action_cell[by_cell]
-    cell = ranked.label * num_videos + ranked.video
+    cell = label * num_videos + video
     first = np.searchsorted(sorted_cell, cell, side="left")
     count = np.searchsorted(sorted_cell, cell, side="right") - first
-    count[ranked.video < 0] = 0
+    count[video < 0] = 0
 
     found = []
     # Predictions from split[i] to split[i + 1] have about _PAIRS_AT_ONCE pairs.
@@ -204,7 +176,7 @@ def _overlapping_pairs(
         prediction = np.repeat(np.arange(start, stop), here)
         within = np.arange(len(prediction)) - np.repeat(np.cumsum(here) - here, here)
         action = by_cell[first[prediction] + within]
-        iou = _paired_iou(ranked.segments[prediction], ground_truth.segments[action])
+        iou = _paired_iou(segments[prediction], ground_truth.segments[action])
         reaches = iou >= min_iou
         found.append((prediction[reaches], action[reaches], iou[reaches]))
     prediction, action, iou = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -223,14 +195,14 @@ def _paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _assign(
     pair_prediction: np.ndarray, pair_action: np.ndarray, num_predictions: int, ground_truth: GroundTruth
 ) -> np.ndarray:
-    """Which action each prediction takes: (num_predictions,) int64, -1 where none is free.
+    """Which predictions find a free action: (num_predictions,) bool.
 
     The visit in order of score is done for all (class, video) cells at once: in each round the first
     remaining pair of a cell (its best prediction that overlaps a free action, with the action
     it overlaps most) is the next one that the visit would accept. It takes both out of the game.
     The loop runs as often as the fullest cell has actions found.
     """
-    found = np.full(num_predictions, -1)
+    is_true = np.zeros(num_predictions, bool)
     taken = np.zeros(len(ground_truth.segments), bool)
     cell = ground_truth.label_index * len(ground_truth.video_ids) + ground_truth.video_index
     # Pairs are sorted by prediction; bring those of a cell together without changing that order.
@@ -239,8 +211,8 @@ def _assign(
     while len(pair_prediction):
         pair_cell = cell[pair_action]
         first = np.flatnonzero(np.diff(pair_cell, prepend=-1))
-        found[pair_prediction[first]] = pair_action[first]
+        is_true[pair_prediction[first]] = True
         taken[pair_action[first]] = True
-        remaining = (found[pair_prediction] < 0) & ~taken[pair_action]
+        remaining = ~is_true[pair_prediction] & ~taken[pair_action]
         pair_prediction, pair_action = pair_prediction[remaining], pair_action[remaining]
-    return found
+    return is_true
