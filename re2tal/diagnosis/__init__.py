@@ -1,5 +1,7 @@
-"""Why the mAP is what it is, after DETAD (Alwassel et al., "Diagnosing Error in Temporal Action Detectors", ECCV 2018)."""
+"""Why the mAP is what it is, after Alwassel et al., "Diagnosing Error in Temporal Action Detectors", ECCV 2018."""
 
+from re2tal.diagnosis.diagnose import diagnose
+from re2tal.diagnosis.errors import prediction_errors
 from re2tal.diagnosis.result import (
     ERROR_TYPES,
     NUM_GROUPS,
@@ -10,6 +12,7 @@ from re2tal.diagnosis.result import (
     ErrorType,
     FalsePositiveProfile,
 )
+from re2tal.diagnosis.table import print_diagnosis
 
 __all__ = [
     "ERROR_TYPES",
@@ -20,4 +23,7 @@ __all__ = [
     "Diagnosis",
     "ErrorType",
     "FalsePositiveProfile",
+    "diagnose",
+    "prediction_errors",
+    "print_diagnosis",
 ]

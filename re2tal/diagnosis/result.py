@@ -94,7 +94,8 @@ class BinFigures:
     """Values above `low` up to `high`; the first bin takes its `low` too. `high` may be infinite."""
     num_actions: int
     normalized_mean_ap: tuple[float, ...] | None
-    """I: normalised mAP of the actions of this bin alone; None if it has none."""
+    """I: normalised mAP of the actions of this bin alone; None if it has none. Predictions that find another action at
+    any of the thresholds are left out, so that one threshold's figure depends on which others there are."""
     false_negative_rate: tuple[float, ...] | None
     """I: the share of its actions that no prediction finds; None if it has none."""
 
@@ -177,4 +178,4 @@ def named(tious: Sequence[float], values: Sequence[float] | None, *, metric: str
     if values is None:
         return dict.fromkeys([f"average_{metric}", *(f"{metric}@{tiou:g}" for tiou in tious)])
     at_tiou = {f"{metric}@{tiou:g}": value for tiou, value in zip(tious, values, strict=True)}
-    return {f"average_{metric}": mean(values)} | at_tiou
+    return {f"average_{metric}": mean(values), **at_tiou}
