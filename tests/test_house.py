@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detector": {"backbones", "pyramid", "heads", "types", "settings"},
     "detections": {"annotation_files", "segments", "settings", "types"},
     "evaluation": {"annotation_files", "segments", "settings", "types"},
+    "diagnosis": {"evaluation"},
     "training": {"settings", "types", "weights"},
     "weights": set(),
 }

@@ -12,7 +12,7 @@ from re2tal import __version__
 if TYPE_CHECKING:
     from re2tal.evaluation import MapResult
 
-__all__ = ["ConfigPath", "Options", "app", "print_result", "run"]
+__all__ = ["ConfigPath", "Options", "app", "parse_tious", "print_result", "run"]
 
 app = App(
     name="re2tal",
@@ -43,6 +43,17 @@ def print_result(result: "MapResult", *, title: str, per_class: bool = False) ->
         console.print(rich_table(result, title=title, per_class=per_class))
     else:
         print(title, format_table(result, per_class=per_class), sep="\n")
+
+
+def parse_tious(text: str) -> tuple[float, ...]:
+    """What `--tious` says."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 1 for value in values):
+        raise ValueError(f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {text!r}")
+    return values
 
 
 def run(command: App) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import app
-from re2tal.cli.files import parse_tious
+from re2tal.cli.app import app, parse_tious
 
 if TYPE_CHECKING:
     from re2tal.config import ExperimentConfig

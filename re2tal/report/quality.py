@@ -8,18 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from re2tal.diagnosis import Diagnosis, diagnose
 from re2tal.evaluation import (
     GroundTruth,
     MapResult,
-    PrecisionCurves,
     Predictions,
-    mean_average_precision,
+    match_actions,
     precision_curves,
+    rank_predictions,
+    result_of_matches,
 )
 
 __all__ = ["SCORE_DECIMALS", "Quality", "choose_start", "measure", "score_steps"]
 
 _NUM_SCORES = 101
+_NUM_RECALLS = 101
 SCORE_DECIMALS = 4
 """Of the scores in the page: what the slider compares must be what was counted."""
 
@@ -29,13 +32,15 @@ class Quality:
     """Predictions held against the ground truth."""
 
     result: MapResult
-    curves: PrecisionCurves
+    precision: np.ndarray
+    """(I, K, R): precision of each class at R recalls from 0 to 1."""
     kept: np.ndarray
     """(S,) counted predictions with at least each score."""
     right: np.ndarray
     """(I, S): those of them that find an action."""
     action_of: np.ndarray
     """(I, N): the row of the action that each prediction of the file finds; -1: it is wrong, -2: it does not count."""
+    diagnosis: Diagnosis
     actions_of_class: np.ndarray
     """(K,) how many actions each class has."""
 
@@ -59,18 +64,22 @@ def measure(truth: GroundTruth, predictions: Predictions, *, tious: Sequence[flo
         tious: I thresholds of the temporal IoU.
         steps: (S,) scores to count at.
     """
-    result = mean_average_precision(truth, predictions, tious=tious)
-    curves = precision_curves(truth, predictions, tious=tious)
-    scores = np.round(predictions.scores[curves.rows], SCORE_DECIMALS)
+    ranked = rank_predictions(truth, predictions)
+    found = match_actions(truth, ranked, tious=tious)
+    num_actions = np.bincount(truth.label_index, minlength=len(truth.class_names))
+    scores = np.round(predictions.scores[ranked.row], SCORE_DECIMALS)
     action_of = np.full((len(tious), len(predictions.scores)), -2)
-    action_of[:, curves.rows] = curves.found
+    action_of[:, ranked.row] = found
     return Quality(
-        result=result,
-        curves=curves,
+        result=result_of_matches(truth, ranked, found, tious=tious),
+        precision=precision_curves(
+            found >= 0, ranked.label, num_actions=num_actions, recall=np.linspace(0, 1, _NUM_RECALLS)
+        ),
         kept=_count_at_least(scores, steps),
-        right=np.stack([_count_at_least(scores[row >= 0], steps) for row in curves.found]),
+        right=np.stack([_count_at_least(scores[row >= 0], steps) for row in found]),
         action_of=action_of,
-        actions_of_class=np.bincount(truth.label_index, minlength=len(truth.class_names)),
+        diagnosis=diagnose(truth, predictions, tious=tious),
+        actions_of_class=num_actions,
     )
 
 

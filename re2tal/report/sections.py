@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from re2tal import __version__
 from re2tal.evaluation import Predictions
 from re2tal.report.quality import Quality
@@ -154,8 +156,8 @@ def precision(quality: Quality | None, *, class_names: Sequence[str]) -> dict[st
     """The precision-recall curves in thousandths: the mean over the classes, then each class by its place."""
     if quality is None:
         return None
-    values = (quality.curves.precision * _PER_MILLE).round().astype(int)
-    mean = (quality.curves.precision.mean(1) * _PER_MILLE).round().astype(int)
+    values = (quality.precision * _PER_MILLE).round().astype(int)
+    mean = (quality.precision.mean(1) * _PER_MILLE).round().astype(int)
     by_class = {
         class_names.index(name): {"curves": values[:, place].tolist(), "ap": [round(100 * ap, 2) for ap in aps]}
         for place, (name, aps) in enumerate(quality.result.per_class.items())
@@ -169,8 +171,8 @@ def precision(quality: Quality | None, *, class_names: Sequence[str]) -> dict[st
 
 def _precision_chart(quality: Quality) -> dict[str, Any]:
     """Axes and the mean curve of each threshold; a script puts those of a chosen class in their place."""
-    mean = quality.curves.precision.mean(1)
-    recall = quality.curves.recall
+    mean = quality.precision.mean(1)
+    recall = np.linspace(0, 1, mean.shape[1])
     tious = quality.result.tious
     return {
         "frame": PRECISION,

@@ -79,6 +79,23 @@ def read_truth(source: TruthSource, *, ids: Collection[str]) -> Truth:
         source: the annotation file.
         ids: of the videos with predictions; they choose the subsets where `source` does not.
     """
+    subset = _subset_of(source, ids=ids)
+    actions = read_ground_truth(
+        source.path,
+        subset=subset,
+        blocked=source.blocked,
+        ignore_labels=source.ignore_labels,
+        subset_file=source.subset_file,
+        one_class=source.one_class,
+    )
+    lengths = () if actions.durations is None else zip(actions.video_ids, actions.durations.tolist(), strict=True)
+    seconds = {name: length for name, length in lengths if math.isfinite(length)}
+    return Truth(actions=actions, seconds=seconds, subset=subset)
+
+
+def _subset_of(source: TruthSource, *, ids: Collection[str]) -> tuple[str, ...]:
+    if source.subset is not None:
+        return (source.subset,) if isinstance(source.subset, str) else tuple(source.subset)
     try:
         database = read_annotation_file(
             source.path,
@@ -88,26 +105,6 @@ def read_truth(source: TruthSource, *, ids: Collection[str]) -> Truth:
         ).database
     except AnnotationFileError as error:
         raise ReportError(str(error)) from None
-    subset = _subset_of(source, database, ids=ids)
-    actions = read_ground_truth(
-        source.path,
-        subset=subset,
-        blocked=source.blocked,
-        ignore_labels=source.ignore_labels,
-        subset_file=source.subset_file,
-        one_class=source.one_class,
-    )
-    lengths = {name: _length(database[name]) for name in actions.video_ids}
-    return Truth(
-        actions=actions,
-        seconds={name: length for name, length in lengths.items() if length is not None},
-        subset=subset,
-    )
-
-
-def _subset_of(source: TruthSource, database: Mapping[str, Any], *, ids: Collection[str]) -> tuple[str, ...]:
-    if source.subset is not None:
-        return (source.subset,) if isinstance(source.subset, str) else tuple(source.subset)
     known = [name for name in ids if name in database] if ids else list(database)
     entries = [database[name] for name in known]
     subsets = {entry["subset"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("subset"), str)}
@@ -118,10 +115,3 @@ def _subset_of(source: TruthSource, database: Mapping[str, Any], *, ids: Collect
             f"like {other!r}; use the same ids, or leave --ground-truth out"
         )
     return tuple(sorted(subsets))
-
-
-def _length(entry: Mapping[str, Any]) -> float | None:
-    value = entry.get("duration")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
-        return None
-    return float(value)
