@@ -9,6 +9,7 @@ import numpy as np
 
 from re2tal.evaluation import Predictions
 from re2tal.report import sections
+from re2tal.report.diagnosing import diagnosis_charts
 from re2tal.report.errors import ReportError
 from re2tal.report.media import MAX_EMBEDDED_BYTES, FoundVideos, data_of, find_videos, link_to
 from re2tal.report.page import render, write_text
@@ -154,7 +155,7 @@ def _context(sources: Sources, material: _Material, *, embed: bool) -> dict[str,
         "tiles": sections.tiles(quality, found=material.found, table=table),
         "charts": [sections.training_chart(curve) for curve in material.curves],
         "quality": None if quality is None else sections.quality_tables(quality, class_names=table.class_names),
-        "diagnosis": None,
+        "diagnosis": None if quality is None else diagnosis_charts(quality.diagnosis),
         "settings": sections.settings_text(sources.settings),
         "classes": table.class_names,
         "tious": () if quality is None else quality.result.tious,

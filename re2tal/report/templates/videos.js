@@ -135,8 +135,10 @@ function stripOf(video, verdict) {
   for (const index of verdict.actions) {
     add(verdict.finderOf.has(index) || !video.right ? "truth" : "truth missed", video.truth.label[index], video.truth.start[index], video.truth.end[index], 1);
   }
-  for (const index of verdict.shown) {
-    const kind = !video.right || verdict.actionOf.has(index) ? "right" : "wrong";
+  // What is right is drawn last, above what is wrong.
+  const isRight = (index) => !video.right || verdict.actionOf.has(index);
+  for (const index of [...verdict.shown.filter((index) => !isRight(index)), ...verdict.shown.filter(isRight)]) {
+    const kind = isRight(index) ? "right" : "wrong";
     add(kind, video.found.label[index], video.found.start[index], video.found.end[index], 9);
   }
   for (const [className, d] of paths) {
