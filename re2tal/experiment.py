@@ -24,10 +24,19 @@ from re2tal.data import (
 )
 from re2tal.detections import detect_window, merge_windows, read_video_labels, write_detections
 from re2tal.detector import Detector
-from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_blocked, read_ground_truth
+from re2tal.evaluation import (
+    GroundTruth,
+    MapResult,
+    Predictions,
+    mean_average_precision,
+    read_blocked,
+    read_ground_truth,
+)
 from re2tal.heads import Head
 from re2tal.pyramid import Pyramid
+from re2tal.report import timeline_pictures
 from re2tal.training import (
+    Board,
     CheckpointError,
     EpochLoader,
     GlobalBatches,
@@ -126,6 +135,8 @@ def train(
     seed_all(config.training.seed + peers.rank)
     if resume is not None:
         trainer.resume(resume)
+    if tester is not None and trainer.board is not None:
+        tester.board = trainer.board
     trainer.run(
         None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
     )
@@ -168,6 +179,8 @@ class Tester:
     def __init__(self, config: ExperimentConfig, *, peers: Processes) -> None:
         self.config = config
         self.peers = peers
+        self.board: Board | None = None
+        """Where pictures of what `evaluate` has found go."""
         # Blocked videos do not count, so they need neither file nor class scores.
         self.clips = TestingSet(config.data, leave_out=read_blocked(config.evaluation.blocked))
         self.class_names = self.clips.class_names
@@ -226,8 +239,13 @@ class Tester:
         Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
         one class.
         """
+        found = Predictions.from_detections(detections, class_names=self.detected_names)
+        return mean_average_precision(self.truth(), found, tious=self.config.evaluation.tious)
+
+    def truth(self) -> GroundTruth:
+        """The actions of the test subset, as the metric counts them."""
         data, evaluation = self.config.data, self.config.evaluation
-        truth = read_ground_truth(
+        return read_ground_truth(
             data.annotations,
             subset=data.test_subset,
             blocked=evaluation.blocked,
@@ -235,12 +253,14 @@ class Tester:
             subset_file=data.subset_file,
             one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
         )
-        found = Predictions.from_detections(detections, class_names=self.detected_names)
-        return mean_average_precision(truth, found, tious=evaluation.tious)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The metric of a model in training."""
-        metrics = self.measure(self.detect(model)).metrics
+        detections = self.detect(model)
+        metrics = self.measure(detections).metrics
+        if self.board is not None:
+            found = Predictions.from_detections(detections, class_names=self.detected_names)
+            self.board.write_pictures(timeline_pictures(self.truth(), found))
         log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
         return metrics
 

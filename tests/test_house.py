@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detections": {"annotation_files", "segments", "settings", "types"},
     "evaluation": {"annotation_files", "segments", "settings", "types"},
     "diagnosis": {"evaluation"},
+    "report": {"annotation_files", "diagnosis", "evaluation", "weights"},
     "training": {"settings", "types", "weights"},
     "weights": set(),
 }

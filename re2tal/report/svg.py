@@ -215,7 +215,9 @@ def _y_axis(
         '<path class="grid" d="M{:g} {:.1f}H{:.1f}"/><text class="tick end" x="{:g}" y="{:.1f}">{}</text>'
     )
     rows = (
-        template.format(frame.left, y, right, frame.left - 6, y + 3.5, f"{100 * tick:.3g}%" if percent else short_number(tick))
+        template.format(
+            frame.left, y, right, frame.left - 6, y + 3.5, f"{100 * tick:.3g}%" if percent else short_number(tick)
+        )
         for tick, y in ((tick, place_y(tick)) for tick in ticks)
     )
     return Markup("").join(rows)

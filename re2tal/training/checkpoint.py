@@ -43,6 +43,11 @@ class RunFolder:
         return self.path / "tested_config.json"
 
     @property
+    def board(self) -> Path:
+        """Event files of TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def log(self) -> Path:
         """What was said on the way."""
         return self.path / "log.txt"
