@@ -68,6 +68,8 @@ def report(
     """
     from re2tal.report import Sources, TruthSource, VideoFolder, write_report
 
+    if not source.exists():
+        raise ValueError(f"there is no {source}; give the folder of a run or a file of detections")
     if source.is_dir():
         sources = sources_of_run(find_run_folder(source), ground_truth=ground_truth)
     else:
