@@ -2,9 +2,9 @@
 
     python benchmarks/report_page.py [--videos 100 1000 5000] [--detections 100] [--repeats 3] [--json]
 
-Needs playwright (extra `dev`) and Chromium, looked for as chromium, chromium-browser or google-chrome. A page is opened
-from disk in a new browser with an empty profile; `load` is from the start of the navigation until the page has drawn the
-list and the timeline of the first video. `nodes` counts the elements of the document, before and after scrolling
+Needs playwright (extra `dev`) and Chromium, looked for as chromium, chromium-browser or google-chrome. A page is
+opened from disk in a new browser with an empty profile; `opened in` is from the start of the navigation until the page
+has drawn the list and the timeline of the first video. `elements` are those of the document, before and after scrolling
 through the list.
 """
 

@@ -25,6 +25,7 @@ REDUCED = {
     "re2tal train configs/demo/re2slowfast.py": "training.eval_from=0",
     "re2tal test configs/demo/re2slowfast.py": "",
     "re2tal evaluate": "",
+    "re2tal report": "",
     "torchrun --nproc_per_node=2 tools/train.py configs/demo/re2slowfast.py": (
         "--cfg-options training.epochs=1 training.warmup_epochs=0.5 training.batch_size=2"
     ),

@@ -32,21 +32,15 @@ _NUM_SHADES = 10
 _PER_MILLE = 1000
 
 
-def tiles(quality: Quality | None, *, found: Predictions | None, table: VideoTable) -> list[dict[str, str]]:
-    """The figures on top: (name, value) and which of them is the main one."""
-    made = []
-    if quality is not None:
-        result = quality.result
-        low, high = short_number(result.tious[0]), short_number(result.tious[-1])
-        span = f"mean mAP, tIoU {low} to {high}" if len(result.tious) > 1 else f"mAP at tIoU {low}"
-        made.append({"name": span, "value": _percent(result.average), "unit": "%", "kind": "main"})
-        made.append({"name": "actions", "value": f"{result.num_actions:,}", "unit": "", "kind": ""})
-    if found is not None:
-        made.append({"name": "detections", "value": f"{len(found.scores):,}", "unit": "", "kind": ""})
-    if table.videos:
-        made.append({"name": "videos", "value": f"{len(table.videos):,}", "unit": "", "kind": ""})
-        made.append({"name": "classes", "value": f"{len(table.class_names):,}", "unit": "", "kind": ""})
-    return made
+def tiles(quality: Quality | None, *, found: Predictions | None, table: VideoTable) -> list[tuple[str, str]]:
+    """How much there is of what."""
+    counts = {
+        "videos": len(table.videos),
+        "actions": 0 if quality is None else quality.result.num_actions,
+        "detections": 0 if found is None else len(found.scores),
+        "classes": len(table.class_names),
+    }
+    return [(name, f"{count:,}") for name, count in counts.items() if count]
 
 
 def facts(
@@ -136,6 +130,7 @@ def quality_tables(quality: Quality, *, class_names: Sequence[str]) -> dict[str,
             }
         )
     return {
+        "span": _span(result.tious),
         "tious": [short_number(tiou) for tiou in result.tious],
         "rows": sorted(rows, key=lambda row: row["place"]),
         "total": {"cells": [_cell(value) for value in result.per_tiou], "mean": _cell(result.average)},
@@ -197,6 +192,11 @@ def _precision_chart(quality: Quality) -> dict[str, Any]:
             for place, tiou in enumerate(tious)
         ],
     }
+
+
+def _span(tious: Sequence[float]) -> str:
+    low, high = short_number(tious[0]), short_number(tious[-1])
+    return f"mean mAP, tIoU {low} to {high}" if len(tious) > 1 else f"mAP at tIoU {low}"
 
 
 def _shade(place: int, count: int) -> int:

@@ -41,8 +41,8 @@ def test_the_figures_are_those_of_evaluate(tmp_path: Path) -> None:
     text = (tmp_path / "r.html").read_text()
     for name, values in expected.per_class.items():
         mean = sum(values) / len(values)
-        assert cells_of(text, name)[1:] == [f"{100 * value:.2f}" for value in (*values, mean)]
-    assert cells_of(text, "All classes")[1:] == [f"{100 * v:.2f}" for v in (*expected.per_tiou, expected.average)]
+        assert cells_of(text, name)[1:] == [f"{100 * value:.2f}" for value in (mean, *values)]
+    assert cells_of(text, "All classes")[1:] == [f"{100 * v:.2f}" for v in (expected.average, *expected.per_tiou)]
 
 
 def test_every_class_has_its_precision_curves(tmp_path: Path) -> None:

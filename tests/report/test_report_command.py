@@ -150,3 +150,14 @@ def test_a_config_of_another_version_is_as_good_as_none(re2tal: Any, run: Path, 
     (tmp_path / "config.json").write_text('{"name": "x", "unknown": 1}')
     assert re2tal("report", tmp_path) == 0
     assert "config is not known" in " ".join(read_page(tmp_path / "report.html").text)
+
+
+def test_a_class_agnostic_run_is_measured_as_one_class(
+    re2tal: Any, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["class_agnostic"] = True
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_found(tmp_path, {"video4": [(0.5, 2.0, "action", 0.9), (3.0, 5.5, "action", 0.8)]})
+    assert re2tal("report", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["mAP@0.7"] == pytest.approx(0.5)  # all of one video, none of the other

@@ -25,7 +25,7 @@ const timeline = {
     this.items = [];
     const parts = [this.ruler(width)];
     for (const lane of lanesOf(this.video, verdict)) parts.push(this.lane(lane, verdict, width));
-    this.playhead = make("div", { className: "playhead" });
+    this.playhead = make("div", { className: "playhead", hidden: !player.video });
     this.canvas.replaceChildren(...parts, this.playhead);
     this.placePlayhead(player.video?.currentTime ?? 0);
     this.choose(this.items.find((item) => item.key === this.current) ?? this.items[0] ?? null, { focus: held !== null });
