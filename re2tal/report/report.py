@@ -112,30 +112,42 @@ def _read(sources: Sources, *, max_detections: int) -> _Material:
         media=media,
         tiou_row=row,
         start=choose_start(best, steps, quality=quality, row=row),
-        notes=(*sources.notes, *_remarks(records=records, truth=truth, table=table, media=media)),
+        notes=(*sources.notes, *_remarks(records=records, found=found, truth=truth, table=table, media=media)),
     )
 
 
 def _require_common(sources: Sources, found: Predictions, truth: Truth) -> None:
     assert sources.truth is not None
-    for what, ours, theirs in (
-        ("video", found.video_ids, truth.actions.video_ids),
-        ("label", found.class_names, truth.actions.class_names),
-    ):
-        if ours and theirs and not set(ours) & set(theirs):
-            raise ReportError(
-                f"no {what} of {sources.detections} is in {sources.truth.path} (subset {', '.join(truth.subset)}): the "
-                f"detections have {ours[0]!r}, for example, the ground truth {theirs[0]!r}; use the same names, or "
-                "another --subset"
-            )
+    ours, theirs = found.video_ids, truth.actions.video_ids
+    if ours and theirs and not set(ours) & set(theirs):
+        raise ReportError(
+            f"no video of {sources.detections} is in {sources.truth.path} (subset {', '.join(truth.subset)}): the "
+            f"detections have {ours[0]!r}, for example, the ground truth {theirs[0]!r}; use the same ids, or another "
+            "--subset"
+        )
 
 
-def _remarks(*, records: Records, truth: Truth | None, table: VideoTable, media: FoundVideos | None) -> list[str]:
+def _remarks(
+    *,
+    records: Records,
+    found: Predictions | None,
+    truth: Truth | None,
+    table: VideoTable,
+    media: FoundVideos | None,
+) -> list[str]:
     remarks = []
     if records.num_broken:
         remarks.append(f"{records.num_broken} lines of metrics.jsonl cannot be read and are left out.")
     if truth is not None and (problems := truth.actions.problems):
         remarks.append(f"{len(problems)} annotations are left out, for example: {problems[0]}.")
+    if found is not None and truth is not None:
+        # Not an error: the few videos of a small test set may have none of what was found.
+        ours, theirs = found.class_names, truth.actions.class_names
+        if ours and not set(ours) & set(theirs):
+            remarks.append(
+                f"No label of the detections is in the ground truth, so that none counts: the detections have "
+                f"{ours[0]!r}, for example, the ground truth {theirs[0]!r}."
+            )
     if table.most_shown is not None:
         remarks.append(
             f"Of each video the {table.most_shown} best detections are shown; every figure counts all of them."

@@ -30,6 +30,14 @@ __all__ = [
 PRECISION = Frame(width=420, height=300, left=44, bottom=34)
 _NUM_SHADES = 10
 _PER_MILLE = 1000
+_SETTINGS = (
+    ("Backbone", ("backbone", "kind")),
+    ("Reversible", ("backbone", "reversible")),
+    ("Epochs", ("training", "epochs")),
+    ("Batch size", ("training", "batch_size")),
+    ("Seed", ("training", "seed")),
+)
+"""Those that the summary names."""
 
 
 def tiles(quality: Quality | None, *, found: Predictions | None, table: VideoTable) -> list[tuple[str, str]]:
@@ -56,23 +64,18 @@ def facts(
         told.append(("Videos", str(sources.videos.path)))
     if sources.metrics is not None:
         told.append(("Training", str(sources.metrics)))
-    settings = sources.settings or {}
-    for name, path in (
-        ("Backbone", ("backbone", "kind")),
-        ("Reversible", ("backbone", "reversible")),
-        ("Epochs", ("training", "epochs")),
-        ("Batch size", ("training", "batch_size")),
-        ("Seed", ("training", "seed")),
-    ):
-        value: Any = settings
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None:
-            told.append(
-                (name, {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value))
-            )
+    told += [(name, value) for name, path in _SETTINGS if (value := _setting(sources.settings, path)) is not None]
     made = f"re2tal {__version__}, {datetime.now():%Y-%m-%d %H:%M}"
     return [*told, ("Page made by", made)]
+
+
+def _setting(settings: Any, path: tuple[str, ...]) -> str | None:
+    """One setting in words; None where there is none."""
+    for key in path:
+        settings = settings.get(key) if isinstance(settings, Mapping) else None
+    if isinstance(settings, bool):
+        return "yes" if settings else "no"
+    return None if settings is None else str(settings)
 
 
 def settings_text(settings: Mapping[str, Any] | None) -> str | None:

@@ -225,6 +225,26 @@ def test_a_video_without_file_says_where_it_was_looked_for(page: Any, three: Pat
     wait_for_video(page)
 
 
+def test_a_file_that_cannot_be_played_is_told(page: Any, tmp_path: Path) -> None:
+    _, found = write_three(tmp_path)
+    (tmp_path / "first.mp4").write_bytes(b"no video at all")
+    sources = Sources(title="x", detections=found, videos=VideoFolder(path=tmp_path))
+    write_report(sources, out=tmp_path / "report.html")
+    opened(page, tmp_path / "report.html")
+    wait_until(page, "!document.getElementById('no-video').hidden")
+    assert "cannot play this file" in text_of(page, "#no-video")
+
+
+def test_the_timeline_is_as_long_as_the_file_where_nobody_said_how_long(page: Any, three: Path) -> None:
+    out = three.with_name("alone.html")
+    videos = VideoFolder(path=three.parent / "videos")
+    write_report(Sources(title="x", detections=three.with_name("detections.json"), videos=videos), out=out)
+    opened(page, out)
+    wait_until(page, "timeline.seconds > 14")
+    assert page.evaluate("timeline.seconds") == pytest.approx(SECONDS, abs=0.2)
+    assert page.locator(".segment.truth").count() == 0 and page.locator(".segment.right").count() >= 2
+
+
 def test_a_class_shows_its_curves_and_tables_sort(page: Any, three: Path) -> None:
     opened(page, three)
     before = page.locator("#precision .line").nth(2).get_attribute("d")

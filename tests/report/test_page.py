@@ -191,9 +191,15 @@ def test_files_that_have_nothing_in_common_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="no video of .*'v_first'"):
         source = TruthSource(path=truth, subset="validation")
         write_report(Sources(title="x", detections=found, truth=source), out=tmp_path / "r.html")
+
+
+def test_labels_that_have_nothing_in_common_are_told(tmp_path: Path) -> None:
+    truth, _ = write_three(tmp_path)
     found = write_found(tmp_path, {"first": [(0.0, 1.0, "running", 0.5)]})
-    with pytest.raises(ReportError, match="no label of .*'running'"):
-        write_report(Sources(title="x", detections=found, truth=TruthSource(path=truth)), out=tmp_path / "r.html")
+    written = write_report(Sources(title="x", detections=found, truth=TruthSource(path=truth)), out=tmp_path / "r.html")
+    assert written.metrics["average_mAP"] == 0
+    (note,) = written.notes
+    assert note.startswith("No label of the detections is in the ground truth") and "'running'" in note
 
 
 def test_no_detections_at_all_make_a_page_of_misses(tmp_path: Path) -> None:
