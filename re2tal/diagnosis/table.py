@@ -52,11 +52,14 @@ def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
         f"{profile.num_predictions} predictions: of each class with G actions the best G, the next G, and so on; "
         "means over the thresholds",
     )
-    for name, gain in (("mAP", profile.gain), ("normalised mAP", profile.normalized_gain)):
+    for name, base, gain in (
+        ("mAP", profile.mean_ap, profile.gain),
+        ("normalised mAP", profile.normalized_mean_ap, profile.normalized_gain),
+    ):
         yield (
             f"What {name} wins without them (points)",
             [at_tiou, *([_words(error), *_percents(values)] for error, values in gain.items())],
-            None,
+            f"above the {100 * mean(base):.2f} of the predictions looked at",
         )
     yield (
         f"Which actions are hard to find (%; bins: {diagnosis.bins})",

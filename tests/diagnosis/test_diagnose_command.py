@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> list[object]:
 def test_json_is_one_line_and_nothing_else(
     re2tal: Any, files: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert re2tal("diagnose", *files, "--tious", "0.4,0.6", "--json") == 0
+    assert re2tal("diagnose", *files, "--tious", "0.4,0.6", "--bins", "anet", "--json") == 0
     shown = capsys.readouterr()
     (line,) = shown.out.splitlines()
     result = json.loads(line, parse_constant=pytest.fail)  # no NaN, no Infinity
