@@ -36,8 +36,8 @@ def diagnose(
     tious
         Temporal IoU thresholds, separated by commas.
     bins
-        What counts as a short or a long action: as published for THUMOS-14, for ActivityNet, or a fifth of the
-        actions each; by default the published ones among which the actions spread more evenly.
+        What counts as a short or a long action: as published for THUMOS-14 or for ActivityNet, or so that every
+        bin holds a fifth of the actions; by default what suits the actions.
     blocked
         JSON list of videos to leave out.
     subset_file

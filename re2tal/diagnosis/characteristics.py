@@ -14,6 +14,7 @@ from re2tal.evaluation import EvaluationError, GroundTruth
 __all__ = ["BIN_NAMES", "PUBLISHED_BINS", "Bins", "characteristics", "choose_bins"]
 
 BIN_NAMES = ("XS", "S", "M", "L", "XL")
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,10 @@ def characteristics(ground_truth: GroundTruth) -> dict[CharacteristicName, np.nd
 
 
 def choose_bins(values: Mapping[CharacteristicName, np.ndarray], *, name: str | None = None) -> Bins:
-    """The bins of a name; without, those published ones among which the actions spread more evenly.
+    """The bins of a name; without, those that suit the actions.
+
+    These are the published ones among which the actions spread more evenly; or quantiles, if even there nearly all
+    actions fall into one bin of coverage or of length, which would tell nothing.
 
     Args:
         values: as `characteristics` gives them.
@@ -75,7 +79,8 @@ def choose_bins(values: Mapping[CharacteristicName, np.ndarray], *, name: str | 
     if name == "quantiles":
         return Bins(name=name, edges={key: _quantiles(of_actions) for key, of_actions in values.items()})
     if name is None:
-        return max(PUBLISHED_BINS.values(), key=lambda bins: _spread(bins, values))
+        published = max(PUBLISHED_BINS.values(), key=lambda bins: _spread(bins, values))
+        return choose_bins(values, name=published.name if _tells_apart(published, values) else "quantiles")
     if name not in PUBLISHED_BINS:
         raise EvaluationError(f"bins must be thumos, anet or quantiles, got {name!r}")
     return PUBLISHED_BINS[name]
@@ -92,9 +97,15 @@ def _quantiles(values: np.ndarray) -> tuple[float, ...]:
 
 def _spread(bins: Bins, values: Mapping[CharacteristicName, np.ndarray]) -> float:
     """Entropy of the actions' distribution among the bins of coverage and of length."""
-    total = 0.0
-    for name in ("coverage", "length"):
-        placed = bins.place(name, values[name])
-        share = np.bincount(placed[placed >= 0]) / max(len(placed), 1)
-        total -= float((share[share > 0] * np.log(share[share > 0])).sum())
-    return total
+    return -sum(float((share[share > 0] * np.log(share[share > 0])).sum()) for share in _shares(bins, values))
+
+
+def _tells_apart(bins: Bins, values: Mapping[CharacteristicName, np.ndarray]) -> bool:
+    return all(share.max() <= _NEARLY_ALL for share in _shares(bins, values))
+
+
+def _shares(bins: Bins, values: Mapping[CharacteristicName, np.ndarray]) -> list[np.ndarray]:
+    """Of coverage and length, the share of actions in each bin; without coverage where nothing is known of it."""
+    placed = [bins.place(name, values[name]) for name in ("coverage", "length")]
+    counts = [np.bincount(places[places >= 0]) for places in placed]
+    return [count / count.sum() for count in counts if count.sum()]

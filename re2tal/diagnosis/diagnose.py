@@ -43,7 +43,7 @@ def diagnose(
         ground_truth: The labelled actions of the evaluated videos; coverage needs their durations.
         predictions: Scored segments.
         tious: I temporal IoU thresholds.
-        bins: "thumos", "anet", "quantiles", or None for the published ones that suit the actions better.
+        bins: "thumos", "anet", "quantiles", or None for those that suit the actions.
         count_other_videos: Count predictions for videos outside the evaluated subset as false ones.
     """
     values = characteristics(ground_truth)

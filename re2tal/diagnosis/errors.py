@@ -107,9 +107,8 @@ def _errors(ground_truth: GroundTruth, ranked: Ranked, found: np.ndarray, *, tio
     overlap, own_overlap = best_overlaps(ground_truth, ranked)
     own = own_overlap == overlap
     reaches = overlap >= np.array(tious)[:, None]
-    named = [found >= 0, reaches & own, reaches & ~own, (overlap >= _TOUCHING_TIOU) & own, overlap >= _TOUCHING_TIOU]
-    return np.select(
-        [np.broadcast_to(condition, found.shape) for condition in named],
-        [np.int8(code) for code in range(len(named))],
-        default=np.int8(len(named)),
-    )
+    touches = overlap >= _TOUCHING_TIOU
+    # In the order of ERROR_TYPES; the first that holds. What none holds for lies in the background.
+    conditions = [found >= 0, reaches & own, reaches, touches & own, touches]
+    codes = [np.int8(code) for code in range(len(ERROR_TYPES))]
+    return np.select(conditions, codes[:-1], default=codes[-1])

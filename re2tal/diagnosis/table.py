@@ -19,12 +19,15 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     """Tables in a terminal, plain text in a pipe."""
     console = Console(markup=False, highlight=False)
     for title, rows, caption in _sections(diagnosis):
-        if console.is_terminal:
-            table = as_rich_table(rows, title=title, caption=caption)
-            table.box, table.title_justify, table.caption_justify = box.SIMPLE_HEAD, "left", "left"
-            console.print(table)
-        else:
+        if not console.is_terminal:
             print(title, as_text(rows), *([] if caption is None else [caption]), "", sep="\n")
+            continue
+        grid = as_rich_table(rows)
+        grid.box = box.SIMPLE_HEAD
+        console.print(title, style="bold")  # as the table's own it would be wrapped at the table's width
+        console.print(grid)
+        if caption is not None:
+            console.print(f"{caption}\n", style="dim")
 
 
 def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
@@ -52,11 +55,14 @@ def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
         f"{profile.num_predictions} predictions: of each class with G actions the best G, the next G, and so on; "
         "means over the thresholds",
     )
-    for name, gain in (("mAP", profile.gain), ("normalised mAP", profile.normalized_gain)):
+    for name, base, gain in (
+        ("mAP", profile.mean_ap, profile.gain),
+        ("normalised mAP", profile.normalized_mean_ap, profile.normalized_gain),
+    ):
         yield (
             f"What {name} wins without them (points)",
             [at_tiou, *([_words(error), *_percents(values)] for error, values in gain.items())],
-            None,
+            f"above the {100 * mean(base):.2f} of the predictions looked at",
         )
     yield (
         f"Which actions are hard to find (%; bins: {diagnosis.bins})",

@@ -145,7 +145,7 @@ def _ground_truth(
 def _duration(entry: dict[str, Any]) -> float:
     """Of a video, in seconds. The metric does without it, so that an odd one is as good as none."""
     value = entry.get("duration")
-    return float(value) if isinstance(value, int | float) and 0 < value < np.inf else np.nan
+    return float(value) if isinstance(value, int | float) and 0 < value < 1e9 else np.nan
 
 
 def _cleaned(truth: GroundTruth) -> GroundTruth:

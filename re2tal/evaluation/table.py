@@ -21,7 +21,7 @@ def format_table(result: MapResult, *, per_class: bool = False) -> str:
     return f"{as_text([_headings(result), *_rows(result, per_class=per_class)])}\n{counts_in_words(result)}"
 
 
-def as_rich_table(rows: Sequence[Sequence[str]], *, title: str, caption: str | None = None) -> Table:
+def as_rich_table(rows: Sequence[Sequence[str]], *, title: str | None = None, caption: str | None = None) -> Table:
     """A table for terminals: the first row is the heading, the first column is text, the others are numbers."""
     table = Table(title=title, caption=caption)
     for place, heading in enumerate(rows[0]):

@@ -51,6 +51,11 @@ def test_bins_are_chosen_by_what_the_actions_look_like() -> None:
     anet_like = characteristics(even_truth(lengths=[20, 50, 100, 150, 190], duration=200))
     assert choose_bins(anet_like).name == "anet"
     assert choose_bins(anet_like, name="thumos") is PUBLISHED_BINS["thumos"]
+    # Short actions in short videos are neither: all cover much, and none is long.
+    assert choose_bins(characteristics(even_truth(lengths=[1, 2, 3, 4, 5], duration=8))).name == "quantiles"
+    # Nothing is known of the videos' lengths, as in THUMOS-14's text files.
+    unknown = characteristics(even_truth(lengths=[1, 4, 7, 13, 20], duration=np.nan))
+    assert choose_bins(unknown).name == "thumos"
     with pytest.raises(EvaluationError, match="bins must be thumos, anet or quantiles, got 'coco'"):
         choose_bins(anet_like, name="coco")
 
@@ -147,6 +152,7 @@ def test_characteristics_of_the_thumos_test_set_are_those_of_detad(data: Path) -
         )
     )
     assert len(found) == 3358
+    assert choose_bins(values).name == "thumos"
     assert [row[:6] for row in found] == [row[:6] for row in expected]
     # DETAD knows the videos' lengths to the millisecond; thumos14.json rounds them to hundredths of a second.
     assert truth.durations is not None

@@ -1,6 +1,7 @@
 """`re2tal diagnose`, as a user types it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def files(tmp_path: Path) -> list[object]:
 def test_json_is_one_line_and_nothing_else(
     re2tal: Any, files: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert re2tal("diagnose", *files, "--tious", "0.4,0.6", "--json") == 0
+    assert re2tal("diagnose", *files, "--tious", "0.4,0.6", "--bins", "anet", "--json") == 0
     shown = capsys.readouterr()
     (line,) = shown.out.splitlines()
     result = json.loads(line, parse_constant=pytest.fail)  # no NaN, no Infinity
@@ -86,6 +87,20 @@ def test_wrong_input_is_answered_in_one_message(
 ) -> None:
     status = re2tal("diagnose", *files, *options)
     assert status.startswith("error: ") and message in status
+
+
+def test_the_documented_code_runs(
+    files: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/diagnosis.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "truth.json").rename(tmp_path / "annotations.json")
+    (tmp_path / "found.json").rename(tmp_path / "detections.json")
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {}
+    exec(compile(code, "diagnosis.md", "exec"), values)
+    assert capsys.readouterr().out == "(0.0, 0.0, 0.0)\n"
+    assert [ERROR_TYPES[code] for code in values["codes"]] == ["true_positive", "wrong_label", "true_positive"]
 
 
 def test_no_predictions_at_all_are_a_diagnosis_too(re2tal: Any, files: list[object], tmp_path: Path) -> None:
