@@ -9,6 +9,7 @@ HOSTILE = (
     "</script><script>document.title='taken over'</script>",
     '"><img src=x onerror="document.title=\'taken over\'">',
     "<!--<script>",
+    "</SCRIPT\n",
     "{{ 7 * 7 }}{% raw %}",
     "\u202eesrever\u2066 and 'quotes' \"both\" & more",
     "javascript:alert(1)//\u2028\u0000end",

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from re2tal.evaluation import evaluate_files
 from re2tal.report import ReportError, Sources, TruthSource, VideoFolder, write_report
+from re2tal.report.page import inline_json
 from tests.report.report_data import HOSTILE, Page, read_page, write_found, write_three, write_truth
 
 TIOUS = (0.3, 0.5, 0.7)
@@ -116,6 +118,12 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
     assert [video["id"] for video in page.payload["videos"]] == list(HOSTILE)
     shown = "".join(page.text)
     assert all(name.replace("\0", "") in shown.replace("\ufffd", "").replace("\0", "") for name in HOSTILE)
+
+
+def test_json_in_the_page_has_no_character_of_markup() -> None:
+    value = {name: [name, "\u2028\ud800"] for name in HOSTILE}
+    text = inline_json(value)
+    assert text.isascii() and not set(text) & set("<>&") and json.loads(text) == value
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_page(tmp_path: Path) -> None:
