@@ -117,8 +117,8 @@ def _by_characteristic(
 
 def _range(group: BinFigures, unit: str) -> str:
     if group.high == float("inf"):
-        return f"over {group.low:g}{unit}"
-    return f"{group.low:g} to {group.high:g}{unit}"
+        return f"over {group.low:.3g}{unit}"
+    return f"{group.low:.3g} to {group.high:.3g}{unit}"
 
 
 def _unknown(item: CharacteristicFigures) -> str:

@@ -152,7 +152,7 @@ def grouped_bars(
     values = [value for group in groups for value in group.values if value is not None] + [baseline or 0.0]
     ticks = nice_ticks(min(0.0, *values), max(*values, 0.01))
     place_y = _scale(ticks[0], ticks[-1], frame.top + frame.plot_height, frame.top)
-    drawn = [_y_axis(ticks, place_y, frame=frame, percent=True)]
+    drawn, figures = [_y_axis(ticks, place_y, frame=frame, percent=True)], []
     step = frame.plot_width / max(len(categories), 1)
     width = step * 0.76 / max(len(groups), 1)
     for number, category in enumerate(categories):
@@ -166,12 +166,12 @@ def grouped_bars(
                 drawn.append(
                     _bar(left + width * place, min(y, zero), width * 0.92, size, group, f"{told}: {value:.1%}")
                 )
-                drawn.append(_value(left + width * (place + 0.46), min(y, zero) - 3, value, room=width))
+                figures.append(_value(left + width * (place + 0.46), min(y, zero) - 3, value, room=width))
         drawn.append(_category(left + step * 0.38, category, frame=frame))
     if baseline is not None:
         y, end = place_y(baseline), frame.left + frame.plot_width
         drawn.append(Markup('<path class="baseline" d="M{} {:.1f}H{:.1f}"/>').format(frame.left, y, end))
-    return _picture(drawn, frame=frame, label=label)
+    return _picture([*drawn, *figures], frame=frame, label=label)  # figures last, above the line across
 
 
 def nice_ticks(low: float, high: float, *, count: int = 4) -> list[float]:
@@ -256,7 +256,7 @@ def _value(x: float, y: float, value: float, *, room: float) -> Markup:
     """The figure above a bar, where it has room."""
     if room < 22:
         return Markup("")
-    return Markup('<text class="tick middle" x="{:.1f}" y="{:.1f}">{}</text>').format(x, y, f"{100 * value:.1f}")
+    return Markup('<text class="tick middle figure" x="{:.1f}" y="{:.1f}">{}</text>').format(x, y, f"{100 * value:.1f}")
 
 
 def _category(x: float, name: str, *, frame: Frame) -> Markup:
