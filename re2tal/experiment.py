@@ -21,10 +21,19 @@ from re2tal.data import (
 )
 from re2tal.detections import read_video_labels, write_detections
 from re2tal.detector import Detector
-from re2tal.evaluation import MapResult, Predictions, mean_average_precision, read_blocked, read_ground_truth
+from re2tal.evaluation import (
+    GroundTruth,
+    MapResult,
+    Predictions,
+    mean_average_precision,
+    read_blocked,
+    read_ground_truth,
+)
 from re2tal.planning import explaining_lack_of_memory
 from re2tal.predicting import ClipDetector, require_features_of
+from re2tal.report import timeline_pictures
 from re2tal.training import (
+    Board,
     CheckpointError,
     EpochLoader,
     GlobalBatches,
@@ -36,7 +45,7 @@ from re2tal.training import (
     seed_all,
 )
 from re2tal.types import Batch, Detections
-from re2tal.weights import load_detector, load_pretrained, read_weights
+from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
 
 __all__ = ["Tester", "find_run", "test", "train"]
 
@@ -77,6 +86,7 @@ def train(
         num_workers=config.training.num_workers,
         pin_memory=peers.device.type == "cuda",
     )
+    _note_config(config, folder.config, peers=peers)
     about = {
         "config": config.model_dump_json(),
         "class_names": list(clips.class_names),
@@ -90,6 +100,8 @@ def train(
     if resume is not None:
         trainer.resume(resume)
     require_features_of(model.backbone, config=config.backbone, stored=clips.features)
+    if tester is not None and trainer.board is not None:
+        tester.board = trainer.board
     with explaining_lack_of_memory(config, device=peers.device, processes=peers.world_size):
         trainer.run(
             None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
@@ -116,6 +128,7 @@ def test(
     model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
     require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
     log.info("testing on %d clips", len(tester.clips))
+    _note_config(config, folder.tested_config, peers=peers)
     detections = tester.detect(model)
     if peers.is_main:
         write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
@@ -133,6 +146,8 @@ class Tester:
     def __init__(self, config: ExperimentConfig, *, peers: Processes) -> None:
         self.config = config
         self.peers = peers
+        self.board: Board | None = None
+        """Where pictures of what `evaluate` has found go."""
         # Blocked videos do not count, so they need neither file nor class scores.
         self.clips = TestingSet(config.data, leave_out=read_blocked(config.evaluation.blocked))
         self.class_names = self.clips.class_names
@@ -172,8 +187,13 @@ class Tester:
         Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
         one class.
         """
+        found = Predictions.from_detections(detections, class_names=self.detected_names)
+        return mean_average_precision(self.truth(), found, tious=self.config.evaluation.tious)
+
+    def truth(self) -> GroundTruth:
+        """The actions of the test subset, as the metric counts them."""
         data, evaluation = self.config.data, self.config.evaluation
-        truth = read_ground_truth(
+        return read_ground_truth(
             data.annotations,
             subset=data.test_subset,
             blocked=evaluation.blocked,
@@ -181,12 +201,14 @@ class Tester:
             subset_file=data.subset_file,
             one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
         )
-        found = Predictions.from_detections(detections, class_names=self.detected_names)
-        return mean_average_precision(truth, found, tious=evaluation.tious)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The metric of a model in training."""
-        metrics = self.measure(self.detect(model)).metrics
+        detections = self.detect(model)
+        metrics = self.measure(detections).metrics
+        if self.board is not None:
+            found = Predictions.from_detections(detections, class_names=self.detected_names)
+            self.board.write_pictures(timeline_pictures(self.truth(), found))
         log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
         return metrics
 
@@ -195,6 +217,13 @@ def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministi
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     seed_all(config.training.seed)
+
+
+def _note_config(config: ExperimentConfig, path: Path, *, peers: Processes) -> None:
+    """For who looks at the run later."""
+    if peers.is_main:
+        with written_whole(path) as unfinished:
+            unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:

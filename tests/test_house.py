@@ -25,6 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detector": {"backbones", "pyramid", "heads", "types", "settings"},
     "detections": {"annotation_files", "segments", "settings", "types"},
     "evaluation": {"annotation_files", "segments", "settings", "types"},
+    "diagnosis": {"evaluation"},
+    "report": {"annotation_files", "diagnosis", "evaluation", "weights"},
     "training": {"settings", "types", "weights"},
     "predicting": {
         *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "video", "weights"),

@@ -27,6 +27,8 @@ REDUCED = {
     "re2tal predict exps/demo/data/videos": "",
     "re2tal extract exps/demo/data/videos": "",
     "re2tal evaluate": "",
+    "re2tal diagnose": "",
+    "re2tal report": "",
     "torchrun --nproc_per_node=2 tools/train.py configs/demo/re2slowfast.py": (
         "--cfg-options training.epochs=1 training.warmup_epochs=0.5 training.batch_size=2"
     ),
@@ -96,14 +98,14 @@ def test_the_demo_writes_what_the_readme_says(checkout: Path) -> None:
 
 @pytest.mark.parametrize("command", [command for command in commands() if not command.startswith("make")])
 def test_command_runs(command: str, checkout: Path) -> None:
-    if command.startswith("re2tal evaluate"):
+    if command.startswith(("re2tal evaluate", "re2tal diagnose")):
         command = command.replace("annotations.json", "exps/demo/data/annotations.json")
         command = command.replace("detections.json", "exps/demo/detections.json")
     if "--cfg-options" in command and command.startswith("re2tal train"):
         command += " training.warmup_epochs=0.5 training.batch_size=2"
     (extra,) = (extra for known, extra in REDUCED.items() if command.startswith(known))
     output = run(f"{command} {extra}", checkout)
-    if "test" in command or "evaluate" in command:
+    if any(word in command for word in ("test", "evaluate", "diagnose")):
         assert "0.3" in output and "mean" in output
 
 

@@ -6,7 +6,15 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 from cyclopts import App
 
 from re2tal import __version__
-from re2tal.cli import files, own_data, planning, predicting, runs  # noqa: F401  # they add their commands to `app`
+from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
+    diagnosing,
+    files,
+    own_data,
+    planning,
+    predicting,
+    reporting,
+    runs,
+)
 from re2tal.cli.app import app, run
 
 __all__ = ["app", "main", "test_main", "train_main"]

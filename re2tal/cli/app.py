@@ -13,7 +13,7 @@ from re2tal import __version__
 if TYPE_CHECKING:
     from re2tal.evaluation import MapResult
 
-__all__ = ["ConfigPath", "Options", "app", "print_result", "print_rows", "run"]
+__all__ = ["ConfigPath", "Options", "app", "parse_tious", "print_result", "print_rows", "run"]
 
 app = App(
     name="re2tal",
@@ -67,6 +67,17 @@ def print_rows(title: str, rows: Sequence[Sequence[str]], *, caption: str = "") 
         print("  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells)))
     if caption:
         print(caption)
+
+
+def parse_tious(text: str) -> tuple[float, ...]:
+    """What `--tious` says."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 1 for value in values):
+        raise ValueError(f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {text!r}")
+    return values
 
 
 def run(command: App) -> None:

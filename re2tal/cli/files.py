@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import ConfigPath, Options, app, print_result
+from re2tal.cli.app import ConfigPath, Options, app, parse_tious, print_result
 
 
 @app.command
@@ -149,7 +149,7 @@ def evaluate(
         ground_truth,
         predictions,
         subset=subset,
-        tious=_parse_tious(tious),
+        tious=parse_tious(tious),
         blocked=blocked,
         subset_file=subset_file,
         count_other_videos=count_other_videos,
@@ -164,13 +164,3 @@ def evaluate(
     if per_class:
         line["per_class"] = {name: list(values) for name, values in result.per_class.items()}
     print(json_format.dumps(line))
-
-
-def _parse_tious(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 < value <= 1 for value in values):
-        raise ValueError(f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {text!r}")
-    return values

@@ -111,6 +111,7 @@ def demo(
         Videos to test on.
     """
     from re2tal import experiment
+    from re2tal.cli.reporting import report_of_run
     from re2tal.config import override
     from re2tal.data.demo import make_demo_set
     from re2tal.presets import demo as demo_config
@@ -127,6 +128,7 @@ def demo(
         assert result is not None
         print_result(result, title="Demo: mAP (%) on unseen videos")
         log.info("weights, detections, metrics and log are in %s", out)
+        log.info("open %s", report_of_run(out).path)
 
 
 def _with_seed(options: list[str] | None, seed: int | None) -> list[str]:

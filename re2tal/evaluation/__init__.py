@@ -1,10 +1,17 @@
 """How good detections are: mean average precision, from files or from values."""
 
-from re2tal.evaluation.average_precision import MapResult, mean_average_precision
+from re2tal.evaluation.average_precision import (
+    MapResult,
+    mean_average_precision,
+    precision_table,
+    result_of_matches,
+)
 from re2tal.evaluation.config import EvaluationConfig
-from re2tal.evaluation.evaluate import evaluate_files
+from re2tal.evaluation.curves import precision_curves
+from re2tal.evaluation.evaluate import evaluate_files, read_files
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
-from re2tal.evaluation.table import format_table, rich_table
+from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
+from re2tal.evaluation.table import as_rich_table, as_text, counts_in_words, format_table, rich_table
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = [
@@ -13,11 +20,22 @@ __all__ = [
     "GroundTruth",
     "MapResult",
     "Predictions",
+    "Ranked",
+    "as_rich_table",
+    "as_text",
+    "best_overlaps",
+    "counts_in_words",
     "evaluate_files",
     "format_table",
+    "match_actions",
     "mean_average_precision",
+    "precision_curves",
+    "precision_table",
+    "rank_predictions",
     "read_blocked",
+    "read_files",
     "read_ground_truth",
     "read_predictions",
+    "result_of_matches",
     "rich_table",
 ]

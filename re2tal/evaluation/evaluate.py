@@ -5,9 +5,9 @@ from pathlib import Path
 
 from re2tal.evaluation.average_precision import MapResult, mean_average_precision
 from re2tal.evaluation.files import read_ground_truth, read_predictions
-from re2tal.evaluation.tables import EvaluationError
+from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
-__all__ = ["evaluate_files"]
+__all__ = ["evaluate_files", "read_files"]
 
 
 def evaluate_files(
@@ -33,6 +33,27 @@ def evaluate_files(
         as_annotated: Count empty and repeated annotations too.
         count_other_videos: Count predictions for videos outside the subset as false ones.
     """
+    truth, found = read_files(
+        ground_truth,
+        predictions,
+        subset=subset,
+        blocked=blocked,
+        subset_file=subset_file,
+        as_annotated=as_annotated,
+    )
+    return mean_average_precision(truth, found, tious=tious, count_other_videos=count_other_videos)
+
+
+def read_files(
+    ground_truth: Path | str,
+    predictions: Path | str,
+    *,
+    subset: str | Sequence[str],
+    blocked: Path | str | Collection[str] | None = None,
+    subset_file: Path | str | None = None,
+    as_annotated: bool = False,
+) -> tuple[GroundTruth, Predictions]:
+    """Both files, with an error if they have no video or no class in common; arguments as of `evaluate_files`."""
     truth = read_ground_truth(
         ground_truth, subset=subset, blocked=blocked, subset_file=subset_file, as_annotated=as_annotated
     )
@@ -48,4 +69,4 @@ def evaluate_files(
             f"no label of {predictions} is a class of {ground_truth}: the predictions have labels like "
             f"{found.class_names[0]!r}, the ground truth like {truth.class_names[0]!r}; use the same names"
         )
-    return mean_average_precision(truth, found, tious=tious, count_other_videos=count_other_videos)
+    return truth, found

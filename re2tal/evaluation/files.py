@@ -137,8 +137,15 @@ def _ground_truth(
         video_index=video_index,
         label_index=label_index,
         segments=segments,
+        durations=np.array([_duration(database[name]) for name in names], np.float64),
         blocked=blocked,
     )
+
+
+def _duration(entry: dict[str, Any]) -> float:
+    """Of a video, in seconds. The metric does without it, so that an odd one is as good as none."""
+    value = entry.get("duration")
+    return float(value) if isinstance(value, int | float) and 0 < value < 1e9 else np.nan
 
 
 def _cleaned(truth: GroundTruth) -> GroundTruth:
@@ -156,10 +163,12 @@ def _cleaned(truth: GroundTruth) -> GroundTruth:
         else:
             cell.append(row)
             kept.append(row)
+    used, label_index = np.unique(truth.label_index[kept], return_inverse=True)
     return replace(
         truth,
+        class_names=tuple(truth.class_names[label] for label in used),
         video_index=truth.video_index[kept],
-        label_index=truth.label_index[kept],
+        label_index=label_index,
         segments=truth.segments[kept],
         problems=tuple(problems),
     )

@@ -1,31 +1,43 @@
 """The metric as a table for people."""
 
+from collections.abc import Sequence
+
+from rich.markup import escape
 from rich.table import Table
 
 from re2tal.evaluation.average_precision import MapResult
 
-__all__ = ["format_table", "rich_table"]
+__all__ = ["as_rich_table", "as_text", "counts_in_words", "format_table", "rich_table"]
 
 
 def rich_table(result: MapResult, *, title: str = "mAP (%)", per_class: bool = False) -> Table:
     """One column per threshold and the mean; one row per class if asked for, then the mean over classes."""
-    table = Table(title=title, caption=_caption(result))
-    for place, heading in enumerate(_headings(result)):
-        table.add_column(heading, justify="left" if place == 0 else "right")
-    for row in _rows(result, per_class=per_class):
-        table.add_row(*row)
-    return table
+    rows = [_headings(result), *_rows(result, per_class=per_class)]
+    return as_rich_table(rows, title=title, caption=counts_in_words(result))
 
 
 def format_table(result: MapResult, *, per_class: bool = False) -> str:
     """The same as plain text, for log files and pipes."""
-    rows = [_headings(result), *_rows(result, per_class=per_class)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+    return f"{as_text([_headings(result), *_rows(result, per_class=per_class)])}\n{counts_in_words(result)}"
+
+
+def as_rich_table(rows: Sequence[Sequence[str]], *, title: str | None = None, caption: str | None = None) -> Table:
+    """A table for terminals: the first row is the heading, the first column is text, the others are numbers."""
+    table = Table(title=title, caption=caption)
+    for place, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def as_text(rows: Sequence[Sequence[str]]) -> str:
+    """The same rows in plain text, aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))
         for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    return "\n".join([*lines, _caption(result)])
+    )
 
 
 def _headings(result: MapResult) -> list[str]:
@@ -41,7 +53,8 @@ def _rows(result: MapResult, *, per_class: bool) -> list[list[str]]:
     return [*classes, row("mAP", result.per_tiou)]
 
 
-def _caption(result: MapResult) -> str:
+def counts_in_words(result: MapResult) -> str:
+    """How much was evaluated, and what was left out."""
     parts = [f"{result.num_predictions} predictions, {result.num_actions} actions, {result.num_videos} videos"]
     if result.num_other_videos:
         parts.append(f"{result.num_other_videos} predictions for other videos left out")

@@ -32,6 +32,8 @@ class GroundTruth:
     """(N,) int64 into `class_names`."""
     segments: np.ndarray
     """(N, 2) float64, seconds."""
+    durations: np.ndarray | None = None
+    """(V,) float64, seconds; nan for a video whose length the file does not tell. None if nothing is known of them."""
     blocked: frozenset[str] = frozenset()
     """Videos taken out of the metric; predictions for them are left out too."""
     problems: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Training a model that somebody else built, on clips that somebody else loads."""
 
 from re2tal.training.batches import EpochLoader, GlobalBatches, Share
+from re2tal.training.board import Board, BoardError
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes, processes
@@ -15,6 +16,8 @@ from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
 __all__ = [
     "BEST_BY",
     "EMA",
+    "Board",
+    "BoardError",
     "CheckpointError",
     "EpochLoader",
     "Evaluate",

@@ -33,6 +33,21 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def config(self) -> Path:
+        """Every setting of the training, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def tested_config(self) -> Path:
+        """Every setting of the latest test."""
+        return self.path / "tested_config.json"
+
+    @property
+    def board(self) -> Path:
+        """Event files of TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def log(self) -> Path:
         """What was said on the way."""
         return self.path / "log.txt"

@@ -45,6 +45,8 @@ class TrainingConfig(Settings):
     """How many of the newest `epoch_<n>.pth` stay on disk; None: all. `best.pth` always stays."""
     log_every: int = Field(default=50, gt=0)
     """Optimizer steps between two lines of the log and of `metrics.jsonl`."""
+    tensorboard: bool = False
+    """Write what `metrics.jsonl` holds, and pictures of a few detections, for TensorBoard too (an extra to install)."""
     num_workers: int = Field(default=2, ge=0)
     """Processes that load clips, for each training process; 0: it loads them itself."""
     seed: int = Field(default=42, ge=0)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.training import random_state
+from re2tal.training.board import Board
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes
@@ -89,6 +90,8 @@ class Trainer:
         )
         self.scaler = torch.amp.GradScaler(peers.device.type, enabled=config.amp == "fp16")
         self.records = Records(folder.metrics)
+        self.board = Board(folder.board) if config.tensorboard and peers.is_main else None
+        """TensorBoard's event files; None on other processes, or if they are not wanted."""
         self.next_epoch = 0
         self.best: float | None = None
 
@@ -112,7 +115,8 @@ class Trainer:
         progress = Progress(
             total_steps=self.config.epochs * steps, clips_per_step=self.config.batch_size, console=console
         )
-        with progress:
+        on_board = nullcontext() if self.board is None else self.board.writing(after_step=self.next_epoch * steps)
+        with progress, on_board:
             if evaluate is not None and self._was_stopped_before_evaluating():
                 self._evaluate(self.next_epoch - 1, evaluate)
             for epoch in range(self.next_epoch, self.config.epochs):
@@ -201,7 +205,12 @@ class Trainer:
             record["reconstruction_error"] = error
         if self.peers.device.type == "cuda":
             record["peak_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+        self._record(record)
+
+    def _record(self, record: Mapping[str, Any]) -> None:
         self.records.write(record)
+        if self.board is not None:
+            self.board.write(record)
 
     # What is kept
 
@@ -212,7 +221,7 @@ class Trainer:
             metrics = dict(evaluate(self.ema.module))
         if not self.peers.is_main:
             return
-        self.records.write({"kind": "evaluation", "epoch": epoch, **metrics})
+        self._record({"kind": "evaluation", "epoch": epoch, **metrics})
         if self.best is None or metrics[BEST_BY] > self.best:
             self.best = metrics[BEST_BY]
             save_checkpoint(self.folder.best, {**self._weights(epoch), "metrics": metrics})

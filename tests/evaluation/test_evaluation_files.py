@@ -52,6 +52,23 @@ def test_two_files_become_a_metric(truth_file: Path, predictions_file: Path) -> 
     assert (result.num_videos, result.num_actions, result.num_predictions) == (2, 3, 3)
 
 
+def test_lengths_of_videos_are_read_and_odd_ones_are_unknown(tmp_path: Path) -> None:
+    lengths = {"a": 12.5, "b": None, "c": -3, "d": "12", "e": 10**400}
+    database = {name: DATABASE["b"] | {"duration": length} for name, length in lengths.items()}
+    path = _write(tmp_path / "truth.json", {"database": database | {"f": DATABASE["b"]}})
+    durations = read_ground_truth(path, subset="validation").durations
+    np.testing.assert_array_equal(durations, [12.5, *[np.nan] * 5])
+
+
+def test_a_class_with_empty_annotations_alone_is_no_class(tmp_path: Path, predictions_file: Path) -> None:
+    empty = {"d": {"subset": "validation", "annotations": [_row(3, 3, "empty"), _row(4, 5, "stand")]}}
+    path = _write(tmp_path / "truth.json", {"database": empty | DATABASE})
+    truth = read_ground_truth(path, subset="validation")
+    assert truth.class_names == ("stand", "run", "jump") and truth.label_index.tolist() == [0, 1, 2, 1]
+    result = evaluate_files(path, predictions_file, subset="validation", tious=(0.5,))
+    assert result.per_class == {"stand": (0.0,), "run": (1.0,), "jump": (1.0,)}
+
+
 def test_several_names_of_a_subset_are_evaluated_together(truth_file: Path) -> None:
     assert read_ground_truth(truth_file, subset=("validation", "training")).video_ids == ("a", "b", "c")
 

@@ -1,0 +1,182 @@
+"""Which prediction finds which action.
+
+N predictions, M actions, P (prediction, action) pairs, I thresholds.
+
+Within a class, predictions are visited from the best score down. Each takes the action of its video
+that it overlaps most among those that are still free and overlap it enough, and counts as true; a
+prediction that finds none counts as false.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
+
+__all__ = ["Ranked", "best_overlaps", "match_actions", "rank_predictions"]
+
+# Pairs whose overlap is computed at once; bounds the memory for many predictions in crowded videos.
+_PAIRS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Ranked:
+    """The predictions that count: class by class, the best of each first, with the ground truth's numbers."""
+
+    row: np.ndarray
+    """(N,) int64, their places in `Predictions`."""
+    video: np.ndarray
+    """(N,) int64 into the ground truth's videos; -1 for other videos."""
+    label: np.ndarray
+    """(N,) int64 into the ground truth's classes, ascending."""
+    segments: np.ndarray
+    """(N, 2) float64, seconds."""
+    num_other_videos: int
+    """Predictions left out because their video is not evaluated."""
+    num_other_classes: int
+    """Predictions left out because no evaluated video has their class."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def where(self, kept: np.ndarray) -> "Ranked":
+        """The predictions that `kept` (N,) bool says, in the same order."""
+        columns = {name: getattr(self, name)[kept] for name in ("row", "video", "label", "segments")}
+        return replace(self, **columns)
+
+
+def rank_predictions(
+    ground_truth: GroundTruth, predictions: Predictions, *, count_other_videos: bool = False
+) -> Ranked:
+    """Match videos and classes by name, leave out what does not count, and sort.
+
+    Args:
+        ground_truth: The labelled actions of the evaluated videos.
+        predictions: Scored segments; order does not matter, except among equal scores.
+        count_other_videos: Keep predictions for videos outside the evaluated subset, where they find nothing.
+            Predictions for blocked videos are left out either way.
+    """
+    if not len(ground_truth.segments):
+        raise EvaluationError(
+            f"the metric needs at least one labelled action, got {ground_truth!r}; check the subset and the file"
+        )
+    video, label = _matched_names(ground_truth, predictions)
+    blocked = np.array([name in ground_truth.blocked for name in predictions.video_ids], bool)
+    left_out = (video < 0) & (blocked[predictions.video_index] | (not count_other_videos))
+    kept = ~left_out & (label >= 0)
+
+    # Among equal scores the last one of the file comes first, as in the public evaluation code, which reads an
+    # ascending sort backwards.
+    order = np.flatnonzero(kept)[::-1]
+    order = order[np.lexsort((-predictions.scores[order], label[order]))]
+    return Ranked(
+        row=order,
+        video=video[order],
+        label=label[order],
+        segments=predictions.segments[order],
+        num_other_videos=int(left_out.sum()),
+        num_other_classes=int(((label < 0) & ~left_out).sum()),
+    )
+
+
+def match_actions(ground_truth: GroundTruth, ranked: Ranked, *, tious: Sequence[float]) -> np.ndarray:
+    """The action that each prediction finds, at each threshold: (I, N) int64, -1 for false predictions."""
+    num_videos = len(ground_truth.video_ids)
+    action_cell = ground_truth.label_index * num_videos + ground_truth.video_index
+    cell = np.where(ranked.video < 0, -1, ranked.label * num_videos + ranked.video)
+    found = []
+    for prediction, action in _pairs(cell, action_cell):
+        iou = _paired_iou(ranked.segments[prediction], ground_truth.segments[action])
+        reaches = iou >= min(tious)
+        found.append((prediction[reaches], action[reaches], iou[reaches]))
+    prediction, action, iou = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((-iou, prediction))
+    prediction, action, iou = prediction[order], action[order], iou[order]
+    return np.stack([_assign(prediction[iou >= t], action[iou >= t], len(ranked), action_cell) for t in tious])
+
+
+def best_overlaps(ground_truth: GroundTruth, ranked: Ranked) -> tuple[np.ndarray, np.ndarray]:
+    """The highest tIoU of each prediction with the actions of its video, taken or free.
+
+    Returns:
+        (N,) with actions of any class, (N,) with those of the prediction's own class; 0 where there is none.
+    """
+    of_any_class, of_own_class = np.zeros(len(ranked)), np.zeros(len(ranked))
+    for prediction, action in _pairs(ranked.video, ground_truth.video_index):
+        iou = _paired_iou(ranked.segments[prediction], ground_truth.segments[action])
+        own = ranked.label[prediction] == ground_truth.label_index[action]
+        np.maximum.at(of_any_class, prediction, iou)
+        np.maximum.at(of_own_class, prediction[own], iou[own])
+    return of_any_class, of_own_class
+
+
+def _matched_names(ground_truth: GroundTruth, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """The predictions' videos and labels as the ground truth numbers them, -1 where it has none (each (N,))."""
+    video_number = {name: index for index, name in enumerate(ground_truth.video_ids)}
+    class_number = {name: index for index, name in enumerate(ground_truth.class_names)}
+    video_of = np.array([video_number.get(name, -1) for name in predictions.video_ids], np.int64)
+    class_of = np.array([class_number.get(name, -1) for name in predictions.class_names], np.int64)
+    return video_of[predictions.video_index], class_of[predictions.label_index]
+
+
+def _pairs(cell: np.ndarray, action_cell: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of a prediction and an action of one cell, in pieces that fit into memory.
+
+    Args:
+        cell: (N,) int64 of the predictions; -1 is no cell.
+        action_cell: (M,) int64 of the actions, from 0 on.
+
+    Yields:
+        Indices of the predictions, ascending, and of the actions. At least one piece, if an empty one.
+    """
+    by_cell = np.argsort(action_cell, kind="stable")
+    sorted_cell = action_cell[by_cell]
+    first = np.searchsorted(sorted_cell, cell, side="left")
+    count = np.searchsorted(sorted_cell, cell, side="right") - first
+    # Predictions from split[i] to split[i + 1] have about _PAIRS_AT_ONCE pairs.
+    total = np.cumsum(count)
+    num_chunks = (int(total[-1]) if len(total) else 0) // _PAIRS_AT_ONCE + 1
+    split = np.searchsorted(total, np.arange(1, num_chunks) * _PAIRS_AT_ONCE)
+    for start, stop in zip([0, *split], [*split, len(count)], strict=True):
+        here = count[start:stop]
+        prediction = np.repeat(np.arange(start, stop), here)
+        within = np.arange(len(prediction)) - np.repeat(np.cumsum(here) - here, here)
+        yield prediction, by_cell[first[prediction] + within]
+
+
+def _paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of each of P segments with its partner: (P, 2), (P, 2) -> (P,); 1 for two equal segments, empty ones too."""
+    intersection = np.clip(np.minimum(a[:, 1], b[:, 1]) - np.maximum(a[:, 0], b[:, 0]), 0, None)
+    union = (a[:, 1] - a[:, 0]) + (b[:, 1] - b[:, 0]) - intersection
+    equal = (a == b).all(1).astype(np.float64)
+    return np.divide(intersection, union, out=equal, where=union > 0)
+
+
+def _assign(
+    pair_prediction: np.ndarray, pair_action: np.ndarray, num_predictions: int, action_cell: np.ndarray
+) -> np.ndarray:
+    """The action that each prediction finds: (num_predictions,) int64, -1 for none.
+
+    The visit in order of score is done for all (class, video) cells at once: in each round the first
+    remaining pair of a cell (its best prediction that overlaps a free action, with the action
+    it overlaps most) is the next one that the visit would accept. It takes both out of the game.
+    The loop runs as often as the fullest cell has actions found.
+
+    Args:
+        pair_prediction, pair_action: (P,), sorted by prediction, then from high IoU to low.
+        action_cell: (M,)
+    """
+    found = np.full(num_predictions, -1, np.int64)
+    taken = np.zeros(len(action_cell), bool)
+    # Pairs are sorted by prediction; bring those of a cell together without changing that order.
+    together = np.argsort(action_cell[pair_action], kind="stable")
+    pair_prediction, pair_action = pair_prediction[together], pair_action[together]
+    while len(pair_prediction):
+        pair_cell = action_cell[pair_action]
+        first = np.flatnonzero(np.diff(pair_cell, prepend=-1))
+        found[pair_prediction[first]] = pair_action[first]
+        taken[pair_action[first]] = True
+        remaining = (found[pair_prediction] < 0) & ~taken[pair_action]
+        pair_prediction, pair_action = pair_prediction[remaining], pair_action[remaining]
+    return found

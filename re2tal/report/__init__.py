@@ -1,0 +1,17 @@
+"""One HTML page that shows a run or a file of detections, and needs neither network nor program to be read."""
+
+from re2tal.report.errors import ReportError
+from re2tal.report.picture import timeline_pictures
+from re2tal.report.report import Written, write_report
+from re2tal.report.sources import DEFAULT_TIOUS, Sources, TruthSource, VideoFolder
+
+__all__ = [
+    "DEFAULT_TIOUS",
+    "ReportError",
+    "Sources",
+    "TruthSource",
+    "VideoFolder",
+    "Written",
+    "timeline_pictures",
+    "write_report",
+]
