@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from re2tal.cli.app import Options, app
 
 if TYPE_CHECKING:
-    from re2tal.predicting import Outcome
+    from re2tal.predicting import Outcome, Predicted
 
 SOME_SKIPPED = 3
 """Exit status where some videos could not be used and the others are done."""
@@ -50,7 +50,7 @@ def predict(
     checkpoint
         A best.pth or epoch_N.pth, or weights of a detector that were imported.
     out
-        Folder for detections.json, detections.csv, and a .json, .csv and .vtt for each video.
+        Folder for report.html, detections.json, detections.csv, and a .json, .csv and .vtt for each video.
     config
         The experiment's config, for weights that do not hold it.
     min_score
@@ -76,12 +76,26 @@ def predict(
         if peers.is_main:
             folder, written = done.folder, done.written
             about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
-            files = [folder.submission, folder.table, folder.path / "videos"]
+            page = _write_page(done, checkpoint=checkpoint, out=out)
+            files = [page, folder.submission, folder.table, folder.path / "videos"]
             text = f"{written.num_shown} detections with a score of {folder.shown_from:g} or more"
             if not written.num_shown and written.best_score:
                 text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
             _tell(done.outcome, text=text, about=about, files=files, as_json=json, out=out)
     sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
+
+
+def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
+    """A page on which a click on a detection plays it."""
+    from re2tal.report import Sources, VideoFolder, write_report
+
+    paths = {video.video_id: video.path for video in done.outcome.usable}
+    videos = VideoFolder(path=out, path_of=paths.__getitem__)
+    page = out / "report.html"
+    write_report(
+        Sources(title=f"Predictions of {checkpoint}", detections=done.folder.submission, videos=videos), out=page
+    )
+    return page
 
 
 @app.command
