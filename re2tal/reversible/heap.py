@@ -2,7 +2,7 @@
 
 Training in cells allocates and frees thousands of small tensors between a few large ones. glibc serves both from one
 heap, which cannot shrink past what is still in use: with Swin-T on 64 frames a quarter of the memory of a step was
-holes. So large tensors are mapped by themselves, and holes are handed back where a chain begins.
+holes. So large tensors are mapped by themselves, and holes are handed back between branches.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ MAP_FROM = 4 * 2**20
 """Bytes from which an allocation is mapped by itself and handed back when it is freed. The tensors of a cell are
 smaller: fresh pages cost time."""
 
-SECONDS_BETWEEN = 0.5
+SECONDS_BETWEEN = 0.1
 """Handing back takes milliseconds, and the memory is soon wanted again: with steps shorter than this, where there is
-little to win, it would double their time."""
+little to win, it would double their time. With SlowFast-101 on 32 frames, 0.5 s left 40 MiB more and took 6 % less of the
+processor."""
 
 _M_MMAP_THRESHOLD = -3
 _last = -SECONDS_BETWEEN

@@ -145,6 +145,7 @@ class _Reversible(torch.autograd.Function):
         with preserved(dy.device):
             for index in reversed(range(len(call.branches))):
                 # (v, w) is the pair after the branch, w = u + f(v): find u, and the gradients of u and v.
+                return_freed_memory(dy.device)
                 call.states[index].restore()
                 leaves = [arg.detach().requires_grad_(need) for arg, need in zip(arguments, needs, strict=False)]
                 grads = _undo(call, index, v, w, leaves=leaves, dv=dv, dw=dw, needs_dv=index > first or x_needs)
