@@ -4,7 +4,7 @@
 
 Every figure comes from a process of its own: the plan from `re2tal plan`, the measured one from two steps of the
 training loop (`experiment_step.py`), as the process's own largest resident memory. The planner's allowances for what
-lies between tensors were set on backbones alone (`train_step.py`), at other sizes.
+lies between tensors were set on backbones alone (`train_step.py`) and on the first four cases.
 """
 
 import argparse

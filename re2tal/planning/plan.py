@@ -37,16 +37,16 @@ PARTS = {
 }
 """What memory goes into, in the order of telling."""
 
-_BEYOND_TENSORS: dict[Way, tuple[int, float]] = {
-    "plain": (400 * MIB, 0.07),
-    "checkpointed": (250 * MIB, 0.6),
-    "reversible": (25 * MIB, 0.12),
+_BEYOND_TENSORS: dict[Way, Callable[[float], float]] = {
+    "plain": lambda mib: min(mib, 400 + 0.07 * mib),
+    "checkpointed": lambda mib: min(1.1 * mib, 1150),
+    "reversible": lambda mib: 45 + 0.05 * mib,
 }
-"""What a process on a CPU takes beyond its tensors, in bytes and as a share of what the step allocates: buffers of
-kernels, and holes that the C library keeps in its heap, which is most of it except in reversible training, where large
-tensors are kept out of the heap. Measured on Swin-T and SlowFast-101; benchmarks/plan_check.py holds it against
-others."""
-_BEYOND_ON_CUDA = (0, 0.1)
+"""What a process on a CPU takes beyond its tensors, for what a step allocates in tensors, in MiB: buffers of kernels,
+and holes that the C library keeps in its heap, which is most of it except in reversible training, where large tensors
+are kept out of the heap. Measured on backbones (Swin-T, SlowFast-101) and on the small experiments of the demo and
+ucf_mini; benchmarks/plan_check.py holds it against whole steps of others."""
+_SHARE_BEYOND_ON_CUDA = 0.1
 """Holes in PyTorch's pool and buffers of kernels; not measured."""
 _LIBRARIES = resident_memory()
 """Of a process that has loaded them and built nothing yet, as this one has where this file is imported."""
@@ -227,13 +227,18 @@ class _Estimates:
                 cell_bytes=most_bytes("auto", self.device) if on_cuda else None,
             )
         tensors = self._rehearsals[way].step(num_steps=num_steps, num_clips=num_clips)
-        constant, share = _BEYOND_ON_CUDA if self.device.type == "cuda" else _BEYOND_TENSORS[way]
         lasting = sum(tensors.get(part, 0) for part in ("parameters", "optimizer", "average"))
-        more = {"kernels": constant + round(share * (sum(tensors.values()) - lasting)), "libraries": self._libraries}
+        allocated = sum(tensors.values()) - lasting
+        more = {"kernels": self._beyond_tensors(way, allocated), "libraries": self._libraries}
         if self.processes > 1:
             more["exchange"] = tensors["gradients"]
         parts = {name: (tensors | more).get(name, 0) for name in PARTS}
         return Estimate(way, num_steps * self.config.data.sampling.frames_per_step, num_clips, parts)
+
+    def _beyond_tensors(self, way: Way, allocated: int) -> int:
+        if self.device.type == "cuda":
+            return round(_SHARE_BEYOND_ON_CUDA * allocated)
+        return round(_BEYOND_TENSORS[way](allocated / MIB) * MIB)
 
     def longest_clip(self, way: Way, memory: int, *, num_clips: int) -> Estimate | None:
         """In whole strides of the deepest level."""

@@ -23,8 +23,8 @@ smaller: fresh pages cost time."""
 
 SECONDS_BETWEEN = 0.1
 """Handing back takes milliseconds, and the memory is soon wanted again: with steps shorter than this, where there is
-little to win, it would double their time. With SlowFast-101 on 32 frames, 0.5 s left 40 MiB more and took 6 % less of the
-processor."""
+little to win, it would double their time. With SlowFast-101 on 32 frames, 0.5 s left 40 MiB more and took 6 % less of
+the processor."""
 
 _M_MMAP_THRESHOLD = -3
 _last = -SECONDS_BETWEEN
