@@ -64,23 +64,23 @@ def plan(
 
 
 def _print_plan(plan: "Plan") -> None:
-    from re2tal.planning import PARTS, format_memory
+    from re2tal.planning import MIB, PARTS, format_memory
 
     first = plan.estimates[0]
-    rows = [["", *(f"{e.way} (this config)" if e.way == plan.own else e.way for e in plan.estimates), ""]]
-    for part, meaning in PARTS.items():
+    rows = [["", *(f"{e.way} (this config)" if e.way == plan.own else e.way for e in plan.estimates)]]
+    shown = [part for part in PARTS if any(e.parts[part] >= MIB for e in plan.estimates)]
+    for part in shown:
         sizes = [e.parts[part] for e in plan.estimates]
-        if any(sizes):
-            rows.append([part, *(format_memory(size) if size else "" for size in sizes), meaning])
-    rows.append(["a step at its fullest", *(format_memory(e.total) for e in plan.estimates), ""])
-    rows.append([f"fits in {format_memory(plan.memory)}", *_yes_or_no(plan), ""])
+        rows.append([part, *(format_memory(size) if size >= MIB else "" for size in sizes)])
+    rows.append(["a step at its fullest", *(format_memory(e.total) for e in plan.estimates)])
+    rows.append([f"fits in {format_memory(plan.memory)}", *_yes_or_no(plan)])
     if plan.longest:
         longest = [plan.longest[e.way] for e in plan.estimates]
-        rows.append(["longest clip that fits", *(f"{e.num_frames} frames" if e else "none" for e in longest), ""])
+        rows.append(["longest clip that fits", *(f"{e.num_frames} frames" if e else "none" for e in longest)])
         largest = [plan.largest[e.way] for e in plan.estimates]
-        rows.append(["largest batch that fits", *(f"{e.num_clips} clips" if e else "none" for e in largest), ""])
+        rows.append(["largest batch that fits", *(f"{e.num_clips} clips" if e else "none" for e in largest)])
     title = f"{plan.name}: {first.num_clips} clip(s) of {first.num_frames} frames in a process, on {plan.device}"
-    print_rows(title, rows)
+    print_rows(title, rows, caption="\n".join(f"{part}: {PARTS[part]}" for part in shown))
 
 
 def _yes_or_no(plan: "Plan") -> list[str]:

@@ -1,11 +1,12 @@
 """What a training step will take, before it is run."""
 
 from re2tal.planning.advice import OutOfMemory, explaining_lack_of_memory
-from re2tal.planning.memory import available_memory, format_memory, parse_memory
+from re2tal.planning.memory import MIB, available_memory, format_memory, parse_memory
 from re2tal.planning.plan import PARTS, Estimate, Plan, make_plan, what_fits
 from re2tal.planning.simulation import NoBatches, example_batch
 
 __all__ = [
+    "MIB",
     "PARTS",
     "Estimate",
     "NoBatches",
