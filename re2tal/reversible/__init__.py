@@ -7,22 +7,27 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.by_example import BlockReport, Rewiring
 from re2tal.reversible.cells import Cell, CellSize, Locality
 from re2tal.reversible.chain import Mode, ReversibleChain
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
     chains,
+    examine,
     headrooms,
     reconstruction_error,
     rewire,
     set_cells,
     set_headrooms,
     set_mode,
+    unrewire,
 )
+from re2tal.reversible.stepwise import StepwiseChain
 from re2tal.reversible.verification import Verification, verify
 
 __all__ = [
+    "BlockReport",
     "Branch",
     "Cell",
     "CellSize",
@@ -31,13 +36,17 @@ __all__ = [
     "ReconstructionWarning",
     "ReversibleChain",
     "RewiredSequential",
+    "Rewiring",
+    "StepwiseChain",
     "Verification",
     "chains",
+    "examine",
     "headrooms",
     "reconstruction_error",
     "rewire",
     "set_cells",
     "set_headrooms",
     "set_mode",
+    "unrewire",
     "verify",
 ]

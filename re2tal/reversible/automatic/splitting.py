@@ -1,0 +1,187 @@
+"""From a recorded call of a module to the branches of its stream, and the check that they rebuild the module."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from re2tal.reversible.automatic.given import Given
+from re2tal.reversible.automatic.recording import Call, Recording, untouched
+from re2tal.reversible.automatic.residual import Refused, Segment, additions, segments, view_of
+from re2tal.reversible.automatic.tape import Tape, cut
+from re2tal.reversible.automatic.tokens import locality_of
+from re2tal.reversible.automatic.trees import Ref, leaves, replace_leaves
+from re2tal.reversible.cut_branch import CutBranch
+from re2tal.reversible.rng import preserved
+
+__all__ = ["BlockSplit", "check", "split"]
+
+
+@dataclass(frozen=True)
+class BlockSplit:
+    """How a block computes what it returns."""
+
+    branches: tuple[CutBranch, ...]
+    output: Any
+    """What it returns, with `Ref(0)` for the stream and `Ref(1 + i)` for its i-th further tensor argument."""
+    any_shape: bool
+    """Whether it holds for tensors of every shape."""
+
+    def returned(self, y: Tensor, args: Sequence[Tensor]) -> Any:
+        """What the block returns, for its stream and arguments."""
+        values = (y, *args)
+        return replace_leaves(self.output, lambda leaf: values[leaf.value] if isinstance(leaf, Ref) else leaf)
+
+
+def split(recording: Recording, call: Call) -> BlockSplit:
+    """The branches of a module.
+
+    Raises:
+        Refused: it is no residual block, or not one that can be taken apart.
+    """
+    start, end = recording.stream_of(call), recording.result_of(call)
+    if start is None:
+        raise Refused("it is given no tensor of floating-point numbers")
+    if end is None:
+        shapes = [recording.shapes[value] for value in call.outputs]
+        what = f"{recording.shapes[start]} to {shapes[0]}" if shapes else "a tensor to none"
+        raise Refused(f"it changes the shape, {what}")
+    _refuse_objects(call)
+    found = additions(view_of(recording, call), start, end)
+    if not found:
+        # For the reason:
+        segments(view_of(recording, call, expanded=set()), start, end)
+        raise Refused("it adds nothing to its input")
+    view = view_of(recording, call, expanded=_holding(recording, call, found))
+    parts = segments(view, start, end)
+    for look in view.looks:
+        if look.kind == "values":
+            raise Refused(f"its own code decides by the values of a tensor ({look.name})")
+    any_shape = not any(look.kind == "shape" for look in view.looks)
+    branches = []
+    for index, part in enumerate(parts):
+        if part.kind == "residual":
+            tape = cut(view, parts, index)
+            locality = locality_of(view, tape) if any_shape else None
+            branches.append(CutBranch(call.module, tape, tape.uses, locality, reads_args=bool(tape.given)))
+    return BlockSplit(tuple(branches), _output(recording, call, start, end), any_shape)
+
+
+def _refuse_objects(call: Call) -> None:
+    """What an opaque object holds, and whether it changes, nobody can tell."""
+    for leaf in leaves((call.args, call.kwargs)):
+        if not isinstance(leaf, Ref) and not Given.is_constant(leaf):
+            raise Refused(
+                f"it is given a {type(leaf).__name__}, which may change while it computes; if that is a cache, switch "
+                "it off (use_cache=False)"
+            )
+
+
+def _holding(recording: Recording, call: Call, parts: Sequence[Segment]) -> set[int]:
+    """`start` of the modules inside `call` in which its additions happen."""
+    places = {recording.born[op.outputs[0]] for part in parts for op in part.spine}
+    return {
+        inner.start
+        for inner in recording.calls()
+        if call.start < inner.start < call.end and any(inner.start < place < inner.end for place in places)
+    }
+
+
+def _output(recording: Recording, call: Call, start: int, end: int) -> Any:
+    further = list(call.inputs)
+    further.remove(start)
+
+    def named(leaf: object) -> object:
+        if not isinstance(leaf, Ref):
+            if isinstance(leaf, Tensor) or not Given.is_constant(leaf):
+                raise Refused(f"it returns a {type(leaf).__name__}")
+            return leaf
+        if leaf.value == end:
+            return Ref(0)
+        if leaf.value in further:
+            return Ref(1 + further.index(leaf.value))
+        raise Refused(f"it returns a second tensor, {recording.shapes[leaf.value]}, beside its stream")
+
+    return replace_leaves(call.output, named)
+
+
+# Does it compute what the block computes?
+
+_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
+
+
+def check(block: nn.Module, cut_up: BlockSplit, given: Given, *, forward: Callable[..., Any], gradients: bool) -> BlockSplit:
+    """Compare the branches, put together again, with the block itself, and once more on other numbers.
+
+    Args:
+        block: as it will compute, in its present training mode.
+        cut_up: its branches.
+        given: its arguments in the example.
+        forward: its own.
+        gradients: compare those of the stream, too.
+
+    Returns:
+        `cut_up`, with the branches that need it told to compute with a graph.
+
+    Raises:
+        Refused: they differ.
+    """
+    x, args = given.stream.detach(), [arg.detach() for arg in given.further]
+    tolerance = _TOLERANCES.get(x.dtype, 5e-2)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+    for start in (x, x + 0.5 * x.std().nan_to_num() * noise):
+        plain = _outcome(block, start, lambda s: given.call(forward, s, args), gradients=gradients)
+        ours = _outcome(block, start, lambda s: _together(block, cut_up, s, args), gradients=gradients)
+        for a, b, what in zip(plain, ours, ("results", "gradients"), strict=False):
+            if not bool(a.isfinite().all()):
+                raise Refused("what it gives for the example is not finite")
+            error = float((a - b).norm() / a.norm().clamp(min=1e-30))
+            if not error <= tolerance:
+                raise Refused(f"its branches, put together again, give other {what} than the block (off by {error:.0e})")
+    return dataclasses.replace(
+        cut_up, branches=tuple(_told_to_keep_kernels(block, branch, x, args) for branch in cut_up.branches)
+    )
+
+
+def _outcome(
+    block: nn.Module, x: Tensor, function: Callable[[Tensor], Tensor], *, gradients: bool
+) -> tuple[Tensor, ...]:
+    """The result for `x` and, if wanted, the gradient of its sum with fixed weights."""
+    leaf = x.clone().requires_grad_(gradients)
+    with _aside(block, x.device), torch.set_grad_enabled(gradients):
+        y = function(leaf.clone())  # which may be written to
+        if not gradients:
+            return (y.detach(),)
+        weights = torch.linspace(-1, 1, y.numel(), device=y.device, dtype=torch.float64).to(y).reshape(y.shape)
+        (gradient,) = torch.autograd.grad((y * weights).sum(), leaf)
+        return y.detach(), gradient
+
+
+def _together(block: nn.Module, cut_up: BlockSplit, x: Tensor, args: Sequence[Tensor]) -> Tensor:
+    """What the block gives, from its branches."""
+    for branch in cut_up.branches:
+        assert isinstance(branch.function, Tape)
+        x = branch.function.activate(block, x + branch.function.before_activation(block, x, *args))
+    return x
+
+
+def _told_to_keep_kernels(block: nn.Module, branch: CutBranch, x: Tensor, args: Sequence[Tensor]) -> CutBranch:
+    results = []
+    for graph in (False, True):
+        with _aside(block, x.device), torch.set_grad_enabled(graph):
+            results.append(branch(x.clone().requires_grad_(graph), *args).detach())
+    return branch if torch.equal(*results) else dataclasses.replace(branch, needs_graph=True)
+
+
+@contextmanager
+def _aside(block: nn.Module, device: torch.device) -> Iterator[None]:
+    """Inside, nothing that lasts happens to the block and to random numbers."""
+    with preserved(device), untouched(block):
+        yield
