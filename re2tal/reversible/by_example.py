@@ -17,7 +17,7 @@ from re2tal.reversible.automatic.search import Candidate
 from re2tal.reversible.automatic.trees import leaves
 from re2tal.reversible.linked import link, own_forward
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.splitters import split_block
+from re2tal.reversible.splitters import needs_splitter, split_block
 from re2tal.reversible.stepwise import StepwiseChain
 
 __all__ = ["BlockReport", "Example", "Plan", "Rewiring", "arguments", "link_blocks", "plan"]
@@ -165,6 +165,6 @@ def link_blocks(planned: Plan) -> None:
     for members in planned.chains:
         chain = StepwiseChain(members)
         for block in members:
-            known = split_block(block)
+            known = None if needs_splitter(block) else split_block(block)
             new = link(block, chain, branches=known.branches if known is not None else ())
             new.remember(*planned.splits[block])

@@ -52,7 +52,7 @@ def find_blocks(recording: Recording) -> Found:
         end = recording.result_of(call)
         view = view_of(recording, call)
         added = [recording.born[segment.upper] for segment in additions(view, start, end)] if end is not None else []
-        own = _not_in(recording, added, inside)
+        own = _not_in(recording, added, [*inside, *told])
         if own and own >= sum(len(accepted[place].split.branches) for place in inside):
             try:
                 candidate = Candidate(call, split(recording, call))
