@@ -7,7 +7,7 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.by_example import BlockReport, Rewiring
+from re2tal.reversible.by_example import BlockReport, Example, Rewiring
 from re2tal.reversible.cells import Cell, CellSize, Locality
 from re2tal.reversible.chain import Mode, ReversibleChain
 from re2tal.reversible.rewiring import (
@@ -17,6 +17,7 @@ from re2tal.reversible.rewiring import (
     examine,
     headrooms,
     reconstruction_error,
+    report_of,
     rewire,
     set_cells,
     set_headrooms,
@@ -31,6 +32,7 @@ __all__ = [
     "Branch",
     "Cell",
     "CellSize",
+    "Example",
     "Locality",
     "Mode",
     "ReconstructionWarning",
@@ -43,6 +45,7 @@ __all__ = [
     "examine",
     "headrooms",
     "reconstruction_error",
+    "report_of",
     "rewire",
     "set_cells",
     "set_headrooms",

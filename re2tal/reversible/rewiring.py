@@ -25,6 +25,7 @@ __all__ = [
     "examine",
     "headrooms",
     "reconstruction_error",
+    "report_of",
     "rewire",
     "set_cells",
     "set_headrooms",
@@ -121,6 +122,8 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
             if (branch := local_branch(module)) is not None:
                 setattr(parent, name, LocalModule(module, branch))
     set_mode(holder.model, mode)
+    if planned is not None:
+        holder.model.__dict__["_re2tal_report"] = report
     return holder.model
 
 
@@ -140,6 +143,12 @@ def examine(model: nn.Module, example: Example) -> Rewiring:
     return _report(model, plan(model, example).without(_inside(sequentials)), sequentials)
 
 
+def report_of(model: nn.Module) -> Rewiring | None:
+    """What `rewire` did to the blocks of a model that it was given an example of, with reasons; None if it was not."""
+    report = model.__dict__.get("_re2tal_report")
+    return report if isinstance(report, Rewiring) else None
+
+
 def unrewire(model: nn.Module) -> nn.Module:
     """Undo `rewire`: the original network, with the parameters as they are now.
 
@@ -156,6 +165,7 @@ def unrewire(model: nn.Module) -> nn.Module:
         raise ValueError(f"{type(model).__name__} holds no reversible chain; there is nothing to undo")
     for block in list(linked(model)):
         unlink(block.block)
+    model.__dict__.pop("_re2tal_report", None)
     holder = nn.Module()
     holder.model = model
     _restore(holder)

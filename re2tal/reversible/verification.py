@@ -19,7 +19,7 @@ from re2tal.reversible.rewiring import reconstruction_error, set_mode
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.streams import count_held_bytes
 
-__all__ = ["Verification", "count_saved_bytes", "verify"]
+__all__ = ["Verification", "count_saved_bytes", "tensors_in", "verify"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, An
 
     args, kwargs = replace_leaves(inputs, entry)
     with torch.enable_grad(), count_saved_bytes(model) as saved:
-        outputs = [tensor for tensor in _tensors(model(*args, **kwargs)) if tensor.requires_grad]
+        outputs = [tensor for tensor in tensors_in(model(*args, **kwargs)) if tensor.requires_grad]
         if not outputs:
             raise ValueError("no output of the model needs a gradient; unfreeze some of its parameters to verify it")
         generator = torch.Generator().manual_seed(0)
@@ -136,15 +136,16 @@ def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, An
     )
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Every tensor in nested containers, as networks return them."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
 
 
 @contextmanager

@@ -53,6 +53,14 @@ class View:
     unseen: set[int]
     """`start` of the modules that are looked into, and whose result was computed by other means than seen ones."""
 
+    def flowing(self, node: Node) -> tuple[int, ...]:
+        """The inputs whose numbers matter to the node's result."""
+        if isinstance(node, Op) and node.name in _LIKE_ANOTHER:
+            return node.inputs[:1]
+        if isinstance(node, Op) and (node.name.endswith("_like") or node.name.startswith("new_")):
+            return ()
+        return node.inputs
+
     def inside(self, value: int) -> bool:
         """Whether it is made while the module runs."""
         return self.recording.born[value] >= self.call.start
@@ -91,6 +99,10 @@ def view_of(recording: Recording, call: Call, *, expanded: set[int] | None = Non
     return View(recording, call, nodes, looks, made, unseen)
 
 
+_LIKE_ANOTHER = frozenset({"type_as", "view_as", "reshape_as", "expand_as", "to", "split_with_sizes_as"})
+"""Of the second tensor they only want the type or shape."""
+
+
 @dataclass(frozen=True)
 class _Tree:
     """Of dominators: how deep below the input a value lies, and the last value that all paths to it pass."""
@@ -115,8 +127,9 @@ class _Tree:
 def _dominators(view: View, start: int) -> _Tree:
     tree = _Tree({start: 0}, {})
     for node in view.nodes:
-        reached = [value for value in node.inputs if value in tree.depth]
-        if any(view.inside(value) and value not in view.made and value not in tree.depth for value in node.inputs):
+        inputs = view.flowing(node)
+        reached = [value for value in inputs if value in tree.depth]
+        if any(view.inside(value) and value not in view.made and value not in tree.depth for value in inputs):
             reached.append(start)  # nobody knows where that came from
         if not reached:
             continue
@@ -224,7 +237,7 @@ _NO_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.LogSoftmax, nn.Softmax2
 
 def _other(view: View, tree: _Tree, lower: int, upper: int) -> Segment:
     node = view.made[upper]
-    if {value for value in node.inputs if value in tree.depth} != {lower}:
+    if {value for value in view.flowing(node) if value in tree.depth} != {lower}:
         what = "adds two paths, neither of which is its input as it is" if _terms(node) else f"joins paths by {node.name}"
         raise Refused(what)
     if _moves(node):
