@@ -6,7 +6,7 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 from cyclopts import App
 
 from re2tal import __version__
-from re2tal.cli import files, runs  # noqa: F401  # they add their commands to `app`
+from re2tal.cli import files, rewiring, runs  # noqa: F401  # they add their commands to `app`
 from re2tal.cli.app import app, run
 
 __all__ = ["app", "main", "test_main", "train_main"]

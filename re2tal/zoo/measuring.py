@@ -47,7 +47,7 @@ def wake(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.is_floating_point() and float(parameter.abs().amax()) < 1e-2:
+            if parameter.is_floating_point() and parameter.numel() and float(parameter.abs().amax()) < 1e-2:
                 noise = torch.randn(parameter.shape, generator=generator).to(parameter)
                 parameter.add_(0.2 * noise)
 

@@ -232,7 +232,7 @@ _PATCHES = {**_TOWER, "image_size": 32, "patch_size": 8}
 _WORDS = {**_TOWER, "vocab_size": 64, "max_position_embeddings": 32, "pad_token_id": 0}
 _CAUSAL = {**_WORDS, "num_key_value_heads": 2, "use_cache": False, "eos_token_id": 2, "bos_token_id": 1}
 _PYRAMID = {"hidden_sizes": [8, 16, 16, 16], "depths": [2, 1, 1, 1]}
-_HEADS = {**_PYRAMID, "hidden_sizes": [16, 16, 16, 16], "num_attention_heads": [2, 2, 2, 2]}
+_HEADS = {**_PYRAMID, "image_size": 64, "hidden_sizes": [16, 16, 16, 16], "num_attention_heads": [2, 2, 2, 2]}
 _WINDOWS = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4}
 _AUDIO = {
     **_TOWER,

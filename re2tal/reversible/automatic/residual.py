@@ -227,7 +227,6 @@ _MOVES = frozenset(
     {"view", "reshape", "permute", "transpose", "flatten", "unflatten", "contiguous", "swapaxes", "movedim", "squeeze"}
     | {"unsqueeze", "roll", "clone", "view_as", "reshape_as", "swapdims", "moveaxis", "T", "mT"}
 )
-_MOVING_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity)
 _ACTIVATIONS = frozenset(
     {"relu", "relu_", "relu6", "hardtanh", "leaky_relu", "leaky_relu_", "elu", "celu", "selu", "gelu", "silu", "mish"}
     | {"hardswish", "tanh", "sigmoid", "softplus", "hardsigmoid", "sigmoid_", "tanh_", "elu_"}
@@ -240,7 +239,7 @@ def _other(view: View, tree: _Tree, lower: int, upper: int) -> Segment:
     if {value for value in view.flowing(node) if value in tree.depth} != {lower}:
         what = "adds two paths, neither of which is its input as it is" if _terms(node) else f"joins paths by {node.name}"
         raise Refused(what)
-    if _moves(node):
+    if _moves(view, node):
         return Segment("move", lower, upper)
     if _is_activation(node):
         return Segment("activation", lower, upper)
@@ -249,10 +248,12 @@ def _other(view: View, tree: _Tree, lower: int, upper: int) -> Segment:
     raise Refused(f"its stream passes {_named(node)}, which is no residual connection")
 
 
-def _moves(node: Node) -> bool:
+def _moves(view: View, node: Node) -> bool:
     if isinstance(node, Call):
-        inactive = isinstance(node.module, nn.modules.dropout._DropoutNd) and not _drops(node.module)
-        return inactive or isinstance(node.module, _MOVING_MODULES) or node.name == "Permute"
+        if isinstance(node.module, nn.modules.dropout._DropoutNd):
+            return not _drops(node.module)
+        inside = [event for event in view.recording.events[node.start : node.end] if isinstance(event, Op)]
+        return bool(inside) and all(_moves(view, op) for op in inside)
     if node.name == "dropout":
         return node.kwargs.get("training") is False or node.kwargs.get("p") == 0
     return node.name in _MOVES
