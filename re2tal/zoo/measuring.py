@@ -15,7 +15,7 @@ from re2tal.reversible import Rewiring, report_of, rewire, unrewire, verify
 from re2tal.reversible.verification import count_saved_bytes, tensors_in
 from re2tal.zoo.named import Network
 
-__all__ = ["Row", "measure", "table", "wake"]
+__all__ = ["Row", "in_dtype", "measure", "table", "wake"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: in
         dtype: to compute in.
         repeats: of the training steps whose median time counts.
     """
-    model, example = network.model.to(dtype), _in(network.example, dtype)
+    model, example = network.model.to(dtype), in_dtype(network.example, dtype)
     wake(model)
     saved, seconds = _step(model, example, repeats=repeats)
     try:
@@ -85,12 +85,13 @@ def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: in
     )
 
 
-def _in(example: Any, dtype: torch.dtype) -> Any:
+def in_dtype(example: Any, dtype: torch.dtype) -> Any:
+    """The example with floating-point numbers of another type."""
     if isinstance(example, Tensor):
         return example.to(dtype) if example.is_floating_point() else example
     if isinstance(example, dict):
-        return {key: _in(value, dtype) for key, value in example.items()}
-    return tuple(_in(value, dtype) for value in example) if isinstance(example, tuple) else example
+        return {key: in_dtype(value, dtype) for key, value in example.items()}
+    return tuple(in_dtype(value, dtype) for value in example) if isinstance(example, tuple) else example
 
 
 def _step(model: nn.Module, example: Any, *, repeats: int) -> tuple[int, float]:
