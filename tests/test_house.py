@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"annotation_files", "segments", "settings", "types"},
     "training": {"settings", "types", "weights"},
     "weights": set(),
+    "zoo": {"reversible"},
 }
 SEE_EVERYTHING = {"checking", "config", "presets", "experiment", "import_weights", "cli", "__init__", "__main__"}
 EXTERNAL_OF_REVERSIBLE = {"torch"}

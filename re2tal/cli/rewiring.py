@@ -43,7 +43,9 @@ def rewire(
         print(json_format.dumps(list(REDUCED)) if json else "\n".join(REDUCED))
         return
     if name is None:
-        raise ValueError("name a network, such as torchvision:swin3d_t; re2tal rewire --list lists what is known to work")
+        raise ValueError(
+            "name a network, such as torchvision:swin3d_t; re2tal rewire --list lists what is known to work"
+        )
     if repeats < 1:
         raise ValueError(f"--repeats must be at least 1, got {repeats}")
     import torch

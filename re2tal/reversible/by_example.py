@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +15,7 @@ from re2tal.reversible.automatic import BlockSplit, Given, Refused, chains_of, c
 from re2tal.reversible.automatic.recording import untouched
 from re2tal.reversible.automatic.search import Candidate
 from re2tal.reversible.automatic.trees import leaves
-from re2tal.reversible.linked import link, own_forward
+from re2tal.reversible.linked import kind_of_call, link, own_forward
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.splitters import needs_splitter, split_block
 from re2tal.reversible.stepwise import StepwiseChain
@@ -69,10 +69,12 @@ class Plan:
     """What rewiring a network would do."""
 
     chains: list[list[nn.Module]]
-    splits: dict[nn.Module, tuple[Given, BlockSplit]]
+    splits: dict[nn.Module, tuple[Hashable, BlockSplit]]
     refused: dict[nn.Module, str]
 
-    def report(self, model: nn.Module, *, elsewhere: Sequence[tuple[nn.Module, int]], lengths: Sequence[int]) -> Rewiring:
+    def report(
+        self, model: nn.Module, *, elsewhere: Sequence[tuple[nn.Module, int]], lengths: Sequence[int]
+    ) -> Rewiring:
         """For people.
 
         Args:
@@ -130,12 +132,12 @@ def plan(model: nn.Module, example: Example) -> Plan:
 
 def _checked(
     model: nn.Module, blocks: Sequence[Candidate], args: Any, kwargs: Any, *, device: torch.device
-) -> tuple[dict[nn.Module, tuple[Given, BlockSplit]], dict[nn.Module, str]]:
+) -> tuple[dict[nn.Module, tuple[Hashable, BlockSplit]], dict[nn.Module, str]]:
     """The blocks whose branches rebuild them, and why the others do not; each is checked where the model calls it."""
     first: dict[nn.Module, BlockSplit] = {}
     for block in blocks:
         first.setdefault(block.call.module, block.split)
-    passed: dict[nn.Module, tuple[Given, BlockSplit]] = {}
+    passed: dict[nn.Module, tuple[Hashable, BlockSplit]] = {}
     failed: dict[nn.Module, str] = {}
 
     def examine(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -145,7 +147,7 @@ def _checked(
         assert given is not None
         try:
             checked = check(module, first[module], given, forward=own_forward(module), gradients=True)
-            passed[module] = given, checked
+            passed[module] = kind_of_call(module, given, shapes=not checked.any_shape), checked
         except Refused as reason:
             failed[module] = str(reason)
 
@@ -155,7 +157,7 @@ def _checked(
         for module in first:
             hook = module.register_forward_pre_hook(examine, with_kwargs=True)
             stack.callback(hook.remove)
-        with torch.no_grad():
+        with torch.enable_grad():  # as in training: arguments that come from parameters need gradients
             model(*args, **kwargs)
     return passed, failed
 

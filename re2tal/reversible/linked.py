@@ -15,7 +15,7 @@ from re2tal.reversible.automatic.splitting import BlockSplit, check, split
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.stepwise import StepwiseChain
 
-__all__ = ["LinkedBlock", "link", "linked", "own_forward", "unlink"]
+__all__ = ["LinkedBlock", "kind_of_call", "link", "linked", "own_forward", "unlink"]
 
 _MOST_SPLITS = 64
 """Kept for a block; each is for another kind of call."""
@@ -38,7 +38,7 @@ class LinkedBlock:
         self.chain = chain
         self.branches = branches
         self.replaced: Callable[..., Any] | None = block.__dict__.get("forward")
-        self._splits: dict[Hashable, BlockSplit | None] = {}
+        self._splits: dict[Hashable, BlockSplit] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.branches and not kwargs and len(args) == 1:
@@ -56,31 +56,25 @@ class LinkedBlock:
         Raises:
             ValueError: not as a residual block.
         """
-        modes = tuple(module.training for module in self.block.modules())
-        rough = (modes, given.key(shapes=False))
-        found = self._splits.get(rough)
+        found = self._splits.get(kind_of_call(self.block, given, shapes=False))
         if found is None:
-            exact = (modes, given.key(shapes=True))
-            found = self._splits.get(exact)
-            if found is None:
-                found = self._trace(given)
-                self.remember(given, found)
+            found = self._splits.get(kind_of_call(self.block, given, shapes=True))
+        if found is None:
+            found = self._trace(given)
+            self.remember(kind_of_call(self.block, given, shapes=not found.any_shape), found)
         return found
 
-    def remember(self, given: Given, found: BlockSplit) -> None:
-        """Use `found` for calls like this one."""
-        modes = tuple(module.training for module in self.block.modules())
+    def remember(self, kind: Hashable, found: BlockSplit) -> None:
+        """Use `found` for calls of this kind."""
         while len(self._splits) >= _MOST_SPLITS:
             del self._splits[next(iter(self._splits))]
-        self._splits[modes, given.key(shapes=not found.any_shape)] = found
+        self._splits[kind] = found
 
     def _trace(self, given: Given) -> BlockSplit:
         forward = own_forward(self.block)
         self.block.__dict__["forward"] = forward
         try:
-            recording = record(
-                self.block, lambda: self.block(*given.args, **given.kwargs), device=given.stream.device
-            )
+            recording = record(self.block, lambda: self.block(*given.args, **given.kwargs), device=given.stream.device)
             call = next(call for call in recording.calls() if call.module is self.block)
             return check(self.block, split(recording, call), given, forward=forward, gradients=False)
         except Refused as reason:
@@ -102,12 +96,18 @@ class LinkedBlock:
         return {**self.__dict__, "_splits": {}}  # functions of torch cannot be pickled; tracing finds them again
 
 
+def kind_of_call(block: nn.Module, given: Given, *, shapes: bool) -> Hashable:
+    """Equal for calls that compute the same way: of any shape, or of one."""
+    return tuple(module.training for module in block.modules()), given.key(shapes=shapes)
+
+
 def own_forward(block: nn.Module) -> Callable[..., Any]:
     """What the block itself computes, whether or not it is in a chain."""
     present = block.__dict__.get("forward")
     if isinstance(present, LinkedBlock):
-        return present.replaced or type(block).forward.__get__(block)
-    return present or type(block).forward.__get__(block)
+        present = present.replaced
+    forward: Callable[..., Any] = present or type(block).forward.__get__(block)
+    return forward
 
 
 def link(block: nn.Module, chain: StepwiseChain, *, branches: tuple[Branch, ...] = ()) -> LinkedBlock:

@@ -201,7 +201,9 @@ def _known_sequentials(holder: nn.Module) -> _Sequentials:
 
 
 def _inside(sequentials: _Sequentials) -> set[nn.Module]:
-    return {module for *_, child, splits in sequentials for name in splits for module in child.get_submodule(name).modules()}
+    return {
+        module for *_, child, splits in sequentials for name in splits for module in child.get_submodule(name).modules()
+    }
 
 
 def _report(model: nn.Module, planned: Plan, sequentials: _Sequentials) -> Rewiring:

@@ -1,9 +1,9 @@
 """Reversible chains whose blocks are called one after the other by code that knows nothing of them.
 
-A transformer's forward loops over its layers, passes masks to each, skips some at random, and collects what they return.
-So no block is replaced; only its `forward` is. What it returns is what a chain that ended here would give, the mean of
-both streams, and carries the streams along; the next block of the chain, given this very tensor, goes on with them. A
-tensor that was changed on the way, or comes from elsewhere, starts new streams.
+A transformer's forward loops over its layers, passes masks to each, skips some at random, and collects what they
+return. So no block is replaced; only its `forward` is. What it returns is what a chain that ended here would give, the
+mean of both streams, and carries the streams along; the next block of the chain, given this very tensor, goes on with
+them. A tensor that was changed on the way, or comes from elsewhere, starts new streams.
 
 The graph has two tokens between one block and the next that stand for the streams and hold no memory. Streams
 themselves are in memory once, and each block takes its own branches back in the backward pass.

@@ -48,6 +48,8 @@ class BlockCall:
     evaluations: list[Evaluation]
     args: list[Tensor]
     """Without their graphs."""
+    args_learn: list[bool]
+    """Which of them need gradients."""
     autocast: list[torch.autocast]
     slots: list[list[Slot]]
     """For each branch, its parameters."""
@@ -67,10 +69,17 @@ class BlockCall:
                 for branch in branches
             ],
             args=detached,
+            args_learn=[arg.requires_grad for arg in args],
             autocast=autocast_contexts(x.device),
             slots=slots,
             unmodified=Unmodified([*trainable(slot for group in slots for slot in group), *detached]),
         )
+
+    def leaves(self, graph: bool) -> list[Tensor]:
+        """The arguments, as a branch is given them that computes with a graph or without."""
+        if not graph:
+            return self.args
+        return [arg.detach().requires_grad_(need) for arg, need in zip(self.args, self.args_learn, strict=True)]
 
     def statistics(self) -> list[tuple[nn.Module, dict[str, Tensor]]]:
         """Copies of the running statistics that the branches change."""
@@ -165,7 +174,7 @@ class Streams:
         for cell in evaluation.cells:
             with _graph_for(evaluation.branch) as graph, entered(call.autocast):
                 x = self.grid.read(v[cell.read]).requires_grad_(graph)
-                f = evaluation.compute(x, prepared, cell, call.args).detach()
+                f = evaluation.compute(x, prepared, cell, call.leaves(graph)).detach()
             yield cell.write, f
 
     def _start_again(self, statistics: list[tuple[nn.Module, dict[str, Tensor]]]) -> Tensor:
@@ -282,8 +291,17 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 def _graph_for(branch: Branch) -> Iterator[bool]:
     """Yields whether the branch computes with a graph although nobody needs it."""
     wanted = isinstance(branch, CutBranch) and branch.needs_graph
-    with torch.set_grad_enabled(wanted):
-        yield wanted
+    if not wanted:
+        with torch.no_grad():
+            yield False
+        return
+    # Nobody will use what the graph saves, so nobody's hooks should see it.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(_same, _same):
+        yield True
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 _watchers: list[list[weakref.ref[Streams]]] = []

@@ -5,21 +5,27 @@ from __future__ import annotations
 import difflib
 import importlib
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from re2tal.reversible import Example
 
-__all__ = ["Network", "load", "optional"]
+__all__ = ["Network", "load", "optional", "without_own_gradients"]
 
+SMALL = (64, 56)
+"""Sizes of pictures that a network is built for, if it can be built for any."""
 SIZES = (64, 224, 256, 240, 299)
 """Of pictures; the first that a network takes."""
 FRAMES = (8, 16, 32)
+
+Candidate = tuple[Callable[[], nn.Module], Callable[[], Example]]
+"""A way to build a network, and an example that it may take."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,10 @@ def _torchvision(name: str, rest: str) -> Network:
     def build(**size: Any) -> nn.Module:
         return builder(weights=None, **size)
 
-    of_pictures = ((lambda size=size: build(image_size=size), _picture(size)) for size in (64, 56))
-    whole = ((build, _picture(size)) for size in SIZES)
-    videos = ((build, _video(frames, size)) for frames in FRAMES for size in (64, 224))
-    return _first_that_runs(name, iter([*of_pictures, *whole, *videos]))
+    candidates: list[Candidate] = [(partial(build, image_size=size), partial(_picture, size)) for size in SMALL]
+    candidates += [(build, partial(_picture, size)) for size in SIZES]
+    candidates += [(build, partial(_video, frames, size)) for frames in FRAMES for size in (64, 224)]
+    return _first_that_runs(name, candidates)
 
 
 def _timm(name: str, rest: str) -> Network:
@@ -94,27 +100,35 @@ def _timm(name: str, rest: str) -> Network:
         model: nn.Module = timm.create_model(rest, pretrained=False, **size)
         return model
 
-    resized = ((lambda size=size: build(img_size=size), _picture(size)) for size in (64, 56))
-    return _first_that_runs(name, iter([*resized, *((build, _picture(size)) for size in SIZES)]))
+    candidates: list[Candidate] = [(partial(build, img_size=size), partial(_picture, size)) for size in SMALL]
+    candidates += [(build, partial(_picture, size)) for size in SIZES]
+    return _first_that_runs(name, candidates)
 
 
 def _transformers(name: str, rest: str) -> Network:
     transformers = optional("transformers")
-    kind = getattr(transformers, rest, None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module) and getattr(kind, "config_class", None)):
+    kind: Any = getattr(transformers, rest, None)
+    if not getattr(kind, "config_class", None):
         found = [entry for entry in dir(transformers) if entry.endswith("Model")]
         _check_known(rest, found, of="transformers")
-        raise ValueError(f"transformers.{rest} is no model with a configuration of its own; name a class, as VideoMAEModel")
+        raise ValueError(
+            f"transformers.{rest} is no model with a configuration of its own; name a class, as VideoMAEModel"
+        )
     config = kind.config_class()
     small = {key: 64 for key in ("image_size", "crop_size") if isinstance(getattr(config, key, None), int)}
     small |= {"use_cache": False} if hasattr(config, "use_cache") else {}
     config = kind.config_class(**small)
-    model = kind(config)
+    model = without_own_gradients(kind(config))
+    examples = list(_for_config(config, kind.main_input_name))
+    return _first_that_runs(name, [(lambda: model, partial(dict, example)) for example in examples])
+
+
+def without_own_gradients(model: nn.Module) -> nn.Module:
+    """Some networks of audio make their input need a gradient, which fails where it does already."""
     for module in model.modules():
-        if hasattr(module, "_requires_grad"):  # audio: would make its input need a gradient, which it may have already
-            module._requires_grad = False
-    candidates = ((lambda: model, example) for example in _for_config(config, kind.main_input_name))
-    return _first_that_runs(name, iter(candidates))
+        if hasattr(module, "_requires_grad"):
+            cast(Any, module)._requires_grad = False
+    return model
 
 
 def _for_config(config: Any, main: str) -> Iterator[dict[str, Tensor]]:
@@ -131,7 +145,7 @@ def _for_config(config: Any, main: str) -> Iterator[dict[str, Tensor]]:
             yield {main: torch.randn(2, channels, 224, 224)}
         case "input_features":
             length = 2 * getattr(config, "max_source_positions", 50)
-            features = {main: torch.randn(1, getattr(config, "num_mel_bins", 80), length)}
+            features: dict[str, Tensor] = {main: torch.randn(1, getattr(config, "num_mel_bins", 80), length)}
             yield features
             yield {**features, "decoder_input_ids": torch.arange(8)[None]}
         case "input_values":
@@ -177,12 +191,12 @@ def _video(frames: int, size: int) -> Tensor:
     return torch.randn(1, 3, frames, size, size)
 
 
-def _first_that_runs(name: str, candidates: Iterator[tuple[Callable[[], nn.Module], Example]]) -> Network:
+def _first_that_runs(name: str, candidates: Sequence[Candidate]) -> Network:
     """The first network that takes its example; errors of the others are only told if there is none."""
     errors: list[str] = []
-    for build, example in candidates:
+    for build, give in candidates:
         try:
-            model = build()
+            model, example = build(), give()
             with torch.no_grad():
                 model.eval()(**example) if isinstance(example, dict) else model.eval()(example)
             return Network(name, model.train(), example)
@@ -191,6 +205,6 @@ def _first_that_runs(name: str, candidates: Iterator[tuple[Callable[[], nn.Modul
             if message not in errors:
                 errors.append(message)
     raise ValueError(
-        f"nobody knows what {name} takes: {'; '.join(errors[-3:])}; write a function that returns it and an example, and "
-        "give path/to/file.py:FACTORY"
+        f"nobody knows what {name} takes: {'; '.join(errors[-3:])}; write a function that returns it and an example, "
+        "and give path/to/file.py:FACTORY"
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible import Example
-from re2tal.zoo.named import Network, optional
+from re2tal.zoo.named import Network, optional, without_own_gradients
 
 __all__ = ["REDUCED", "build_reduced"]
 
@@ -255,7 +255,10 @@ _SEQUENCE_TO_SEQUENCE = {
     "decoder_ffn_dim": 64,
     "vocab_size": 64,
     "use_cache": False,
-    **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
 }
 _PREDICTOR = {"pred_hidden_size": 32, "pred_num_hidden_layers": 2, "pred_num_attention_heads": 2, "pred_mlp_ratio": 2.0}
 
@@ -298,9 +301,7 @@ _TRANSFORMERS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Tensor]]]]
         {"embed_dim": 16, "image_size": [64, 64], "depths": [1, 2, 2, 1], "num_heads": [1, 2, 2, 2]},
         lambda: {"pixel_values": _picture(64)},
     ),
-    **dict.fromkeys(
-        ("Wav2Vec2Model", "HubertModel"), (_AUDIO, lambda: {"input_values": torch.randn(2, 800)})
-    ),
+    **dict.fromkeys(("Wav2Vec2Model", "HubertModel"), (_AUDIO, lambda: {"input_values": torch.randn(2, 800)})),
     "ASTModel": (
         {**_TOWER, "patch_size": 8, "num_mel_bins": 16, "max_length": 32, "frequency_stride": 8, "time_stride": 8},
         lambda: {"input_values": torch.randn(2, 32, 16)},
@@ -329,11 +330,7 @@ _TRANSFORMERS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Tensor]]]]
 def _transformers(name: str) -> tuple[nn.Module, Example]:
     kind = getattr(optional("transformers"), name)
     settings, example = _TRANSFORMERS[name]
-    model = kind(kind.config_class(**settings))
-    for module in model.modules():
-        if hasattr(module, "_requires_grad"):  # would make its input need a gradient, which it may have already
-            module._requires_grad = False
-    return model, example()
+    return without_own_gradients(kind(kind.config_class(**settings))), example()
 
 
 REDUCED: dict[str, Callable[[], tuple[nn.Module, Example]]] = {

@@ -48,7 +48,7 @@ class Given:
         def of_leaf(leaf: object) -> Hashable:
             if isinstance(leaf, Tensor):
                 size = tuple(leaf.shape) if shapes else leaf.ndim
-                return size, leaf.dtype, leaf.device, leaf is self.stream
+                return size, leaf.dtype, leaf.device, leaf is self.stream or leaf.requires_grad
             if isinstance(leaf, slice):
                 return (slice, leaf.start, leaf.stop, leaf.step)
             return (type(leaf), leaf) if self.is_constant(leaf) else (type(leaf), id(leaf))

@@ -237,7 +237,9 @@ _NO_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.LogSoftmax, nn.Softmax2
 def _other(view: View, tree: _Tree, lower: int, upper: int) -> Segment:
     node = view.made[upper]
     if {value for value in view.flowing(node) if value in tree.depth} != {lower}:
-        what = "adds two paths, neither of which is its input as it is" if _terms(node) else f"joins paths by {node.name}"
+        what = (
+            "adds two paths, neither of which is its input as it is" if _terms(node) else f"joins paths by {node.name}"
+        )
         raise Refused(what)
     if _moves(view, node):
         return Segment("move", lower, upper)

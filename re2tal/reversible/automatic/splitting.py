@@ -130,7 +130,9 @@ def _output(recording: Recording, call: Call, start: int, end: int) -> Any:
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 
-def check(block: nn.Module, cut_up: BlockSplit, given: Given, *, forward: Callable[..., Any], gradients: bool) -> BlockSplit:
+def check(
+    block: nn.Module, cut_up: BlockSplit, given: Given, *, forward: Callable[..., Any], gradients: bool
+) -> BlockSplit:
     """Compare the branches, put together again, with the block itself, and once more on other numbers.
 
     Args:
@@ -158,7 +160,7 @@ def check(block: nn.Module, cut_up: BlockSplit, given: Given, *, forward: Callab
         if gradients:
             _compare("gradients", plain[1], ours[1], torch.zeros_like(start))
     return dataclasses.replace(
-        cut_up, branches=tuple(_told_to_keep_kernels(block, branch, x, args) for branch in cut_up.branches)
+        cut_up, branches=tuple(_told_to_keep_kernels(block, branch, given) for branch in cut_up.branches)
     )
 
 
@@ -216,11 +218,13 @@ def _together(block: nn.Module, cut_up: BlockSplit, x: Tensor, args: Sequence[Te
     return x
 
 
-def _told_to_keep_kernels(block: nn.Module, branch: CutBranch, x: Tensor, args: Sequence[Tensor]) -> CutBranch:
+def _told_to_keep_kernels(block: nn.Module, branch: CutBranch, given: Given) -> CutBranch:
     results = []
     for graph in (False, True):
+        x = given.stream.detach().clone().requires_grad_(graph)
+        args = [arg.detach().requires_grad_(graph and arg.requires_grad) for arg in given.further]
         with _aside(block, x.device), torch.set_grad_enabled(graph):
-            results.append(branch(x.clone().requires_grad_(graph), *args).detach())
+            results.append(branch(x, *args).detach())
     return branch if torch.equal(*results) else dataclasses.replace(branch, needs_graph=True)
 
 

@@ -23,10 +23,37 @@ from re2tal.reversible.cells import Cell, Locality, leading_boxes
 __all__ = ["locality_of"]
 
 _ELEMENTWISE = frozenset(
-    {"add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "erf", "clamp", "float", "to", "type_as"}
+    {
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "pow",
+        "square",
+        "sqrt",
+        "rsqrt",
+        "exp",
+        "erf",
+        "clamp",
+        "float",
+        "to",
+        "type_as",
+    }
     | {"__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__rtruediv__", "__pow__"}
     | {"__iadd__", "__imul__", "add_", "mul_", "relu", "relu_", "relu6", "gelu", "silu", "elu", "leaky_relu", "mish"}
-    | {"sigmoid", "tanh", "hardswish", "hardsigmoid", "softplus", "contiguous", "clone", "bfloat16", "half", "true_divide"}
+    | {
+        "sigmoid",
+        "tanh",
+        "hardswish",
+        "hardsigmoid",
+        "softplus",
+        "contiguous",
+        "clone",
+        "bfloat16",
+        "half",
+        "true_divide",
+    }
 )
 _DROP_PATHS = ("DropPath", "StochasticDepth")
 
