@@ -47,8 +47,9 @@ class LinkedBlock:
         if given is None:
             raise ValueError(f"a {type(self.block).__name__} of a reversible chain is called without a tensor")
         found = self.split_for(given)
-        y = self.chain.step(given.stream, found.branches, given.further)
-        return found.returned(y, given.further)
+        x = found.entered(self.block, given.stream, given.further)
+        y = self.chain.step(x, found.branches, given.further)
+        return found.returned(self.block, y, given.further)
 
     def split_for(self, given: Given) -> BlockSplit:
         """How the block computes a call of this kind.

@@ -520,3 +520,45 @@ def test_wrong_use_is_answered_with_value_and_rule() -> None:
     assert all(isinstance(chain, StepwiseChain) and not isinstance(chain, ReversibleChain) for chain in chains(tower))
     with pytest.raises(ValueError, match="mode must be one of store, reversible, got 'fast'"):
         set_mode(tower, "fast")  # type: ignore[arg-type]
+
+
+# Additions in the code of the parent
+
+
+class Loop(nn.Module):
+    """Adds in its own code, between a stem and a head that change the shape; parts of its layers lie in lists."""
+
+    def __init__(self, depth: int = 3) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Linear(5, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                [nn.LayerNorm(8), nn.Linear(8, 8), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.Tanh())]
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        x = torch.tanh(self.stem(x))
+        for norm, mix, mlp in self.layers:
+            x = mix(norm(x).cumsum(1)) * scale + x
+            x = mlp(x) + x
+        return self.head(self.norm(x).mean(1))
+
+
+def test_additions_in_the_loop_of_the_parent_make_a_chain_too() -> None:
+    torch.manual_seed(0)
+    model, scale = Loop().double(), torch.rand(8, dtype=torch.float64)
+    x = torch.randn(2, 6, 5, dtype=torch.float64)
+    u = v = torch.tanh(model.stem(x))
+    for norm, mix, mlp in model.layers:
+        u, v = v, u + mix(norm(v).cumsum(1)) * scale
+        u, v = v, u + mlp(v)
+    expected = model.head(model.norm((u + v) / 2).mean(1))
+    rewire(model, example=(x, scale))
+    report = report_of(model)
+    assert report is not None and [(b.kind, b.branches) for b in report.blocks] == [("Loop", 6)]
+    torch.testing.assert_close(model(x, scale), expected, rtol=1e-12, atol=1e-14)
+    verified = verify(model, (x, scale))
+    assert verified.passed and verified.reconstruction_error == 0
+    assert verified.saved_bytes < verified.saved_bytes_store

@@ -56,7 +56,7 @@ class Given:
         return structure((self.args, self.kwargs), of_leaf)
 
     def call(self, function: Callable[..., Any], stream: Tensor, further: list[Tensor]) -> Tensor:
-        """The first tensor of the stream's shape that `function` returns for other tensors in the same places."""
+        """What `function` returns for other tensors in the same places: the first of the stream's shape, or of any."""
         rest = iter(further)
 
         def other(leaf: object) -> object:
@@ -66,8 +66,5 @@ class Given:
 
         args, kwargs = replace_leaves((self.args, self.kwargs), other)
         result = function(*args, **kwargs)
-        return next(
-            leaf
-            for leaf in leaves(result)
-            if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.shape == stream.shape
-        )
+        found = [leaf for leaf in leaves(result) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        return next((tensor for tensor in found if tensor.shape == stream.shape), found[0])

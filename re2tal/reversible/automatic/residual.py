@@ -7,7 +7,7 @@ something else, of which only few things leave a residual block residual.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from torch.nn.modules import activation as activations
 from re2tal.reversible.automatic.recording import Call, End, Look, Op, Recording
 from re2tal.reversible.automatic.trees import Ref
 
-__all__ = ["Node", "Refused", "Segment", "View", "additions", "joins", "segments", "view_of"]
+__all__ = ["FEWEST", "Node", "Refused", "Segment", "View", "additions", "joins", "segments", "stretch", "view_of"]
 
 Node = Op | Call
 """An operation, or the call of a module that is taken as a whole."""
@@ -31,13 +31,15 @@ class Refused(Exception):
 class Segment:
     """What happens between two points of the stream."""
 
-    kind: Literal["residual", "move", "activation"]
-    """`upper = lower + sum(others)`, a permutation of the elements, or a function of each element."""
+    kind: Literal["residual", "move", "activation", "other"]
+    """`upper = lower + sum(others)`, a permutation of the elements, a function of each element, or anything."""
     lower: int
     upper: int
     others: tuple[int, ...] = ()
     spine: tuple[Op, ...] = ()
     """The additions, outermost first."""
+    reason: str = ""
+    """Why it is no part of a residual block."""
 
 
 @dataclass
@@ -166,21 +168,42 @@ def segments(view: View, start: int, end: int) -> list[Segment]:
     """All that happens to the stream between two values.
 
     Raises:
-        Refused: something else than a residual block does.
+        Refused: one does not depend on the other.
     """
     tree = _dominators(view, start)
     if end not in tree.depth:
         raise Refused("its result does not depend on its input")
     path = tree.path(end)
-    found: list[Segment] = []
-    for lower, upper in zip(path, path[1:], strict=False):
-        segment = _residual(view, tree, lower, upper) or _other(view, tree, lower, upper)
-        if segment.kind == "activation" and not any(before.kind == "residual" for before in found):
-            raise Refused(f"its stream passes {_named(view.made[upper])} before anything is added")
-        found.append(segment)
-    if not any(segment.kind == "residual" for segment in found):
-        raise Refused("it adds nothing to its input")
-    return found
+    pairs = zip(path, path[1:], strict=False)
+    return [_residual(view, tree, lower, upper) or _other(view, tree, lower, upper) for lower, upper in pairs]
+
+
+FEWEST = 4
+"""Additions in a row that make a chain in a module that does other things before or after them. In fewer, post-norm
+blocks would be seen."""
+
+
+def stretch(parts: Sequence[Segment]) -> slice:
+    """The segments that make a chain: all, or many in a row.
+
+    Raises:
+        Refused: something stands between the additions.
+    """
+    added = [place for place, part in enumerate(parts) if part.kind == "residual"]
+    if not added:
+        raise Refused(next((part.reason for part in parts if part.kind == "other"), "it adds nothing to its input"))
+    first, last = added[0], added[-1]
+    strange = [place for place, part in enumerate(parts) if part.kind == "other"]
+    strange += [place for place, part in enumerate(parts[:first]) if part.kind == "activation"]
+    if not strange:
+        return slice(0, len(parts))
+    if len(added) < FEWEST or any(first < place < last for place in strange):
+        inner = [place for place in strange if first < place < last] or strange
+        raise Refused(parts[inner[0]].reason or "its stream passes an activation before anything is added")
+    end = last + 1
+    while end < len(parts) and parts[end].kind == "activation":
+        end += 1
+    return slice(first, end)
 
 
 def _residual(view: View, tree: _Tree, lower: int, upper: int) -> Segment | None:
@@ -240,14 +263,16 @@ def _other(view: View, tree: _Tree, lower: int, upper: int) -> Segment:
         what = (
             "adds two paths, neither of which is its input as it is" if _terms(node) else f"joins paths by {node.name}"
         )
-        raise Refused(what)
+        return Segment("other", lower, upper, reason=what)
     if _moves(view, node):
         return Segment("move", lower, upper)
     if _is_activation(node):
         return Segment("activation", lower, upper)
     if "norm" in node.name.lower():
-        raise Refused(f"{_named(node)} stands in its stream, behind or before the addition (post-norm)")
-    raise Refused(f"its stream passes {_named(node)}, which is no residual connection")
+        what = f"{_named(node)} stands in its stream, behind or before the addition (post-norm)"
+    else:
+        what = f"its stream passes {_named(node)}, which is no residual connection"
+    return Segment("other", lower, upper, reason=what)
 
 
 def _moves(view: View, node: Node) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from re2tal.reversible.automatic.recording import Call, Recording
-from re2tal.reversible.automatic.residual import Refused, additions, joins, view_of
+from re2tal.reversible.automatic.residual import FEWEST, Refused, additions, joins, view_of
 from re2tal.reversible.automatic.splitting import BlockSplit, split
 
 __all__ = ["Candidate", "Found", "chains_of", "find_blocks"]
@@ -51,9 +51,10 @@ def find_blocks(recording: Recording) -> Found:
             continue
         end = recording.result_of(call)
         view = view_of(recording, call)
-        added = [recording.born[segment.upper] for segment in additions(view, start, end)] if end is not None else []
-        own = _not_in(recording, added, [*inside, *told])
-        if own and own >= sum(len(accepted[place].split.branches) for place in inside):
+        added = additions(view, start, end if end is not None else ends[0])
+        own = _not_in(recording, [recording.born[segment.upper] for segment in added], [*inside, *told])
+        enough = 1 if end is not None else FEWEST
+        if own >= enough and own >= sum(len(accepted[place].split.branches) for place in inside):
             try:
                 candidate = Candidate(call, split(recording, call))
             except Refused as reason:
@@ -109,8 +110,9 @@ def chains_of(blocks: Sequence[Candidate], recording: Recording) -> list[list[nn
     for block in blocks:
         module = block.call.module
         stream, result = recording.stream_of(block.call), recording.result_of(block.call)
-        assert stream is not None and result is not None
-        before = chain[returned[stream]] if stream in returned else None
+        assert stream is not None
+        begins = block.split.before is not None
+        before = chain[returned[stream]] if stream in returned and not begins else None
         own = chain.get(module)
         if own is None:
             own = before if before is not None else []
@@ -121,5 +123,6 @@ def chains_of(blocks: Sequence[Candidate], recording: Recording) -> list[list[nn
                 chain[member] = before
             own = before
         chain[module] = own
-        returned[result] = module
+        if result is not None and block.split.after is None:
+            returned[result] = module
     return list({id(members): members for members in chain.values()}.values())

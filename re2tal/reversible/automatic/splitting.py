@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from re2tal.reversible.automatic.given import Given
 from re2tal.reversible.automatic.recording import Call, Recording, untouched
-from re2tal.reversible.automatic.residual import Refused, Segment, additions, segments, view_of
-from re2tal.reversible.automatic.tape import Tape, cut
+from re2tal.reversible.automatic.residual import FEWEST, Refused, Segment, additions, segments, stretch, view_of
+from re2tal.reversible.automatic.tape import Tape, between, cut
 from re2tal.reversible.automatic.tokens import locality_of
 from re2tal.reversible.automatic.trees import Ref, leaves, replace_leaves
 from re2tal.reversible.cut_branch import CutBranch
@@ -33,10 +33,23 @@ class BlockSplit:
     """What it returns, with `Ref(0)` for the stream and `Ref(1 + i)` for its i-th further tensor argument."""
     any_shape: bool
     """Whether it holds for tensors of every shape."""
+    before: Tape | None = None
+    """What the module does to its input before the stream starts."""
+    after: Tape | None = None
+    """What it does to the stream before it returns."""
 
-    def returned(self, y: Tensor, args: Sequence[Tensor]) -> Any:
-        """What the block returns, for its stream and arguments."""
-        values = (y, *args)
+    @property
+    def whole(self) -> bool:
+        """Whether what the module is given and what it returns is the stream."""
+        return self.before is None and self.after is None
+
+    def entered(self, block: nn.Module, x: Tensor, args: Sequence[Tensor]) -> Tensor:
+        """The start of the stream."""
+        return x if self.before is None else self.before(block, x, *args)
+
+    def returned(self, block: nn.Module, y: Tensor, args: Sequence[Tensor]) -> Any:
+        """What the block returns, for the end of its stream and its arguments."""
+        values = (y if self.after is None else self.after(block, y, *args), *args)
         return replace_leaves(self.output, lambda leaf: values[leaf.value] if isinstance(leaf, Ref) else leaf)
 
 
@@ -49,20 +62,18 @@ def split(recording: Recording, call: Call) -> BlockSplit:
     start, end = recording.stream_of(call), recording.result_of(call)
     if start is None:
         raise Refused("it is given no tensor of floating-point numbers")
-    if end is None:
+    _refuse_objects(call)
+    if end is not None and (known := _known(call)) is not None:
+        return BlockSplit(known, _output(recording, call, start, end), any_shape=True)
+    last = end if end is not None else next((v for v in call.outputs if recording.floating[v]), None)
+    found = additions(view_of(recording, call), start, last) if last is not None else []
+    if last is None or (end is None and len(found) < FEWEST):
         shapes = [recording.shapes[value] for value in call.outputs]
         what = f"{recording.shapes[start]} to {shapes[0]}" if shapes else "a tensor to none"
         raise Refused(f"it changes the shape, {what}")
-    _refuse_objects(call)
-    if (known := _known(call)) is not None:
-        return BlockSplit(known, _output(recording, call, start, end), any_shape=True)
-    found = additions(view_of(recording, call), start, end)
-    if not found:
-        # For the reason:
-        segments(view_of(recording, call, expanded=set()), start, end)
-        raise Refused("it adds nothing to its input")
     view = view_of(recording, call, expanded=_holding(recording, call, found))
-    parts = segments(view, start, end)
+    everything = segments(view, start, last)
+    parts = everything[stretch(everything)]
     for look in view.looks:
         if look.kind == "values":
             raise Refused(f"its own code decides by the values of a tensor ({look.name})")
@@ -73,7 +84,13 @@ def split(recording: Recording, call: Call) -> BlockSplit:
             tape = cut(view, parts, index)
             locality = locality_of(view, tape) if any_shape else None
             branches.append(CutBranch(call.module, tape, tape.uses, locality, reads_args=bool(tape.given)))
-    return BlockSplit(tuple(branches), _output(recording, call, start, end), any_shape)
+    return BlockSplit(
+        tuple(branches),
+        _output(recording, call, start, last),
+        any_shape,
+        before=between(view, start, parts[0].lower),
+        after=between(view, parts[-1].upper, last),
+    )
 
 
 def _known(call: Call) -> tuple[CutBranch, ...] | None:
@@ -155,12 +172,15 @@ def check(
     for start, parameters in ((x, nullcontext()), (other, _other_parameters(block, generator))):
         with parameters:
             plain = _outcome(block, start, lambda s: given.call(forward, s, args), gradients=gradients)
-            ours = _outcome(block, start, lambda s: _together(block, cut_up, s, args), gradients=gradients)
-        _compare("results", plain[0], ours[0], start)
+            try:
+                ours = _outcome(block, start, lambda s: _together(block, cut_up, s, args), gradients=gradients)
+            except RuntimeError as error:
+                raise Refused(f"its branches cannot be put together again ({error})") from error
+        _compare("results", plain[0], ours[0], start if cut_up.whole else torch.zeros_like(plain[0]))
         if gradients:
             _compare("gradients", plain[1], ours[1], torch.zeros_like(start))
     return dataclasses.replace(
-        cut_up, branches=tuple(_told_to_keep_kernels(block, branch, given) for branch in cut_up.branches)
+        cut_up, branches=tuple(_told_to_keep_kernels(block, branch, cut_up, given) for branch in cut_up.branches)
     )
 
 
@@ -210,18 +230,21 @@ def _outcome(
 
 def _together(block: nn.Module, cut_up: BlockSplit, x: Tensor, args: Sequence[Tensor]) -> Tensor:
     """What the block gives, from its branches."""
+    x = cut_up.entered(block, x, args)
     for branch in cut_up.branches:
         if isinstance(branch.function, Tape):
             x = branch.function.activate(block, x + branch.function.before_activation(block, x, *args))
         else:
             x = x + branch(x, *args)
-    return x
+    return x if cut_up.after is None else cut_up.after(block, x, *args)
 
 
-def _told_to_keep_kernels(block: nn.Module, branch: CutBranch, given: Given) -> CutBranch:
+def _told_to_keep_kernels(block: nn.Module, branch: CutBranch, cut_up: BlockSplit, given: Given) -> CutBranch:
+    with _aside(block, given.stream.device), torch.no_grad():
+        start = cut_up.entered(block, given.stream.detach(), [arg.detach() for arg in given.further])
     results = []
     for graph in (False, True):
-        x = given.stream.detach().clone().requires_grad_(graph)
+        x = start.clone().requires_grad_(graph)
         args = [arg.detach().requires_grad_(graph and arg.requires_grad) for arg in given.further]
         with _aside(block, x.device), torch.set_grad_enabled(graph):
             results.append(branch(x, *args).detach())

@@ -18,7 +18,7 @@ from re2tal.reversible.automatic.recording import Call, Op
 from re2tal.reversible.automatic.residual import Node, Refused, Segment, View
 from re2tal.reversible.automatic.trees import Ref, leaves, replace_leaves
 
-__all__ = ["Step", "Tape", "cut"]
+__all__ = ["Step", "Tape", "between", "cut"]
 
 
 @dataclass(frozen=True)
@@ -123,23 +123,8 @@ def cut(view: View, parts: Sequence[Segment], index: int) -> Tape:
         Refused: it cannot be told what it needs.
     """
     segment = parts[index]
-    names = {id(module): name for name, module in view.call.module.named_modules(remove_duplicate=False)}
-    needed: dict[int, None] = {}  # places of nodes
-    places = {id(node): place for place, node in enumerate(view.nodes)}
-    waiting, outside = list(segment.others), dict[int, None]()
-    while waiting:
-        value = waiting.pop()
-        if value == segment.lower:
-            continue
-        node = view.made.get(value)
-        if node is None:
-            outside[value] = None
-        elif places[id(node)] not in needed:
-            needed[places[id(node)]] = None
-            waiting += node.inputs
-    nodes = [view.nodes[place] for place in sorted(needed)]
-    if any(isinstance(node, Call) and node.start in view.unseen for node in nodes):
-        raise Refused("it computes by means that cannot be followed")
+    names = _names(view)
+    nodes, outside = _needed(view, segment.others, stop=segment.lower)
     steps = [_step(node, names) for node in nodes]
     # Before the branch the stream only moves: what is added to it does not matter here.
     moves, stream = _moves(view, parts[:index], names, start=parts[0].lower)
@@ -163,6 +148,55 @@ def cut(view: View, parts: Sequence[Segment], index: int) -> Tape:
         copies=bool(written & {stream, segment.lower, parts[0].lower}),
         sources=tuple(nodes),
     )
+
+
+def between(view: View, lower: int, upper: int) -> Tape | None:
+    """What leads from one value to another that depends on the input through it alone; None if they are the same.
+
+    Raises:
+        Refused: it cannot be told what it needs.
+    """
+    if lower == upper:
+        return None
+    names = _names(view)
+    nodes, outside = _needed(view, (upper,), stop=lower)
+    given, held, constants = _sources(view, outside, names)
+    return Tape(
+        steps=_forgetting([_step(node, names) for node in nodes], keep=(upper,)),
+        stream=lower,
+        given=given,
+        held=held,
+        constants=constants,
+        terms=(upper,),
+        after=(),
+        activations=(),
+        copies=False,
+    )
+
+
+def _names(view: View) -> dict[int, str]:
+    return {id(module): name for name, module in view.call.module.named_modules(remove_duplicate=False)}
+
+
+def _needed(view: View, wanted: Sequence[int], *, stop: int) -> tuple[list[Node], dict[int, None]]:
+    """The nodes that lead to the wanted values from `stop`, in order, and the values from outside that they need."""
+    needed = set[int]()
+    places = {id(node): place for place, node in enumerate(view.nodes)}
+    waiting, outside = list(wanted), dict[int, None]()
+    while waiting:
+        value = waiting.pop()
+        if value == stop:
+            continue
+        node = view.made.get(value)
+        if node is None:
+            outside[value] = None
+        elif places[id(node)] not in needed:
+            needed.add(places[id(node)])
+            waiting += node.inputs
+    nodes = [view.nodes[place] for place in sorted(needed)]
+    if any(isinstance(node, Call) and node.start in view.unseen for node in nodes):
+        raise Refused("it computes by means that cannot be followed")
+    return nodes, outside
 
 
 def _before_the_next(behind: Sequence[Segment]) -> list[Segment]:
