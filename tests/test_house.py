@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "video", "weights"),
     },
     "weights": set(),
+    "zoo": {"reversible"},
 }
 SEE_EVERYTHING = {
     *("building", "checking", "planning", "config", "presets", "experiment", "import_weights", "cli"),

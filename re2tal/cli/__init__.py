@@ -13,6 +13,7 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     planning,
     predicting,
     reporting,
+    rewiring,
     runs,
 )
 from re2tal.cli.app import app, run

@@ -7,39 +7,51 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.by_example import BlockReport, Example, Rewiring
 from re2tal.reversible.cells import Cell, CellSize, Locality, Mode
 from re2tal.reversible.chain import ReversibleChain
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
     chains,
+    examine,
     headrooms,
     reconstruction_error,
+    report_of,
     rewire,
     set_cells,
     set_headrooms,
     set_lanes,
     set_mode,
+    unrewire,
 )
+from re2tal.reversible.stepwise import StepwiseChain
 from re2tal.reversible.verification import Verification, verify
 
 __all__ = [
+    "BlockReport",
     "Branch",
     "Cell",
     "CellSize",
+    "Example",
     "Locality",
     "Mode",
     "ReconstructionWarning",
     "ReversibleChain",
     "RewiredSequential",
+    "Rewiring",
+    "StepwiseChain",
     "Verification",
     "chains",
+    "examine",
     "headrooms",
     "reconstruction_error",
+    "report_of",
     "rewire",
     "set_cells",
     "set_headrooms",
     "set_lanes",
     "set_mode",
+    "unrewire",
     "verify",
 ]

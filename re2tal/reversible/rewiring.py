@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -9,23 +10,32 @@ from itertools import groupby
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.by_example import Example, Plan, Rewiring, link_blocks, plan
 from re2tal.reversible.cells import CellSize, Mode, check_cell_size
 from re2tal.reversible.chain import ReversibleChain
+from re2tal.reversible.linked import linked, unlink
 from re2tal.reversible.local import LocalModule, run_locally
 from re2tal.reversible.splitters import Split, known_blocks, local_branch, split_block
+from re2tal.reversible.stepwise import StepwiseChain
 
 __all__ = [
     "ReconstructionWarning",
     "RewiredSequential",
     "chains",
+    "examine",
     "headrooms",
     "reconstruction_error",
+    "report_of",
     "rewire",
     "set_cells",
     "set_headrooms",
     "set_lanes",
     "set_mode",
+    "unrewire",
 ]
+
+
+log = logging.getLogger(__name__)
 
 
 class ReconstructionWarning(UserWarning):
@@ -53,6 +63,7 @@ class RewiredSequential(nn.Sequential):
                 steps += [split and split.transition or self.get_submodule(name) for name, split in members]
         # In a tuple, so that the chains are not registered: their blocks are children here already.
         self._steps = tuple(steps)
+        self._original = (original,)
         self.cell_size: CellSize = "auto"
         self.mode: Mode = "reversible"
         """Of what stands between the chains, which have their own."""
@@ -71,52 +82,168 @@ class RewiredSequential(nn.Sequential):
         return run_locally(branch, x, mode=self.mode, size=self.cell_size)
 
 
-def rewire(model: nn.Module, *, mode: Mode = "reversible") -> nn.Module:
-    """Make every chain of known residual blocks in `model` reversible.
+def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "reversible") -> nn.Module:
+    """Make every chain of residual blocks in `model` reversible.
 
-    Each `nn.Sequential` that holds such blocks is replaced by a `RewiredSequential` over the same children, so
-    parameters, their names and values, and checkpoints are untouched: load weights before or after. Pre-norm blocks
-    (Swin) keep their branches; in post-activation blocks (ResNets) the activation moves into the branch. The rewired
-    network computes another function than the original (every residual connection skips one more module), for which
-    the original's weights are the starting point.
+    Parameters, their names and values, and checkpoints are untouched: load weights before or after. Pre-norm blocks
+    (transformers) keep their branches; in post-activation blocks (ResNets) the activation moves into the branch. The
+    rewired network computes another function than the original (every residual connection skips one more module), for
+    which the original's weights are the starting point. `unrewire` gives the original back.
+
+    With an example, blocks of any class are found by running the model on it, wherever the model keeps and however it
+    calls them: each is traced, its additions are found and its branches cut out, and what they give when they are put
+    together again is compared with what the block gives, and its gradient. `examine` tells what becomes of which block.
+    Without, each `nn.Sequential` that holds blocks of known classes is replaced by a `RewiredSequential` over the same
+    children; with one, too, where there is any.
 
     Args:
-        model: changed in place. torchvision's Swin, Video Swin and video ResNets, and our SlowFast, of any size.
+        model: changed in place. Without an example: torchvision's Swin, Video Swin and video ResNets, and our
+            SlowFast, of any size.
+        example: the model's input, a tuple of its positional arguments, or a dict of its keyword arguments. Numbers do
+            not matter; what it does not use (a mask, say) is traced when it is first met.
         mode: see `ReversibleChain`; `set_mode` changes it later.
 
     Returns:
         `model`, or its replacement if the model itself is an `nn.Sequential` of blocks.
 
     Raises:
-        ValueError: no block can be rewired; the model is left as it was.
+        ValueError: no block can be rewired, with the reason for each; the model is left as it was.
     """
+    if any(True for _ in chains(model)):
+        raise ValueError(f"{type(model).__name__} is rewired already; unrewire it first")
     holder = nn.Module()
     holder.model = model
-    planned = [
+    sequentials = _known_sequentials(holder)
+    planned = None if example is None else plan(model, example).without(_inside(sequentials))
+    if not sequentials and (planned is None or not planned.chains):
+        raise ValueError(_nothing_found(model, planned))
+    if planned is not None:
+        report = _report(model, planned, sequentials)
+        log.info("%s: %s", type(model).__name__, report)
+        link_blocks(planned)
+    for parent, name, child, splits in sequentials:
+        setattr(parent, name, RewiredSequential(child, splits))
+    for parent in list(holder.modules()) if sequentials else ():
+        for name, module in list(parent.named_children()):
+            if (branch := local_branch(module)) is not None:
+                setattr(parent, name, LocalModule(module, branch))
+    set_mode(holder.model, mode)
+    if planned is not None:
+        holder.model.__dict__["_re2tal_report"] = report
+    return holder.model
+
+
+def examine(model: nn.Module, example: Example) -> Rewiring:
+    """What `rewire` would do with the same arguments: every block it finds, and why it would stay as it is.
+
+    Nothing is changed.
+
+    Raises:
+        ValueError: the model cannot be called with the example, or is rewired already.
+    """
+    if any(True for _ in chains(model)):
+        raise ValueError(f"{type(model).__name__} is rewired already; unrewire it first")
+    holder = nn.Module()
+    holder.model = model
+    sequentials = _known_sequentials(holder)
+    return _report(model, plan(model, example).without(_inside(sequentials)), sequentials)
+
+
+def report_of(model: nn.Module) -> Rewiring | None:
+    """What `rewire` did to the blocks of a model that it was given an example of, with reasons; None if it was not."""
+    report = model.__dict__.get("_re2tal_report")
+    return report if isinstance(report, Rewiring) else None
+
+
+def unrewire(model: nn.Module) -> nn.Module:
+    """Undo `rewire`: the original network, with the parameters as they are now.
+
+    Args:
+        model: changed in place.
+
+    Returns:
+        `model`, or what it replaced if the model itself was an `nn.Sequential` of blocks.
+
+    Raises:
+        ValueError: it is not rewired.
+    """
+    if not any(True for _ in chains(model)):
+        raise ValueError(f"{type(model).__name__} holds no reversible chain; there is nothing to undo")
+    for block in list(linked(model)):
+        unlink(block.block)
+    model.__dict__.pop("_re2tal_report", None)
+    holder = nn.Module()
+    holder.model = model
+    _restore(holder)
+    return holder.model
+
+
+def _restore(parent: nn.Module) -> None:
+    for name, child in list(parent.named_children()):
+        original = child
+        if isinstance(child, RewiredSequential):
+            (original,) = child._original
+        elif isinstance(child, LocalModule):
+            original = child._branch.owner
+        if original is not child:
+            original.training = child.training
+            setattr(parent, name, original)
+        _restore(original)
+
+
+_Sequentials = list[tuple[nn.Module, str, nn.Sequential, dict[str, Split | None]]]
+
+
+def _known_sequentials(holder: nn.Module) -> _Sequentials:
+    """Those that hold blocks of known classes, which there is a chain of, with their parents and names."""
+    found = [
         (parent, name, child, {key: split_block(block) for key, block in child.named_children()})
         for parent in holder.modules()
         for name, child in parent.named_children()
         if type(child) is nn.Sequential
     ]
-    if not any(split and split.branches for *_, splits in planned for split in splits.values()):
+    known = [entry for entry in found if any(entry[3].values())]
+    return known if any(split and split.branches for *_, splits in known for split in splits.values()) else []
+
+
+def _inside(sequentials: _Sequentials) -> set[nn.Module]:
+    return {
+        module for *_, child, splits in sequentials for name in splits for module in child.get_submodule(name).modules()
+    }
+
+
+def _report(model: nn.Module, planned: Plan, sequentials: _Sequentials) -> Rewiring:
+    elsewhere, lengths = [], []
+    for *_, child, splits in sequentials:
+        for in_chain, group in groupby(splits.items(), key=lambda item: bool(item[1] and item[1].branches)):
+            members = list(group)
+            if in_chain:
+                lengths.append(len(members))
+            for name, split in members:
+                if split is not None and split.branches:
+                    elsewhere.append((child.get_submodule(name), len(split.branches)))
+                elif split is not None:
+                    planned.refused[child.get_submodule(name)] = "it changes the shape; it is computed again, though"
+    return planned.report(model, elsewhere=elsewhere, lengths=lengths)
+
+
+def _nothing_found(model: nn.Module, planned: Plan | None) -> str:
+    if planned is None:
         kinds = sorted({f"{type(m).__module__}.{type(m).__qualname__}" for m in model.modules() if any(m.children())})
-        raise ValueError(
+        return (
             f"found no residual block to rewire in {type(model).__name__}, whose modules are: {', '.join(kinds)}; "
-            f"blocks are looked for inside nn.Sequential, and these are known: {', '.join(known_blocks())}"
+            f"blocks are looked for inside nn.Sequential, and these are known: {', '.join(known_blocks())}; "
+            "give an example of the model's input to have all others found"
         )
-    for parent, name, child, splits in planned:
-        if any(splits.values()):
-            setattr(parent, name, RewiredSequential(child, splits))
-    for parent in list(holder.modules()):
-        for name, module in list(parent.named_children()):
-            if (branch := local_branch(module)) is not None:
-                setattr(parent, name, LocalModule(module, branch))
-    set_mode(holder.model, mode)
-    return holder.model
+    if not planned.refused:
+        return f"found no residual block to rewire in {type(model).__name__}: no module adds to what it is given"
+    report = planned.report(model, elsewhere=(), lengths=())
+    return f"no block of {type(model).__name__} can be rewired; {report}"
 
 
-def chains(model: nn.Module) -> Iterator[ReversibleChain]:
+def chains(model: nn.Module) -> Iterator[ReversibleChain | StepwiseChain]:
     """Every reversible chain in `model`."""
+    yield from {block.chain: None for block in linked(model)}
     for module in model.modules():
         if isinstance(module, ReversibleChain):
             yield module
@@ -134,7 +261,7 @@ def set_mode(model: nn.Module, mode: Mode) -> None:
     if not found:
         raise ValueError(f"{type(model).__name__} holds no reversible chain; rewire it first")
     for module in (*found, *model.modules()):
-        if isinstance(module, ReversibleChain | RewiredSequential | LocalModule):
+        if isinstance(module, ReversibleChain | StepwiseChain | RewiredSequential | LocalModule):
             module.mode = mode
 
 
@@ -150,7 +277,7 @@ def set_cells(model: nn.Module, size: CellSize) -> None:
     """
     check_cell_size(size)
     for module in (*model.modules(), *chains(model)):
-        if isinstance(module, ReversibleChain | RewiredSequential | LocalModule):
+        if isinstance(module, ReversibleChain | StepwiseChain | RewiredSequential | LocalModule):
             module.cell_size = size
 
 
@@ -163,7 +290,8 @@ def set_lanes(model: nn.Module, count: int) -> None:
     if count < 1:
         raise ValueError(f"the number of lanes must be at least 1, got {count}")
     for chain in chains(model):
-        chain.lanes = count
+        if isinstance(chain, ReversibleChain):  # blocks that are called one by one have one lane
+            chain.lanes = count
 
 
 def headrooms(model: nn.Module) -> list[int]:

@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from re2tal.reversible.automatic.trees import leaves, replace_leaves
+from re2tal.reversible.by_example import Example, arguments
 from re2tal.reversible.cells import Mode
 from re2tal.reversible.rewiring import reconstruction_error, set_mode
 from re2tal.reversible.rng import preserved
+from re2tal.reversible.streams import count_held_bytes
 
-__all__ = ["Verification", "count_saved_bytes", "verify"]
+__all__ = ["Verification", "count_saved_bytes", "tensors_in", "verify"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Verification:
         return "\n".join(f"{label:<22} {value}" for label, value in rows)
 
 
-def verify(model: nn.Module, example: Tensor | tuple[Any, ...], *, tolerance: float | None = None) -> Verification:
+def verify(model: nn.Module, example: Example, *, tolerance: float | None = None) -> Verification:
     """Compare one training step of a rewired model in mode `reversible` with the same in mode `store`.
 
     Both run on deep copies, with the same random numbers, in the model's own training or eval mode. The loss is the
@@ -70,14 +73,14 @@ def verify(model: nn.Module, example: Tensor | tuple[Any, ...], *, tolerance: fl
 
     Args:
         model: rewired.
-        example: the model's input, or its positional arguments.
+        example: the model's input, a tuple of its positional arguments, or a dict of its keyword arguments.
         tolerance: largest relative error of a gradient; by default 1e-10 where everything is float64, else 1e-4.
 
     Raises:
         ValueError: the model has no reversible chain, or no output that needs a gradient.
     """
-    inputs = example if isinstance(example, tuple) else (example,)
-    device = next((value.device for value in inputs if isinstance(value, Tensor)), torch.device("cpu"))
+    inputs = arguments(example)
+    device = next((leaf.device for leaf in leaves(inputs) if isinstance(leaf, Tensor)), torch.device("cpu"))
     results: dict[Mode, _Step] = {}
     for mode in ("store", "reversible"):
         with preserved(device):
@@ -107,21 +110,23 @@ class _Step:
     saved_bytes: int
 
 
-def _training_step(model: nn.Module, inputs: tuple[Any, ...], mode: Mode) -> _Step:
+def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], mode: Mode) -> _Step:
     set_mode(model, mode)
-    leaves = {
-        f"input {index}": value.detach().clone().requires_grad_()
-        for index, value in enumerate(inputs)
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
-    arguments = [leaves.get(f"input {index}", value) for index, value in enumerate(inputs)]
+    entries: dict[str, Tensor] = {}
+
+    def entry(leaf: object) -> object:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        return entries.setdefault(f"input {len(entries)}", leaf.detach().clone().requires_grad_())
+
+    args, kwargs = replace_leaves(inputs, entry)
     with torch.enable_grad(), count_saved_bytes(model) as saved:
-        outputs = [tensor for tensor in _tensors(model(*arguments)) if tensor.requires_grad]
+        outputs = [tensor for tensor in tensors_in(model(*args, **kwargs)) if tensor.requires_grad]
         if not outputs:
             raise ValueError("no output of the model needs a gradient; unfreeze some of its parameters to verify it")
         generator = torch.Generator().manual_seed(0)
         loss = sum((tensor * torch.randn(tensor.shape, generator=generator).to(tensor)).sum() for tensor in outputs)
-    wanted = {**leaves, **{name: p for name, p in model.named_parameters() if p.requires_grad}}
+    wanted = {**entries, **{name: p for name, p in model.named_parameters() if p.requires_grad}}
     grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)  # type: ignore[arg-type]
     return _Step(
         outputs=[tensor.detach() for tensor in outputs],
@@ -131,20 +136,24 @@ def _training_step(model: nn.Module, inputs: tuple[Any, ...], mode: Mode) -> _St
     )
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Every tensor in nested containers, as networks return them."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
 
 
 @contextmanager
 def count_saved_bytes(model: nn.Module) -> Iterator[list[int]]:
-    """Count in the yielded list's only entry the bytes that autograd saves inside, storages once, parameters not."""
+    """Count in the yielded list's only entry the bytes that are kept inside for a backward pass.
+
+    Of what autograd saves, storages once, parameters not; and, on leaving, of the streams of chains.
+    """
     seen = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     total = [0]
 
@@ -155,8 +164,9 @@ def count_saved_bytes(model: nn.Module) -> Iterator[list[int]]:
             total[0] += storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with count_held_bytes() as held, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield total
+    total[0] += held[0]
 
 
 def _relative(ours: Tensor, reference: Tensor, *, floor: float = 0.0) -> float:

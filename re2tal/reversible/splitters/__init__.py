@@ -13,14 +13,19 @@ from re2tal.reversible.branch import Branch
 from re2tal.reversible.splitters.bottleneck import split_bottleneck, split_torchvision_bottleneck, stem
 from re2tal.reversible.splitters.split import Split
 from re2tal.reversible.splitters.swin import patch_embedding, patch_merging, split_swin_block
+from re2tal.reversible.splitters.timesformer import is_divided, split_timesformer_layer
 
-__all__ = ["Split", "known_blocks", "local_branch", "split_block"]
+__all__ = ["Split", "known_blocks", "local_branch", "needs_splitter", "split_block"]
 
 _SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
     "re2tal.backbones.slowfast.Bottleneck": split_bottleneck,
     "torchvision.models.swin_transformer.SwinTransformerBlock": split_swin_block,
     "torchvision.models.video.resnet.BasicBlock": split_torchvision_bottleneck,
     "torchvision.models.video.resnet.Bottleneck": split_torchvision_bottleneck,
+    "transformers.models.timesformer.modeling_timesformer.TimesformerLayer": split_timesformer_layer,
+}
+_NOT_BY_TRACING: dict[str, Callable[[nn.Module], bool]] = {
+    "transformers.models.timesformer.modeling_timesformer.TimesformerLayer": is_divided,
 }
 
 
@@ -35,6 +40,12 @@ _LOCAL: dict[str, Callable[[nn.Module], Branch]] = {
 def known_blocks() -> list[str]:
     """Qualified names of the block classes that can be split."""
     return list(_SPLITTERS)
+
+
+def needs_splitter(block: nn.Module) -> bool:
+    """Whether tracing does not find the branches of `block`, though its class is known."""
+    test = _NOT_BY_TRACING.get(_kind(block))
+    return test is not None and test(block)
 
 
 def split_block(block: nn.Module) -> Split | None:

@@ -1,0 +1,564 @@
+"""Blocks of unknown classes: found, cut into branches, and called one by one by code that knows nothing of chains."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.video import r3d_18, swin3d_t
+
+from re2tal.reversible import (
+    ReversibleChain,
+    StepwiseChain,
+    chains,
+    examine,
+    reconstruction_error,
+    report_of,
+    rewire,
+    set_cells,
+    set_mode,
+    unrewire,
+    verify,
+)
+from re2tal.reversible.automatic import find_blocks, record
+from re2tal.reversible.linked import linked
+from re2tal.reversible.splitters import split_block
+
+from .networks import assert_same_gradients, gradients, loss_of
+
+
+class Layer(nn.Module):
+    """Pre-norm, with a mask and a position code, layer scale, dropout on the way; returns a tuple."""
+
+    def __init__(self, channels: int = 8, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, channels))
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, channels))
+        self.dropout = dropout
+
+    def attend(self, x: Tensor, mask: Tensor | None, position: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm1(x) + position).chunk(3, dim=-1)
+        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)) * self.scale
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None, position: Tensor) -> tuple[Tensor, Tensor]:
+        x = x + F.dropout(self.attend(x, mask, position), self.dropout, self.training)
+        x = self.mlp(self.norm2(x)) + x
+        return x, position
+
+
+class Tower(nn.Module):
+    """A transformer's loop over a ModuleList."""
+
+    def __init__(self, depth: int = 3, *, dropout: float = 0.0, skip: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.stem = nn.Linear(5, 8)
+        self.layers = nn.ModuleList(Layer(dropout=dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(8)
+        self.position = nn.Parameter(torch.randn(1, 6, 8) * 0.1)
+        self.skip = skip
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, hidden: bool = False) -> Any:
+        x = self.stem(x)
+        states = [x]
+        for index, layer in enumerate(self.layers):
+            if index not in self.skip:
+                x, _ = layer(x, mask=mask, position=self.position)
+            states.append(x)
+        return tuple(states[1:]) if hidden else self.norm(x)
+
+
+def two_streams(tower: Tower, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+    """What the paper's equations give, by plain autograd: the mean of the streams behind every layer."""
+    u = v = tower.stem(x)
+    means = []
+    for layer in tower.layers:
+        u, v = v, u + layer.attend(v, mask, tower.position)
+        u, v = v, u + layer.mlp(layer.norm2(v))
+        means.append((u + v) / 2)
+    return means
+
+
+def example(**options: Any) -> tuple[Tower, Tensor, Tensor]:
+    torch.manual_seed(0)
+    mask = torch.randn(6, 6, dtype=torch.float64).requires_grad_()
+    return Tower(**options).double(), torch.randn(2, 6, 5, dtype=torch.float64), mask
+
+
+def step(model: nn.Module, *args: Any, mode: str = "reversible", seed: int = 3, **kwargs: Any) -> dict[str, Tensor]:
+    """Gradients of one step of a copy."""
+    model = copy.deepcopy(model)
+    set_mode(model, mode)  # type: ignore[arg-type]
+    leaves = [arg.detach().clone().requires_grad_() if isinstance(arg, Tensor) else arg for arg in args]
+    torch.manual_seed(seed)
+    loss_of(model(*leaves, **kwargs)).backward()
+    found = gradients(model)
+    return found | {f"input {i}": leaf.grad for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
+
+
+def test_a_loop_over_layers_computes_the_equations_of_the_paper() -> None:
+    tower, x, mask = example()
+    *_, last = two_streams(tower, x, mask)
+    loss_of(tower.norm(last)).backward()
+    expected = gradients(tower) | {"mask": mask.grad}
+    tower.zero_grad()
+    mask.grad = None
+    assert rewire(tower, example=(x, mask)) is tower
+    y = tower(x, mask)
+    torch.testing.assert_close(y, tower.norm(last), rtol=1e-13, atol=1e-13)
+    loss_of(y).backward()
+    assert_same_gradients(gradients(tower) | {"mask": mask.grad}, expected, tolerance=1e-12)
+
+
+def test_what_a_layer_returns_is_what_a_chain_that_ends_there_gives_and_has_its_gradients() -> None:
+    tower, x, mask = example()
+    means = two_streams(tower, x, mask)
+    loss_of(tuple(means[:2])).backward()  # not of the last: the walk has to pass it
+    expected = gradients(tower)
+    tower.zero_grad()
+    rewire(tower, example=(x, mask))
+    hidden = tower(x, mask, hidden=True)
+    for ours, reference in zip(hidden, means, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-13, atol=1e-13)
+    loss_of(hidden[:2]).backward()
+    found = gradients(tower)
+    assert_same_gradients({name: found[name] for name in expected}, expected, tolerance=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"skip": (1,)}])
+def test_dropout_and_skipped_layers_train_as_plain_autograd_trains_them(options: dict[str, Any]) -> None:
+    tower, x, mask = example(**options)
+    rewire(tower.train(), example=(x, mask))
+    assert_same_gradients(step(tower, x, mask), step(tower, x, mask, mode="store"), tolerance=1e-12)
+    tower.skip = (0,)  # a layer that is skipped from now on
+    assert_same_gradients(step(tower, x, mask), step(tower, x, mask, mode="store"), tolerance=1e-12)
+
+
+def test_names_values_and_classes_are_untouched_and_unrewire_gives_the_original_back() -> None:
+    tower, x, mask = example()
+    state, expected = copy.deepcopy(tower.state_dict()), tower(x, mask)
+    attributes = [set(vars(module)) for module in tower.modules()]
+    rewire(tower, example=(x, mask))
+    assert list(tower.state_dict()) == list(state) and all(type(layer) is Layer for layer in tower.layers)
+    assert not torch.equal(tower(x, mask), expected)
+    unrewire(tower)
+    assert torch.equal(tower(x, mask), expected)
+    assert [set(vars(module)) for module in tower.modules()] == attributes
+    with pytest.raises(ValueError, match="holds no reversible chain; there is nothing to undo"):
+        unrewire(tower)
+
+
+@pytest.mark.parametrize("build", [swin3d_t, r3d_18])
+def test_sequentials_of_known_blocks_are_given_back_too(build: Callable[..., nn.Module]) -> None:
+    model = build(weights=None).eval()
+    x = torch.randn(1, 3, 4, 32, 32)
+    expected, kinds = model(x), [type(module) for module in model.modules()]
+    rewire(model, example=x)
+    assert report_of(model) is not None
+    assert unrewire(model) is model
+    assert [type(module) for module in model.modules()] == kinds
+    assert torch.equal(model(x), expected)
+
+
+def test_other_shapes_modes_and_arguments_than_the_example_s_are_traced_when_they_are_met() -> None:
+    tower, x, mask = example(dropout=0.4)
+    rewire(tower.eval(), example=x)  # no mask, no dropout
+    longer = torch.randn(3, 6, 5, dtype=torch.float64)
+    tower.train()
+    assert_same_gradients(step(tower, longer, mask), step(tower, longer, mask, mode="store"), tolerance=1e-12)
+
+
+def test_a_tensor_that_was_changed_on_the_way_starts_new_streams() -> None:
+    tower, x, mask = example(depth=2)
+    rewire(tower, example=(x, mask))
+    first, second = tower.layers
+    start = tower.stem(x)
+    y, _ = first(start, mask=mask, position=tower.position)
+    alone, _ = second(y.clone(), mask=mask, position=tower.position)
+    y.mul_(1)  # in place: the tensor is the same, what it holds may not be
+    after, _ = second(y, mask=mask, position=tower.position)
+    assert torch.equal(alone, after)
+
+
+def test_streams_are_walked_twice_over_a_retained_graph_and_not_otherwise() -> None:
+    tower, x, mask = example()
+    rewire(tower, example=(x, mask))
+    loss = loss_of(tower(x, mask))
+    parameters = list(tower.layers.parameters())
+    late = list(tower.layers[2].parameters())
+    first = torch.autograd.grad(loss, parameters, retain_graph=True)
+    some = torch.autograd.grad(loss, late, retain_graph=True)
+    second = torch.autograd.grad(loss, parameters)
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(first[-len(late) :], some, strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(RuntimeError, match="a second time|used up by the first"):
+        torch.autograd.grad(loss, parameters)
+
+
+def test_recovered_streams_are_exact_and_nothing_grows_with_depth() -> None:
+    saved = []
+    for depth in (2, 8):
+        tower, x, mask = example(depth=depth)
+        rewire(tower, example=(x, mask))
+        report = verify(tower, (x, mask))
+        assert report.passed and report.reconstruction_error == 0
+        saved.append(report.saved_bytes)
+    assert saved[0] == saved[1]
+
+
+@pytest.mark.parametrize("mode", ["store", "reversible"])
+def test_streams_that_outgrow_the_grid_are_run_again_as_if_nothing_had_happened(mode: str) -> None:
+    tower, x, mask = example(dropout=0.2)
+    with torch.no_grad():
+        tower.layers[2].mlp[3].weight.mul_(1e6)
+    rewire(tower.train(), example=(x, mask))
+    (chain,) = chains(tower)
+    set_mode(tower, mode)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    first = tower(x, mask)
+    drawn = torch.rand(2)
+    assert chain.headroom > 8
+    torch.manual_seed(0)
+    assert torch.allclose(tower(x, mask), first, rtol=1e-12)
+    assert torch.equal(torch.rand(2), drawn)
+    assert_same_gradients(step(tower, x, mask), step(tower, x, mask, mode="store"), tolerance=1e-10)
+
+
+def test_gradients_after_an_overflow_are_those_of_plain_autograd() -> None:
+    tower, x, mask = example(dropout=0.2)
+    with torch.no_grad():
+        tower.layers[2].mlp[3].weight.mul_(1e6)
+    rewire(tower.train(), example=(x, mask))
+    assert_same_gradients(step(tower, x, mask), step(tower, x, mask, mode="store"), tolerance=1e-10)
+
+
+def test_copies_and_pickles_train_their_own_parameters() -> None:
+    tower, x, mask = example()
+    rewire(tower, example=(x, mask))
+    expected = step(tower, x, mask)
+    other = pickle.loads(pickle.dumps(tower))
+    assert_same_gradients(step(other, x, mask), expected, tolerance=1e-13)
+    loss_of(copy.deepcopy(tower)(x, mask)).backward()
+    assert all(parameter.grad is None for parameter in tower.parameters())
+
+
+def test_a_parameter_changed_before_backward_is_an_error() -> None:
+    tower, x, mask = example()
+    rewire(tower, example=(x, mask))
+    loss = loss_of(tower(x, mask))
+    with torch.no_grad():
+        tower.layers[1].scale.mul_(2)
+    with pytest.raises(RuntimeError, match="modified in place between its forward and its backward pass"):
+        loss.backward()
+
+
+def test_bfloat16_autocast_and_no_grad() -> None:
+    tower, x, mask = example()
+    tower, x, mask = tower.float(), x.float(), mask.detach().float()
+    rewire(tower, example=(x, mask))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_same_gradients(step(tower, x, mask), step(tower, x, mask, mode="store"), tolerance=2e-2)
+    with torch.no_grad():
+        quiet = tower(x, mask)
+    assert not quiet.requires_grad and torch.equal(quiet, tower(x, mask))
+    assert reconstruction_error(tower) is None
+
+
+# Blocks
+
+
+class Parallel(nn.Module):
+    """Attention and MLP beside each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.one, self.two = nn.LayerNorm(8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return x + self.one(y).tanh() + self.two(y)
+
+
+class PostActivation(nn.Module):
+    """With batch norm; writes to what it adds."""
+
+    def __init__(self, *, channels: int = 4, out: int = 4) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv1d(channels, out, 3, padding=1), nn.BatchNorm1d(out), nn.ReLU(True)
+        self.across = nn.Conv1d(channels, out, 1) if channels != out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        y += x if self.across is None else self.across(x)
+        return self.act(y)
+
+
+class Moving(nn.Module):
+    """Moves the channels behind, adds twice, and moves them back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, *space = x.shape
+        y = x.flatten(2).transpose(1, 2)
+        y = y + self.one(y)
+        y = y + self.two(y)
+        return y.transpose(1, 2).reshape(batch, channels, *space)
+
+
+class Inner(nn.Module):
+    """Two children that add to their input themselves."""
+
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.linear = nn.LayerNorm(8), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor, scale: float) -> tuple[Tensor, None]:
+            return x + scale * self.linear(self.norm(x)), None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halves = nn.ModuleList(Inner.Half() for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for half in self.halves:
+            x = half(x, 0.5)[0]
+        return x
+
+
+TOKENS, SERIES, PICTURES = (2, 5, 8), (3, 4, 9), (2, 4, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "blocks", "branches"),
+    [(Parallel, TOKENS, 3, 1), (PostActivation, SERIES, 3, 1), (Moving, PICTURES, 3, 2), (Inner, TOKENS, 6, 1)],
+)
+def test_blocks_of_many_kinds_are_cut_and_train(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], blocks: int, branches: int
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(build() for _ in range(3))).double()
+    x = torch.randn(shape, dtype=torch.float64)
+    model = rewire(model, example=x)
+    report = report_of(model)
+    assert report is not None and report.rewired == blocks and report.chains == (blocks,)
+    assert {block.branches for block in report.blocks if block.reason is None} == {branches}
+    verified = verify(model, x)
+    assert verified.passed and verified.reconstruction_error == 0, str(verified)
+
+
+def test_the_activation_behind_an_addition_moves_into_the_branch() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(PostActivation() for _ in range(3))).double().eval()
+    x = torch.randn(SERIES, dtype=torch.float64)
+    u = v = x
+    for block in model:
+        u, v = v, u + torch.relu(block.norm(block.conv(v)))
+    torch.testing.assert_close(rewire(model, example=x)(x), (u + v) / 2, rtol=1e-13, atol=1e-14)
+
+
+def test_running_statistics_are_updated_once_and_by_the_model_s_own_call_alone() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(PostActivation() for _ in range(3))).double()
+    x = torch.randn(SERIES, dtype=torch.float64)
+    rewire(model, example=x)
+    assert [int(block.norm.num_batches_tracked) for block in model] == [0, 0, 0]
+    stored = copy.deepcopy(model)
+    set_mode(stored, "store")
+    for network in (model, stored):
+        loss_of(network(x)).backward()
+    assert [int(block.norm.num_batches_tracked) for block in model] == [1, 1, 1]
+    for a, b in zip(model, stored, strict=True):
+        assert torch.equal(a.norm.running_mean, b.norm.running_mean)
+        assert torch.equal(a.norm.running_var, b.norm.running_var)
+
+
+@pytest.mark.parametrize("size", [256, None])
+def test_mlps_of_any_class_are_computed_in_cells(size: int | None) -> None:
+    tower, x, mask = example()
+    x = torch.randn(3, 6, 5, dtype=torch.float64)
+    rewire(tower, example=(x, mask))
+    tower(x, mask)
+    (split,) = next(linked(tower))._splits.values()
+    assert [branch.locality is not None for branch in split.branches] == [False, True]
+    whole = step(tower, x, mask)
+    set_cells(tower, size)
+    assert_same_gradients(step(tower, x, mask), whole, tolerance=1e-12)
+
+
+@pytest.mark.parametrize(("build", "shape"), [(swin3d_t, (1, 3, 4, 32, 32)), (r3d_18, (2, 3, 4, 32, 32))])
+def test_known_splitters_and_tracing_cut_the_same_branches(
+    build: Callable[..., nn.Module], shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    model = build(weights=None).double().eval()
+    x = torch.randn(shape, dtype=torch.float64)
+    recording = record(model, lambda: model(x), device=x.device)
+    blocks = find_blocks(recording).blocks
+    assert blocks
+    for block in blocks[:4]:
+        known = split_block(block.call.module)
+        assert known is not None
+        start = recording.stream_of(block.call)
+        assert start is not None
+        stream = torch.randn(recording.shapes[start], dtype=torch.float64)
+        for ours, theirs in zip(block.split.branches, known.branches, strict=True):
+            torch.testing.assert_close(ours(stream), theirs(stream), rtol=1e-12, atol=1e-12)
+
+
+# What cannot be rewired
+
+
+class PostNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.linear(x))
+
+
+class Deciding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x) if float(x.sum()) < 1e9 else x
+
+
+class Caching(nn.Module):
+    class Cache:
+        def __init__(self) -> None:
+            self.entries: list[Tensor] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        if cache is not None:
+            cache.entries.append(x)
+        return x + self.linear(x)
+
+
+class Telling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.linear(x)
+        return x + y, y.sum(-1)
+
+
+class Holding(nn.Module):
+    """Calls its only block."""
+
+    def __init__(self, block: nn.Module, *more: Any) -> None:
+        super().__init__()
+        self.block, self.more = block, more
+
+    def forward(self, x: Tensor) -> Any:
+        return self.block(x, *self.more)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda: Holding(PostNorm()), r"PostNorm block: stays: a LayerNorm stands in its stream.*\(post-norm\)"),
+        (lambda: Holding(Deciding()), "its own code decides by the values of a tensor"),
+        (lambda: Holding(Caching(), Caching.Cache()), r"it is given a Cache, which may change.*use_cache=False"),
+        (lambda: Holding(Telling()), r"it returns a second tensor, \(2, 5\), beside its stream"),
+    ],
+)
+def test_what_cannot_be_rewired_is_left_alone_with_a_reason(build: Callable[[], nn.Module], reason: str) -> None:
+    model = build()
+    with pytest.raises(ValueError, match=f"no block of Holding can be rewired; 0 of 1.*(?s:.*){reason}"):
+        rewire(model, example=torch.randn(TOKENS))
+    assert not any(True for _ in chains(model)) and not any("forward" in vars(m) for m in model.modules())
+
+
+def test_blocks_that_stay_are_told_beside_those_that_do_not() -> None:
+    model = nn.Sequential(PostActivation(), PostActivation(out=6), PostActivation(channels=6, out=6))
+    report = examine(model, torch.randn(SERIES))
+    assert not any(True for _ in chains(model))
+    assert [(block.name, block.branches) for block in report.blocks] == [("0", 1), ("1", 0), ("2", 1)]
+    assert report.blocks[1].reason == "it changes the shape, (3, 4, 9) to (3, 6, 9)"
+    assert "2 of 3 blocks rewired; blocks in each chain: 1, 1" in str(report)
+
+
+def test_a_call_that_was_no_residual_block_s_is_an_error_that_says_what_to_do() -> None:
+    block = Caching()
+    model = rewire(Holding(block), example=torch.randn(TOKENS))
+    model.more = (Caching.Cache(),)
+    with pytest.raises(ValueError, match="cannot be called like this: it is given a Cache"):
+        model(torch.randn(TOKENS))
+
+
+def test_wrong_use_is_answered_with_value_and_rule() -> None:
+    tower, x, _ = example()
+    with pytest.raises(ValueError, match=r"Tower cannot be called with this example \(RuntimeError: .*a tuple of its"):
+        rewire(tower, example=torch.randn(3, 3))
+    with pytest.raises(ValueError, match="give an example of the model's input"):
+        rewire(tower)
+    with pytest.raises(ValueError, match="no module adds to what it is given"):
+        rewire(nn.Sequential(nn.Linear(5, 5)).double(), example=x)
+    rewire(tower, example=x)
+    with pytest.raises(ValueError, match="is rewired already; unrewire it first"):
+        rewire(tower, example=x)
+    assert all(isinstance(chain, StepwiseChain) and not isinstance(chain, ReversibleChain) for chain in chains(tower))
+    with pytest.raises(ValueError, match="mode must be one of store, reversible, got 'fast'"):
+        set_mode(tower, "fast")  # type: ignore[arg-type]
+
+
+# Additions in the code of the parent
+
+
+class Loop(nn.Module):
+    """Adds in its own code, between a stem and a head that change the shape; parts of its layers lie in lists."""
+
+    def __init__(self, depth: int = 3) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Linear(5, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                [nn.LayerNorm(8), nn.Linear(8, 8), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.Tanh())]
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        x = torch.tanh(self.stem(x))
+        for norm, mix, mlp in self.layers:
+            x = mix(norm(x).cumsum(1)) * scale + x
+            x = mlp(x) + x
+        return self.head(self.norm(x).mean(1))
+
+
+def test_additions_in_the_loop_of_the_parent_make_a_chain_too() -> None:
+    torch.manual_seed(0)
+    model, scale = Loop().double(), torch.rand(8, dtype=torch.float64)
+    x = torch.randn(2, 6, 5, dtype=torch.float64)
+    u = v = torch.tanh(model.stem(x))
+    for norm, mix, mlp in model.layers:
+        u, v = v, u + mix(norm(v).cumsum(1)) * scale
+        u, v = v, u + mlp(v)
+    expected = model.head(model.norm((u + v) / 2).mean(1))
+    rewire(model, example=(x, scale))
+    report = report_of(model)
+    assert report is not None and [(b.kind, b.branches) for b in report.blocks] == [("Loop", 6)]
+    torch.testing.assert_close(model(x, scale), expected, rtol=1e-12, atol=1e-14)
+    verified = verify(model, (x, scale))
+    assert verified.passed and verified.reconstruction_error == 0
+    assert verified.saved_bytes < verified.saved_bytes_store

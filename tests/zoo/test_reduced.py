@@ -1,0 +1,54 @@
+"""Networks of torchvision, timm and transformers rewire as they are, and train as plain autograd trains them."""
+
+import copy
+import importlib.util
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from re2tal.reversible import report_of, rewire, unrewire, verify
+from re2tal.reversible.verification import tensors_in
+from re2tal.zoo import REDUCED, build_reduced
+from re2tal.zoo.measuring import in_dtype, wake
+
+# What other libraries warn of when they are imported and built is theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def outputs(model: nn.Module, example: object) -> list[Tensor]:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return list(tensors_in(model(**example) if isinstance(example, dict) else model(example)))
+
+
+def test_there_are_many() -> None:
+    assert len(REDUCED) >= 60
+    assert {name.partition(":")[0] for name in REDUCED} == {"torchvision", "timm", "transformers"}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_rewired_networks_train_as_plain_autograd_trains_them(name: str) -> None:
+    library = name.partition(":")[0]
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    network = build_reduced(name)
+    model, example = network.model.double(), in_dtype(network.example, torch.float64)
+    wake(model)
+    state = copy.deepcopy(model.state_dict())
+    expected = outputs(model.eval(), example)
+
+    rewired = rewire(model.train(), example=example)
+    assert list(rewired.state_dict()) == list(state)
+    assert all(torch.equal(value, state[name]) for name, value in rewired.state_dict().items())
+    report = report_of(rewired)
+    assert report is not None and report.rewired > 0, str(report)
+
+    verified = verify(rewired, example)
+    assert verified.worst[1] <= 1e-10 and verified.output_error <= 1e-10, str(verified)
+    assert verified.reconstruction_error == 0
+    assert verified.saved_bytes < verified.saved_bytes_store
+
+    original = unrewire(rewired)
+    assert original is network.model
+    assert all(torch.equal(a, b) for a, b in zip(outputs(original.eval(), example), expected, strict=True))
