@@ -90,7 +90,7 @@ def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
     from re2tal.report import Sources, VideoFolder, write_report
 
     paths = {video.video_id: video.path for video in done.outcome.usable}
-    videos = VideoFolder(path=out, path_of=paths.__getitem__)
+    videos = VideoFolder(path=out, known=paths)
     page = out / "report.html"
     write_report(
         Sources(title=f"Predictions of {checkpoint}", detections=done.folder.submission, videos=videos), out=page

@@ -39,8 +39,8 @@ PARTS = {
 
 _BEYOND_TENSORS: dict[Way, Callable[[float], float]] = {
     "plain": lambda mib: min(mib, 400 + 0.07 * mib),
-    "checkpointed": lambda mib: min(1.1 * mib, 1150),
-    "reversible": lambda mib: 45 + 0.05 * mib,
+    "checkpointed": lambda mib: min(1.1 * mib, 800 + 0.1 * mib),
+    "reversible": lambda mib: 60 + 0.08 * mib,
 }
 """What a process on a CPU takes beyond its tensors, for what a step allocates in tensors, in MiB: buffers of kernels,
 and holes that the C library keeps in its heap, which is most of it except in reversible training, where large tensors

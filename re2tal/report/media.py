@@ -34,14 +34,24 @@ class FoundVideos:
     """Where they were looked for, in words."""
 
 
-def find_videos(ids: Iterable[str], *, folder: Path, path_of: Callable[[str], Path] | None = None) -> FoundVideos:
+def find_videos(
+    ids: Iterable[str],
+    *,
+    folder: Path,
+    path_of: Callable[[str], Path] | None = None,
+    known: Mapping[str, Path] | None = None,
+) -> FoundVideos:
     """The files of videos.
 
     Args:
         ids: of the videos.
         folder: where they are, at any depth, as `<id>.mp4` or with another suffix of video files, or `v_<id>.mp4`.
         path_of: tells the one place of a video's file in the folder, instead of searching.
+        known: the files by video id, instead of any search.
     """
+    if known is not None:
+        files = {name: known[name] for name in ids if name in known and _is_file(known[name])}
+        return FoundVideos(files=files, looked_for="where they were when they were predicted on")
     if path_of is None:
         by_name = videos_by_name(folder)
         files = {name: path for name in ids if (path := by_name.get(name) or by_name.get(_PREFIX + name)) is not None}

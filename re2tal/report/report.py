@@ -98,7 +98,8 @@ def _read(sources: Sources, *, max_detections: int) -> _Material:
     media = None
     if sources.videos is not None:
         ids = [video["id"] for video in table.videos]
-        media = find_videos(ids, folder=sources.videos.path, path_of=sources.videos.path_of)
+        videos = sources.videos
+        media = find_videos(ids, folder=videos.path, path_of=videos.path_of, known=videos.known)
     row = sources.tious.index(_USUAL_TIOU) if _USUAL_TIOU in sources.tious else len(sources.tious) // 2
     best = np.zeros(0) if found is None else best_scores(found)
     return _Material(

@@ -36,6 +36,8 @@ class VideoFolder:
     path: Path
     path_of: Callable[[str], Path] | None = None
     """Tells the place of one video's file; None: it is searched by name."""
+    known: Mapping[str, Path] | None = None
+    """The files themselves by video id, wherever they are, instead of any search."""
 
 
 @dataclass(frozen=True, kw_only=True)
