@@ -206,7 +206,8 @@ def test_plan_prints_one_line_of_json_and_nothing_else(re2tal: Any, capsys: pyte
 
 
 def test_plan_prints_a_table(re2tal: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert re2tal("plan", "configs/demo/re2slowfast.py", "--memory", "2GiB") == 0
+    smaller = ("pyramid.arch=(1,0,1)", "data.sampling.num_steps=32")
+    assert re2tal("plan", "configs/demo/re2swin.py", "--memory", "1GiB", "--cfg-options", *smaller) == 0
     shown = capsys.readouterr().out
     assert "longest clip that fits" in shown and "reversible (this config)" in shown
 
