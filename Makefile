@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: demo test lint check install format clean
+.PHONY: demo test stress lint check install format clean
 
 demo: $(STAMP)
 	$(BIN)/re2tal demo
@@ -14,6 +14,10 @@ demo: $(STAMP)
 # One thread for each of the test processes, or they would wait for each other.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+# The long versions of what docs/reliability.md promises.
+stress: $(STAMP)
+	for program in stress/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
