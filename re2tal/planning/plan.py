@@ -50,8 +50,8 @@ _SHARE_BEYOND_ON_CUDA = 0.1
 """Holes in PyTorch's pool and buffers of kernels; not measured."""
 _LIBRARIES = resident_memory()
 """Of a process that has loaded them and built nothing yet, as this one has where this file is imported."""
-_FULL = 0.97
-"""A clip or batch is as large as it can be if it takes this share of the memory."""
+_CLOSE_ENOUGH = 20
+"""What fits is known once a number larger by a 20th of it does not fit; to the unit below 40."""
 _DEFAULT_CLASSES = 20
 """If neither the config nor the annotations tell: hardly matters."""
 
@@ -259,27 +259,31 @@ def _largest(estimate: Callable[[int], Estimate], memory: int, *, start: int) ->
     low, high = 0, None
     guess = start
     seen: dict[int, int] = {}
-    while True:
+    while high is None or high - low > _step(low):
         seen[guess] = estimate(guess).total
         if seen[guess] <= memory:
             low = guess
         else:
             high = guess
-        is_full = low and seen[low] >= _FULL * memory and len(seen) > 1
-        if is_full or (high is not None and high - low <= 1):
-            return estimate(low) if low else None
         guess = _next_guess(seen, memory, low=low, high=high)
+    return estimate(low) if low else None
+
+
+def _step(low: int) -> int:
+    return max(low // _CLOSE_ENOUGH, 1)
 
 
 def _next_guess(seen: dict[int, int], memory: int, *, low: int, high: int | None) -> int:
-    """Along the line through the two tries nearest to the limit, strictly between `low` and `high`."""
+    """Along the line through the two tries nearest to the limit, but far enough from both bounds to get on."""
     if len(seen) < 2:
         only = next(iter(seen))
         return max(only // 2, 1) if high is not None else only * 2
     near, far = sorted(seen, key=lambda n: abs(seen[n] - memory))[:2]
-    slope = max((seen[near] - seen[far]) / (near - far), 1.0)
-    guess = near + int((memory - seen[near]) // slope)
+    slope = (seen[near] - seen[far]) / (near - far)
+    guess = near + int((memory - seen[near]) / slope) if slope > 0 else low
     if high is None:
-        return max(guess, low + 1)
-    # A try on each side of the guess soon closes the bracket.
-    return min(max(guess if guess > low else low + 1, low + 1), high - 1)
+        return min(max(guess, low + _step(low)), 8 * low)
+    if low == 0:
+        return min(max(guess, 1), high // 2)
+    # Just above what fits: where the line is right, that try ends the search.
+    return min(max(guess, low + _step(low), low + (high - low) // 8), high - (high - low) // 8 - 1)

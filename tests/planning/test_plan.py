@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from re2tal.building import build_detector
 from re2tal.config import ConfigError, ExperimentConfig, override
 from re2tal.planning import NoBatches, available_memory, example_batch, make_plan, parse_memory
-from re2tal.planning.plan import WAYS, way_of
+from re2tal.planning.plan import WAYS, _largest, way_of
 from re2tal.planning.simulation import Rehearsal
 from re2tal.planning.tracker import MemoryTracker
 from re2tal.presets import demo
@@ -137,7 +138,7 @@ def test_the_longest_clip_fits_and_a_longer_one_does_not() -> None:
         assert longest.total <= memory and largest.total <= memory
         options = [f"backbone.{key}={value}" for key, value in WAYS[way].items()]
         longer = [*options, f"data.sampling.num_steps={longest.num_frames * 21 // 20}"]
-        more = [*options, f"training.batch_size={largest.num_clips + max(2, largest.num_clips // 20)}"]
+        more = [*options, f"training.batch_size={largest.num_clips + max(1, largest.num_clips // 20)}"]
         for changed in (longer, more):
             assert not make_plan(
                 override(config, _rounded(changed, config)), memory=memory, device=CPU, quick=True
@@ -156,6 +157,23 @@ def _rounded(options: list[str], config: ExperimentConfig) -> list[str]:
         else:
             result.append(option)
     return result
+
+
+@pytest.mark.parametrize("start", [1, 16, 100])
+@pytest.mark.parametrize("memory", [2000, 5000, 100_000])
+@pytest.mark.parametrize(
+    "size", [lambda n: 900 + 22 * n, lambda n: 100 + 900 * n, lambda n: 100 + 3 * n + n * n // 100, lambda n: 1500 + n]
+)
+def test_the_search_is_short_and_stops_a_20th_below_what_does_not_fit(size: Any, memory: int, start: int) -> None:
+    tries = []
+
+    def estimate(number: int) -> Any:
+        tries.append(number)
+        return SimpleNamespace(total=size(number), number=number)
+
+    found = _largest(estimate, memory, start=start).number  # type: ignore[union-attr]
+    assert size(found) <= memory < size(found + max(1, found // 20))
+    assert len(tries) <= 16
 
 
 def test_where_nothing_fits_the_plan_says_so() -> None:
