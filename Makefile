@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: demo test stress lint check install format clean
+.PHONY: demo test stress lint check install format docs clean
 
 demo: $(STAMP)
 	$(BIN)/re2tal demo
@@ -38,6 +38,10 @@ $(STAMP): pyproject.toml
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The references that come out of the code.
+docs: $(STAMP)
+	$(BIN)/python tools/write_reference.py docs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"reversible"},
 }
 SEE_EVERYTHING = {
-    *("building", "checking", "planning", "config", "presets", "experiment", "import_weights", "cli"),
+    *("building", "checking", "planning", "config", "presets", "experiment", "import_weights", "in_seconds", "cli"),
     *("__init__", "__main__"),
 }
 EXTERNAL_OF_REVERSIBLE = {"torch"}

@@ -23,6 +23,7 @@ REDUCED = {
     "re2tal rewire torchvision:r3d_18": "",
     "re2tal plan": "",
     "re2tal show": "",
+    "re2tal explain": "",
     "re2tal check-data configs/demo/re2slowfast.py": "",
     "re2tal train configs/demo/re2slowfast.py": "training.eval_from=0",
     "re2tal test configs/demo/re2slowfast.py": "",

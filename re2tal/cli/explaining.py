@@ -1,0 +1,73 @@
+"""The command `re2tal explain`."""
+
+import json as json_format
+from typing import TYPE_CHECKING
+
+from re2tal.cli.app import ConfigPath, Options, app, print_rows
+
+if TYPE_CHECKING:
+    from re2tal.in_seconds import Times
+
+
+@app.command
+def explain(
+    config: ConfigPath,
+    *,
+    fps: float | None = None,
+    duration: float | None = None,
+    json: bool = False,
+    cfg_options: Options = None,
+) -> None:
+    """Tell what steps, windows, strides and reaches of an experiment are in seconds, and which actions suit them.
+
+    Parameters
+    ----------
+    fps
+        Frames per second of the videos; by default the median that the annotations tell, else 30.
+    duration
+        Of a video in seconds, where a clip is a whole video; by default the median of the annotations, else 120.
+    json
+        Print one line of JSON and nothing else.
+    """
+    from re2tal.config import load_config
+    from re2tal.in_seconds import times_of
+
+    times = times_of(load_config(config, cfg_options or []), fps=fps, duration=duration)
+    if json:
+        print(json_format.dumps(times.as_json()))
+    else:
+        _print_times(times)
+
+
+def _print_times(times: "Times") -> None:
+    video = f"{times.fps:.4g} frames per second"
+    if times.duration_seconds is not None:
+        video += f", {times.duration_seconds:.4g} s long"
+    rows = [
+        ["", "", "seconds"],
+        ["a step of the detector", f"{times.frames_in_step:.4g} frames of the file", _seconds(times.step_seconds)],
+        ["frames that the backbone sees", f"{times.frames_per_second:.4g} per second", ""],
+        ["a clip", f"{times.num_steps} steps, {times.num_frames} frames seen", _seconds(times.clip_seconds)],
+    ]
+    if times.test_hop_seconds is not None:
+        rows.append(["windows of testing begin every", "", _seconds(times.test_hop_seconds)])
+        rows.append(["actions lie whole in a window up to", "", _seconds(times.test_whole_seconds)])
+    print_rows(f"{times.name}: videos of {video}", rows, caption=times.source)
+    has_shares = times.levels[0].share is not None
+    heading = ["level", "stride in steps", "in seconds", "reach in steps", "learns actions of"]
+    rows = [[*heading, *(["share of actions"] if has_shares else [])]]
+    for number, level in enumerate(times.levels):
+        low, high = level.reach_steps
+        shortest, longest = _seconds(level.shortest_seconds), _seconds(level.longest_seconds)
+        row = [str(number), str(level.stride_steps), _seconds(level.stride_seconds)]
+        row += (
+            [f"from {low:g}", f"from {shortest} s"]
+            if high is None
+            else [f"{low:g}-{high:g}", f"{shortest}-{longest} s"]
+        )
+        rows.append([*row, *([] if level.share is None else [f"{100 * level.share:.1f} %"])])
+    print_rows("The pyramid", rows)
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
