@@ -63,6 +63,15 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _there_is_something_to_anneal(self) -> "ExperimentConfig":
+        if self.training.anneal_epochs and (self.backbone.alpha, self.backbone.beta) == (0, 1):
+            raise ValueError(
+                "training.anneal_epochs leads from backbone.alpha and backbone.beta to 0 and 1, and there they are; "
+                "begin with backbone.alpha=0.9 and backbone.beta=0.1, say, or set training.anneal_epochs=0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _video_labels_are_for_class_agnostic_detectors(self) -> "ExperimentConfig":
         labels = self.postprocess.video_labels
         if labels is None:

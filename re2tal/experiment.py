@@ -278,6 +278,14 @@ def _start_from_pretrained(model: Detector, config: BackboneConfig) -> None:
         log.warning("allowed by backbone.pretrained_allow:%s", differences)
     if pretrained.warning is not None:
         log.warning("pretrained weights: %s", pretrained.warning)
+    trained, ours = pretrained.file.coefficients, model.backbone.coefficients
+    if trained is not None and ours not in (None, trained):
+        log.warning(
+            "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "
+            "%g and %g, with which they compute something else",
+            *trained,
+            *ours,
+        )
 
 
 def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:

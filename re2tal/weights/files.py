@@ -45,6 +45,8 @@ class WeightsFile:
     """The classes of a detector in the order of its outputs; files of other programs do not tell them."""
     config: str | None = None
     """The experiment that it comes from, as JSON; only checkpoints of our training tell it."""
+    coefficients: tuple[float, float] | None = None
+    """Alpha and beta that the streams of a rewired network had; None if the file does not tell: Re2TAL's, 0 and 1."""
     pixel_norm: Mapping[str, Sequence[float]] | None = None
     """"mean" and "std" that the network normalises 0-255 RGB pixels with; as `config`."""
 
@@ -119,6 +121,7 @@ def write_weights(
         "averaged": json.dumps(about.averaged),
         "epoch": json.dumps(about.epoch),
         "class_names": json.dumps(about.class_names),
+        "coefficients": json.dumps(about.coefficients),
     }
     # Copies: tensors that share memory, or are mapped from the file, cannot be written as they are.
     copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -186,6 +189,7 @@ def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
         epoch=content.get("epoch"),
         class_names=None if class_names is None else tuple(class_names),
         config=config,
+        coefficients=_pair(content.get("coefficients")),
         pixel_norm=content.get("pixel_norm"),
     )
 
@@ -199,4 +203,9 @@ def _with_metadata(file: WeightsFile, metadata: Mapping[str, str]) -> WeightsFil
         averaged=json.loads(metadata["averaged"]),
         epoch=json.loads(metadata["epoch"]),
         class_names=None if class_names is None else tuple(class_names),
+        coefficients=_pair(json.loads(metadata.get("coefficients", "null"))),
     )
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))

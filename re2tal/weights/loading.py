@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -90,7 +91,7 @@ def load_pretrained(
 
 
 def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible: bool) -> Placement:
-    """Load a whole detector; every tensor must fit.
+    """Load a whole detector; every tensor must fit. The coefficients of a rewired backbone become the file's.
 
     Args:
         model: a detector.
@@ -113,13 +114,17 @@ def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible
             f"{file.path} holds a {file.layout}, and the config has backbone.reversible={reversible}; "
             f"use the config with backbone.reversible={file.layout.rewired}"
         )
-    return place(
+    placement = place(
         file.tensors,
         model,
         source=file.path,
         fix="use the config it was trained with, or a checkpoint of this config",
         dropped=file.dropped,
     )
+    if file.coefficients is not None:
+        backbone: Any = model.backbone
+        backbone.coefficients = file.coefficients
+    return placement
 
 
 def require_kind(file: WeightsFile, kind: Kind) -> None:
