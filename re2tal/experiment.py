@@ -279,7 +279,7 @@ def _start_from_pretrained(model: Detector, config: BackboneConfig) -> None:
     if pretrained.warning is not None:
         log.warning("pretrained weights: %s", pretrained.warning)
     trained, ours = pretrained.file.coefficients, model.backbone.coefficients
-    if trained is not None and ours not in (None, trained):
+    if trained is not None and ours is not None and trained != ours:
         log.warning(
             "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "
             "%g and %g, with which they compute something else",
