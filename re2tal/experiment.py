@@ -44,6 +44,7 @@ from re2tal.training import (
     log,
     seed_all,
 )
+from re2tal.training.annealing import coefficients
 from re2tal.types import Batch, Detections
 from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
 
@@ -278,7 +279,7 @@ def _start_from_pretrained(model: Detector, config: BackboneConfig) -> None:
         log.warning("allowed by backbone.pretrained_allow:%s", differences)
     if pretrained.warning is not None:
         log.warning("pretrained weights: %s", pretrained.warning)
-    trained, ours = pretrained.file.coefficients, model.backbone.coefficients
+    trained, ours = pretrained.file.coefficients, coefficients(model)
     if trained is not None and ours is not None and trained != ours:
         log.warning(
             "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "
