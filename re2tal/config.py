@@ -5,7 +5,7 @@ import runpy
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -17,9 +17,12 @@ from re2tal.heads import HeadConfig
 from re2tal.pyramid import PyramidConfig
 from re2tal.settings import Settings
 from re2tal.training import TrainingConfig
+from re2tal.training.annealing import require_a_way
 from re2tal.video import AugmentConfig
 
-__all__ = ["ConfigError", "ExperimentConfig", "load_config", "override", "read_json_config"]
+__all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
+
+C = TypeVar("C", bound=Settings)
 
 
 class ConfigError(ValueError):
@@ -64,11 +67,7 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _there_is_something_to_anneal(self) -> "ExperimentConfig":
-        if self.training.anneal_epochs and (self.backbone.alpha, self.backbone.beta) == (0, 1):
-            raise ValueError(
-                "training.anneal_epochs leads from backbone.alpha and backbone.beta to 0 and 1, and there they are; "
-                "begin with backbone.alpha=0.9 and backbone.beta=0.1, say, or set training.anneal_epochs=0"
-            )
+        require_a_way(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
         return self
 
     @model_validator(mode="after")
@@ -91,6 +90,11 @@ class ExperimentConfig(Settings):
 
 def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConfig:
     """Run a config file, take its `config`, and apply `options` like `training.epochs=3`."""
+    return load_settings(path, options, kind=ExperimentConfig)
+
+
+def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C]) -> C:
+    """As `load_config`, of a file whose `config` is of another kind."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
@@ -100,10 +104,12 @@ def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConf
         raise ConfigError(f"{path}: {_explain(error)}") from error
     except Exception as error:
         raise ConfigError(f"{path} cannot be run: {type(error).__name__}: {error}; correct the file") from error
-    if not isinstance(names.get("config"), ExperimentConfig):
-        found = f"a {type(names['config']).__name__}" if "config" in names else "nothing"
-        raise ConfigError(f"{path} must assign an ExperimentConfig to `config`, it assigns {found}")
-    return override(names["config"], options)
+    config = names.get("config")
+    if not isinstance(config, kind):
+        found = f"a {type(config).__name__}" if "config" in names else "nothing"
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ConfigError(f"{path} must assign {article} {kind.__name__} to `config`, it assigns {found}")
+    return override(config, options)
 
 
 def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
@@ -116,7 +122,7 @@ def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
         ) from error
 
 
-def override(config: ExperimentConfig, options: Sequence[str]) -> ExperimentConfig:
+def override(config: C, options: Sequence[str]) -> C:
     """`config` with settings replaced, each written `key.sub=value`.
 
     Tuples, lists and None are written as in Python: `data.crop_size=(64,64)`, `training.clip_grad_norm=None`.
@@ -128,7 +134,7 @@ def override(config: ExperimentConfig, options: Sequence[str]) -> ExperimentConf
             raise ConfigError(f"a config option is written key.sub=value, got {option!r}")
         _set(values, key.strip(), _parse(text))
     try:
-        return ExperimentConfig.model_validate(values)
+        return type(config).model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"with {', '.join(options)}: {_explain(error)}") from error
 

@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"annotation_files", "video", "segments", "settings", "types"},
     "own_data": {"annotation_files", "data", "video", "types"},
     "backbones": {"reversible", "settings"},
+    "classifying": {"backbones", "data", "own_data", "settings", "training", "types", "video"},
     "pyramid": {"layers", "settings"},
     "heads": {"layers", "segments", "settings", "types"},
     "detector": {"backbones", "pyramid", "heads", "types", "settings"},
@@ -35,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"reversible"},
 }
 SEE_EVERYTHING = {
-    *("building", "checking", "planning", "config", "presets", "experiment", "import_weights", "cli"),
+    *("building", "checking", "planning", "config", "presets", "experiment", "finetuning", "import_weights"),
+    "cli",
     *("__init__", "__main__"),
 }
 EXTERNAL_OF_REVERSIBLE = {"torch"}

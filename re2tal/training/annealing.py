@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["Annealing", "annealed", "coefficients", "set_coefficients"]
+__all__ = ["Annealing", "annealed", "coefficients", "require_a_way", "set_coefficients"]
 
 Pair = tuple[float, float]
 """Alpha and beta."""
@@ -21,6 +21,15 @@ def annealed(step: int, *, start: Pair, steps: int) -> Pair:
     share = min(step / max(steps - 1, 1), 1.0)
     alpha, beta = (first + (last - first) * share for first, last in zip(start, _RE2TAL, strict=True))
     return alpha, beta
+
+
+def require_a_way(epochs: float, *, start: Pair) -> None:
+    """Refuse a config that anneals for `epochs` what is at its end already."""
+    if epochs and start == _RE2TAL:
+        raise ValueError(
+            "training.anneal_epochs leads from backbone.alpha and backbone.beta to 0 and 1, and there they are; begin "
+            "with backbone.alpha=0.9 and backbone.beta=0.1, say, or set training.anneal_epochs=0"
+        )
 
 
 class Annealing:

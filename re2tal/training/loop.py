@@ -35,7 +35,7 @@ __all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 BEST_BY = "average_mAP"
-"""The figure of an evaluation that decides which epoch is the best."""
+"""The figure of an evaluation that decides which epoch of a detector is the best."""
 
 
 class TrainingError(ValueError):
@@ -64,6 +64,7 @@ class Trainer:
         loader: the training clips.
         folder: where checkpoints, log and metrics go.
         about: what a reader of a checkpoint needs to rebuild the model, of plain types.
+        best_by: the figure of an evaluation that decides which epoch is the best; the higher, the better.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class Trainer:
         peers: Processes,
         folder: RunFolder,
         about: Mapping[str, Any],
+        best_by: str = BEST_BY,
     ) -> None:
+        self.best_by = best_by
         self.config, self.loader, self.peers, self.folder, self.about = config, loader, peers, folder, about
         self.model = model
         self.parallel = peers.parallel(model, half_gradients=config.amp == "fp16")
@@ -227,8 +230,8 @@ class Trainer:
         if not self.peers.is_main:
             return
         self._record({"kind": "evaluation", "epoch": epoch, **metrics})
-        if self.best is None or metrics[BEST_BY] > self.best:
-            self.best = metrics[BEST_BY]
+        if self.best is None or metrics[self.best_by] > self.best:
+            self.best = metrics[self.best_by]
             save_checkpoint(self.folder.best, {**self._weights(epoch), "metrics": metrics})
             log.info("epoch %d is the best so far: %s", epoch, self.folder.best)
 
@@ -300,7 +303,7 @@ class Trainer:
             )
         self.next_epoch = content["epoch"] + 1
         if self.folder.best.is_file():
-            self.best = load_checkpoint(self.folder.best)["metrics"][BEST_BY]
+            self.best = load_checkpoint(self.folder.best)["metrics"][self.best_by]
         log.info("resumed from %s, next is epoch %d of %d", path, self.next_epoch, self.config.epochs)
         if self.next_epoch >= self.config.epochs:
             log.warning("nothing is left to train; raise training.epochs to go on")
