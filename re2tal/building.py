@@ -29,10 +29,12 @@ def describe(config: ExperimentConfig) -> dict[str, Any]:
     `parameters.detector` is the detector without its backbone. It is None if neither `data.num_classes` nor the
     annotations tell how many classes there are.
     """
+    # Rewiring adds no parameter, and finding the blocks of an unknown network would need values.
+    plain = config.model_copy(update={"backbone": config.backbone.model_copy(update={"reversible": False})})
     with torch.device("meta"):  # shapes alone: neither time nor memory
-        backbone = build_backbone(config.backbone)
+        backbone = build_backbone(plain.backbone)
         num_classes = count_classes(config.data)
-        detector = None if num_classes is None else build_detector(config, num_classes=num_classes)
+        detector = None if num_classes is None else build_detector(plain, num_classes=num_classes)
     counts = {
         "backbone": count_parameters(backbone),
         "detector": None if detector is None else count_parameters(detector) - count_parameters(backbone),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from re2tal.backbones import BackboneConfig
+from re2tal.backbones import BackboneConfig, FactoryConfig
 from re2tal.data import DataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
@@ -63,6 +63,13 @@ class ExperimentConfig(Settings):
                 "videos, got backbone.frozen=False; set backbone.frozen=True and backbone.pretrained to its weights, "
                 "or data.features=None"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_takes_the_clips(self) -> "ExperimentConfig":
+        if isinstance(self.backbone, FactoryConfig):
+            frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
+            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
         return self
 
     @model_validator(mode="after")

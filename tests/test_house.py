@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "video": {"settings", "types"},
     "data": {"annotation_files", "video", "segments", "settings", "types"},
     "own_data": {"annotation_files", "data", "video", "types"},
-    "backbones": {"reversible", "settings"},
+    "backbones": {"reversible", "settings", "zoo"},
     "classifying": {"backbones", "data", "own_data", "settings", "training", "types", "video"},
     "pyramid": {"layers", "settings"},
     "heads": {"layers", "segments", "settings", "types"},

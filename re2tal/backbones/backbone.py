@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.backbones.activation_checkpointing import checkpoint_blocks
+from re2tal.backbones.factory import FactoryConfig, FactoryTrunk, rewire_factory
 from re2tal.backbones.slowfast import SlowFast, SlowFastConfig
 from re2tal.backbones.swin import SwinConfig, SwinTrunk
 from re2tal.reversible import (
@@ -23,7 +24,7 @@ from re2tal.reversible import (
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
-BackboneConfig = Annotated[SwinConfig | SlowFastConfig, Field(discriminator="kind")]
+BackboneConfig = Annotated[SwinConfig | SlowFastConfig | FactoryConfig, Field(discriminator="kind")]
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -109,10 +110,15 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             network = SwinTrunk(config)
         case SlowFastConfig():
             network = SlowFast(config)
+        case FactoryConfig():
+            network = FactoryTrunk(config)
         case _:
             assert_never(config)
     if config.reversible:
-        network = rewire(network)
+        if isinstance(network, FactoryTrunk):
+            rewire_factory(network)
+        else:
+            network = rewire(network)
         if config.cell_mib != "auto":
             set_cells(network, None if config.cell_mib == "off" else round(config.cell_mib * 2**20))
         set_lanes(network, config.lanes)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from re2tal.backbones import BackboneConfig
+from re2tal.backbones import BackboneConfig, FactoryConfig
 from re2tal.settings import Settings
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_a_way
@@ -80,6 +80,13 @@ class FinetuneConfig(Settings):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Of the features before the last layer."""
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _backbone_takes_the_clips(self) -> "FinetuneConfig":
+        if isinstance(self.backbone, FactoryConfig):
+            frames = self.data.num_frames
+            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        return self
 
     @model_validator(mode="after")
     def _backbone_learns_what_is_wanted(self) -> "FinetuneConfig":
