@@ -10,7 +10,8 @@ import torch
 
 from re2tal import experiment
 from re2tal.backbones import build_backbone
-from re2tal.config import load_config
+from re2tal.classifying import FinetuneConfig
+from re2tal.config import load_config, load_settings
 from re2tal.experiment import find_run
 from re2tal.finetuning import finetune
 from re2tal.training import Processes, RunFolder
@@ -117,3 +118,14 @@ def test_classes_of_the_test_videos_must_be_those_of_training(folder: Path, tmp_
     data = config.data.model_copy(update={"test": config.data.test.model_copy(update={"videos": tmp_path})})
     with pytest.raises(ValueError, match="classes that the training videos do not have: loud"):
         finetune(config.model_copy(update={"data": data}), peers=PEERS, folder=RunFolder(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs/finetune").glob("*.py")))
+def test_the_configs_are_read_and_their_backbone_is_a_detector_s(path: Path) -> None:
+    config = load_settings(path, kind=FinetuneConfig)
+    detector = load_config(
+        Path(__file__).parents[2] / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"
+    ).backbone
+    with torch.device("meta"):
+        ours, theirs = (build_backbone(part).state_dict() for part in (config.backbone, detector))
+    assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in theirs.items()}
