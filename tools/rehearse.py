@@ -4,8 +4,8 @@
 
 Writes real annotation entries, videos of their durations with invented pictures, class list, classifier, and pretrained
 weights under the published names and in the published layout, at reduced sizes. Then, for every config of
-configs/re2tal (with --zoo, of configs/zoo), under torchrun and with sizes reduced by --cfg-options alone: check-data, two
-epochs of training with evaluation, the second epoch again by --resume, a test of `best.pth`, and `re2tal evaluate` of
+configs/re2tal (with --zoo, of configs/zoo), under torchrun and with sizes reduced by --cfg-options alone: check-data,
+two epochs of training with evaluation, the second again by --resume, a test of `best.pth`, and `re2tal evaluate` of
 the detections. It stops at the first thing that is not as it should be. The annotations are looked for in the folder
 RE2TAL_DATA.
 """
