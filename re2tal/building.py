@@ -12,7 +12,7 @@ from re2tal.detector import Detector
 from re2tal.heads import Head
 from re2tal.pyramid import Pyramid
 
-__all__ = ["build_detector", "count_classes", "count_parameters", "describe"]
+__all__ = ["build_detector", "count_classes", "count_parameters", "describe", "without_rewiring"]
 
 
 def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
@@ -29,8 +29,7 @@ def describe(config: ExperimentConfig) -> dict[str, Any]:
     `parameters.detector` is the detector without its backbone. It is None if neither `data.num_classes` nor the
     annotations tell how many classes there are.
     """
-    # Rewiring adds no parameter, and finding the blocks of an unknown network would need values.
-    plain = config.model_copy(update={"backbone": config.backbone.model_copy(update={"reversible": False})})
+    plain = without_rewiring(config)
     with torch.device("meta"):  # shapes alone: neither time nor memory
         backbone = build_backbone(plain.backbone)
         num_classes = count_classes(config.data)
@@ -40,6 +39,12 @@ def describe(config: ExperimentConfig) -> dict[str, Any]:
         "detector": None if detector is None else count_parameters(detector) - count_parameters(backbone),
     }
     return {**config.model_dump(mode="json"), "parameters": counts}
+
+
+def without_rewiring(config: ExperimentConfig) -> ExperimentConfig:
+    """The same parameters under the same names, of tensors without values, too: finding the blocks of an unknown network
+    takes values."""
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"reversible": False})})
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -36,6 +36,14 @@ class Coefficients:
     beta: float = 1.0
     """The same."""
 
+    def __post_init__(self) -> None:
+        _check(self.alpha, self.beta)
+        if self.alpha * _UNITS % 1 or self.beta * _UNITS % 1:
+            raise ValueError(
+                f"alpha and beta must be multiples of 1/{_UNITS}, got {self.alpha} and {self.beta}; "
+                "Coefficients.nearest rounds them"
+            )
+
     @staticmethod
     def nearest(alpha: float, beta: float) -> Coefficients:
         """Those nearest to the given ones; a beta above 0 stays above it.
@@ -43,9 +51,7 @@ class Coefficients:
         Raises:
             ValueError: one of them is outside [0, 1].
         """
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}; Re2TAL's coefficients are alpha=0, beta=1")
+        _check(alpha, beta)
         units = max(round(beta * _UNITS), 1) if beta > 0 else 0
         return Coefficients(round(alpha * _UNITS) / _UNITS, units / _UNITS)
 
@@ -130,6 +136,12 @@ class Coefficients:
         """Which of the numbers that become the same one when they are scaled `u` is, counted from the smallest."""
         low = u & (_UNITS - 1)
         return low - _first((low * self._beta_units) >> _SHIFT, self._beta_units)
+
+
+def _check(alpha: float, beta: float) -> None:
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {value}; Re2TAL's coefficients are alpha=0, beta=1")
 
 
 def _scaled(steps: Tensor, units: int) -> Tensor:

@@ -169,6 +169,7 @@ class Streams:
             state = GeneratorState.snapshot(self.like.device, state)
             call.states.append(state)
             w = u
+            # Kept without gradients, too: a block that outgrows the grid takes those before it back.
             call.dropped.append(self.coefficients.mix(w, v, keep=True))
             if self.coefficients.alpha:
                 largest = torch.maximum(largest, _magnitude(w))

@@ -269,5 +269,9 @@ def test_coefficients_are_checked_copied_and_told() -> None:
     assert coefficients(copy.deepcopy(model)) == [Coefficients(1229 / 4096, 1 / 4096)]
     with pytest.raises(ValueError, match=r"beta must be in \[0, 1\], got 1.5"):
         set_coefficients(model, alpha=0, beta=1.5)
+    with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], got nan"):
+        set_coefficients(model, alpha=float("nan"), beta=1)
+    with pytest.raises(ValueError, match=r"multiples of 1/4096, got 0.3 and 1.0; Coefficients.nearest"):
+        Coefficients(alpha=0.3)
     with pytest.raises(ValueError, match="holds no reversible chain"):
         set_coefficients(nn.Linear(2, 2), alpha=0, beta=1)
