@@ -42,8 +42,7 @@ def describe(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def without_rewiring(config: ExperimentConfig) -> ExperimentConfig:
-    """The same parameters under the same names, of tensors without values, too: finding the blocks of an unknown network
-    takes values."""
+    """The same parameters under the same names, also without values, which finding unknown blocks would take."""
     return config.model_copy(update={"backbone": config.backbone.model_copy(update={"reversible": False})})
 
 
