@@ -104,9 +104,9 @@ def accuracy(model: nn.Module, data: Clips) -> float:
     return float((found == data[1]).double().mean())
 
 
-def run(seed: int, *, steps: int, pretraining: int) -> dict[str, object]:
+def run(seed: int, *, steps: int, pretraining: int, count: int) -> dict[str, object]:
     torch.manual_seed(seed)
-    first, second, test = (clips(count, seed=1000 * seed + k) for k, count in enumerate((1600, 800, 800)))
+    first, second, test = (clips(n, seed=1000 * seed + k) for k, n in enumerate((count, count // 2, count // 2)))
     plain = Classifier()
     train(plain, first, steps=pretraining, rate=2e-3, seed=seed)
     row: dict[str, object] = {"seed": seed, "plain": accuracy(plain, test)}
@@ -119,7 +119,7 @@ def run(seed: int, *, steps: int, pretraining: int) -> dict[str, object]:
         def before_step(step: int) -> None:
             alpha, beta = annealed(step, start=start, steps=steps // 2)  # noqa: B023
             set_coefficients(model, alpha=alpha, beta=beta)  # noqa: B023
-            if step % (steps // 4) == 0:
+            if step % max(steps // 4, 1) == 0:
                 course.append(accuracy(model, test))  # noqa: B023
 
         train(model, second, steps=steps, rate=3e-4, seed=seed, before_step=before_step)
@@ -132,10 +132,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="of fine-tuning")
     parser.add_argument("--pretraining", type=int, default=1200, help="steps of the plain network")
+    parser.add_argument(
+        "--clips", type=int, default=1600, help="that it learns from; half as many to fine-tune and test"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     args = parser.parse_args()
-    rows = [run(seed, steps=args.steps, pretraining=args.pretraining) for seed in range(args.seeds)]
+    rows = [run(seed, steps=args.steps, pretraining=args.pretraining, count=args.clips) for seed in range(args.seeds)]
     if args.json:
         print(json.dumps(rows))
         return
