@@ -12,7 +12,7 @@ from re2tal.detector import Detector
 from re2tal.heads import Head
 from re2tal.pyramid import Pyramid
 
-__all__ = ["build_detector", "count_classes", "count_parameters", "describe"]
+__all__ = ["build_detector", "count_classes", "count_parameters", "describe", "without_rewiring"]
 
 
 def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
@@ -29,15 +29,21 @@ def describe(config: ExperimentConfig) -> dict[str, Any]:
     `parameters.detector` is the detector without its backbone. It is None if neither `data.num_classes` nor the
     annotations tell how many classes there are.
     """
+    plain = without_rewiring(config)
     with torch.device("meta"):  # shapes alone: neither time nor memory
-        backbone = build_backbone(config.backbone)
+        backbone = build_backbone(plain.backbone)
         num_classes = count_classes(config.data)
-        detector = None if num_classes is None else build_detector(config, num_classes=num_classes)
+        detector = None if num_classes is None else build_detector(plain, num_classes=num_classes)
     counts = {
         "backbone": count_parameters(backbone),
         "detector": None if detector is None else count_parameters(detector) - count_parameters(backbone),
     }
     return {**config.model_dump(mode="json"), "parameters": counts}
+
+
+def without_rewiring(config: ExperimentConfig) -> ExperimentConfig:
+    """The same parameters under the same names, also without values, which finding unknown blocks would take."""
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"reversible": False})})
 
 
 def count_parameters(model: nn.Module) -> int:

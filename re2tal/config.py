@@ -5,11 +5,11 @@ import runpy
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from re2tal.backbones import BackboneConfig
+from re2tal.backbones import BackboneConfig, FactoryConfig
 from re2tal.data import DataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
@@ -17,9 +17,12 @@ from re2tal.heads import HeadConfig
 from re2tal.pyramid import PyramidConfig
 from re2tal.settings import Settings
 from re2tal.training import TrainingConfig
+from re2tal.training.annealing import require_a_way
 from re2tal.video import AugmentConfig
 
-__all__ = ["ConfigError", "ExperimentConfig", "load_config", "override", "read_json_config"]
+__all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
+
+C = TypeVar("C", bound=Settings)
 
 
 class ConfigError(ValueError):
@@ -63,6 +66,18 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _backbone_takes_the_clips(self) -> "ExperimentConfig":
+        if isinstance(self.backbone, FactoryConfig):
+            frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
+            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_something_to_anneal(self) -> "ExperimentConfig":
+        require_a_way(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
+        return self
+
+    @model_validator(mode="after")
     def _video_labels_are_for_class_agnostic_detectors(self) -> "ExperimentConfig":
         labels = self.postprocess.video_labels
         if labels is None:
@@ -82,6 +97,11 @@ class ExperimentConfig(Settings):
 
 def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConfig:
     """Run a config file, take its `config`, and apply `options` like `training.epochs=3`."""
+    return load_settings(path, options, kind=ExperimentConfig)
+
+
+def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C]) -> C:
+    """As `load_config`, of a file whose `config` is of another kind."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
@@ -91,10 +111,12 @@ def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConf
         raise ConfigError(f"{path}: {_explain(error)}") from error
     except Exception as error:
         raise ConfigError(f"{path} cannot be run: {type(error).__name__}: {error}; correct the file") from error
-    if not isinstance(names.get("config"), ExperimentConfig):
-        found = f"a {type(names['config']).__name__}" if "config" in names else "nothing"
-        raise ConfigError(f"{path} must assign an ExperimentConfig to `config`, it assigns {found}")
-    return override(names["config"], options)
+    config = names.get("config")
+    if not isinstance(config, kind):
+        found = f"a {type(config).__name__}" if "config" in names else "nothing"
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ConfigError(f"{path} must assign {article} {kind.__name__} to `config`, it assigns {found}")
+    return override(config, options)
 
 
 def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
@@ -107,7 +129,7 @@ def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
         ) from error
 
 
-def override(config: ExperimentConfig, options: Sequence[str]) -> ExperimentConfig:
+def override(config: C, options: Sequence[str]) -> C:
     """`config` with settings replaced, each written `key.sub=value`.
 
     Tuples, lists and None are written as in Python: `data.crop_size=(64,64)`, `training.clip_grad_norm=None`.
@@ -119,7 +141,7 @@ def override(config: ExperimentConfig, options: Sequence[str]) -> ExperimentConf
             raise ConfigError(f"a config option is written key.sub=value, got {option!r}")
         _set(values, key.strip(), _parse(text))
     try:
-        return ExperimentConfig.model_validate(values)
+        return type(config).model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"with {', '.join(options)}: {_explain(error)}") from error
 

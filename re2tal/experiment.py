@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from re2tal import __version__
 from re2tal.backbones import BackboneConfig, pixel_norm
 from re2tal.building import build_detector, count_parameters
+from re2tal.classifying import Classifier, FinetuneConfig, TrainingClips
 from re2tal.config import ExperimentConfig
 from re2tal.data import (
     TestingSet,
@@ -44,13 +45,23 @@ from re2tal.training import (
     log,
     seed_all,
 )
+from re2tal.training.annealing import coefficients
 from re2tal.types import Batch, Detections
 from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
 
-__all__ = ["Tester", "find_run", "test", "train"]
+__all__ = [
+    "Tester",
+    "broken_lister",
+    "find_run",
+    "note_config",
+    "prepare_process",
+    "start_from_pretrained",
+    "test",
+    "train",
+]
 
 
-def find_run(config: ExperimentConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
+def find_run(config: ExperimentConfig | FinetuneConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
     """The folder of run `run_id` of an experiment."""
     return RunFolder(config.work_dir / f"gpu{peers.world_size}_id{run_id}")
 
@@ -66,12 +77,12 @@ def train(
     console: Console | None = None,
 ) -> None:
     """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics."""
-    _prepare_process(config, peers=peers, deterministic=deterministic)
+    prepare_process(config.training.seed, deterministic=deterministic)
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed)
     tester = Tester(config, peers=peers) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
     if resume is None:
-        _start_from_pretrained(model, config.backbone)
+        start_from_pretrained(model, config.backbone)
     batches = GlobalBatches(
         len(clips),
         batch_size=config.training.batch_size,
@@ -86,7 +97,7 @@ def train(
         num_workers=config.training.num_workers,
         pin_memory=peers.device.type == "cuda",
     )
-    _note_config(config, folder.config, peers=peers)
+    note_config(config, folder.config, peers=peers)
     about = {
         "config": config.model_dump_json(),
         "class_names": list(clips.class_names),
@@ -104,7 +115,7 @@ def train(
         tester.board = trainer.board
     with explaining_lack_of_memory(config, device=peers.device, processes=peers.world_size):
         trainer.run(
-            None if tester is None else tester.evaluate, after_epoch=_broken_lister(clips, peers=peers), console=console
+            None if tester is None else tester.evaluate, after_epoch=broken_lister(clips, peers=peers), console=console
         )
 
 
@@ -122,13 +133,13 @@ def test(
     Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets
     the result.
     """
-    _prepare_process(config, peers=peers, deterministic=deterministic)
+    prepare_process(config.training.seed, deterministic=deterministic)
     tester = Tester(config, peers=peers)
     path = checkpoint or _best_of(config, folder)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
     require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
     log.info("testing on %d clips", len(tester.clips))
-    _note_config(config, folder.tested_config, peers=peers)
+    note_config(config, folder.tested_config, peers=peers)
     detections = tester.detect(model)
     if peers.is_main:
         write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
@@ -213,13 +224,14 @@ class Tester:
         return metrics
 
 
-def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministic: bool) -> None:
+def prepare_process(seed: int, *, deterministic: bool) -> None:
+    """What comes before anything is drawn or computed."""
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
-    seed_all(config.training.seed)
+    seed_all(seed)
 
 
-def _note_config(config: ExperimentConfig, path: Path, *, peers: Processes) -> None:
+def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, peers: Processes) -> None:
     """For who looks at the run later."""
     if peers.is_main:
         with written_whole(path) as unfinished:
@@ -246,7 +258,7 @@ def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet
             log.debug("annotation: %s", problem)
 
 
-def _broken_lister(clips: TrainingSet, *, peers: Processes) -> Callable[[], None]:
+def broken_lister(clips: TrainingSet | TrainingClips, *, peers: Processes) -> Callable[[], None]:
     """A function that tells which training videos have been found broken since it was last called."""
     told: set[str] = set()
 
@@ -262,7 +274,8 @@ def _broken_lister(clips: TrainingSet, *, peers: Processes) -> Callable[[], None
     return tell
 
 
-def _start_from_pretrained(model: Detector, config: BackboneConfig) -> None:
+def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) -> None:
+    """Load the weights that the backbone of `model` starts from, if its config names any."""
     if config.pretrained is None:
         return
     pretrained = load_pretrained(
@@ -278,6 +291,14 @@ def _start_from_pretrained(model: Detector, config: BackboneConfig) -> None:
         log.warning("allowed by backbone.pretrained_allow:%s", differences)
     if pretrained.warning is not None:
         log.warning("pretrained weights: %s", pretrained.warning)
+    trained, ours = pretrained.file.coefficients, coefficients(model)
+    if trained is not None and ours is not None and trained != ours:
+        log.warning(
+            "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "
+            "%g and %g, with which they compute something else",
+            *trained,
+            *ours,
+        )
 
 
 def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:

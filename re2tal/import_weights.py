@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from re2tal.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.building import build_detector
+from re2tal.building import build_detector, without_rewiring
 from re2tal.config import ExperimentConfig
 from re2tal.presets import activitynet, thumos
 from re2tal.weights import (
@@ -142,14 +142,17 @@ def _check_destination(destination: Path, *, source: Path, overwrite: bool) -> N
 def _build(config: ExperimentConfig, file: WeightsFile) -> nn.Module:
     """What `config` describes of what `file` holds, without memory for its values."""
     require_kind(file, config.backbone.kind)
+    plain = without_rewiring(config)
     with torch.device("meta"):
         if file.layout.part == "backbone":
-            return build_backbone(config.backbone).network
-        return build_detector(config, num_classes=_count_classes(file))
+            return build_backbone(plain.backbone).network
+        return build_detector(plain, num_classes=_count_classes(file))
 
 
 def _closest(file: WeightsFile) -> tuple[str, nn.Module]:
     """The published network that differs from `file` in the fewest tensors, and its name."""
+    if file.layout.kind == "factory":
+        raise WeightsError(f"{file.path} holds a {file.layout}, of which none is published here; give its --config")
     backbones = {name: build for name, build in _NETWORKS.items() if build.kind == file.layout.kind}
     name, network = _least_different(file.backbone(), _backbones(backbones))
     if file.layout.part == "backbone":

@@ -18,12 +18,13 @@ THUMOS = Path("data/thumos-14")
 ACTIVITYNET = Path("data/activitynet-1.3")
 
 
-def thumos(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
+def thumos(*, name: str, backbone: BackboneConfig, anneal_epochs: float = 0) -> ExperimentConfig:
     """ActionFormer on THUMOS-14, trained end to end from raw video, as in the paper: 1024 frames a window.
 
     Args:
         name: of the experiment; runs go to `exps/thumos/<name>/`.
         backbone: on its own settings depends everything in which the four experiments differ.
+        anneal_epochs: for a backbone that begins near the network that was rewired.
     """
     # Most actions annotated in the first lie past its end; in the second only ambiguous times are annotated.
     removed = ("video_test_0000270", "video_test_0001292")
@@ -49,6 +50,7 @@ def thumos(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
             cosine_epochs=1500,
             batch_size=2,
             learning_rate=1e-4,
+            anneal_epochs=anneal_epochs,
             amp="fp16",
             eval_from=79,
             eval_every=5,

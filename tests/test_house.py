@@ -19,7 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "video": {"settings", "types"},
     "data": {"annotation_files", "video", "segments", "settings", "types"},
     "own_data": {"annotation_files", "data", "video", "types"},
-    "backbones": {"reversible", "settings"},
+    "backbones": {"reversible", "settings", "zoo"},
+    "classifying": {"backbones", "data", "own_data", "settings", "training", "types", "video"},
     "pyramid": {"layers", "settings"},
     "heads": {"layers", "segments", "settings", "types"},
     "detector": {"backbones", "pyramid", "heads", "types", "settings"},
@@ -35,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"reversible"},
 }
 SEE_EVERYTHING = {
-    *("building", "checking", "planning", "config", "presets", "experiment", "import_weights", "in_seconds", "cli"),
+    *("building", "checking", "planning", "config", "presets", "experiment", "finetuning", "import_weights"),
+    *("in_seconds", "cli"),
     *("__init__", "__main__"),
 }
 EXTERNAL_OF_REVERSIBLE = {"torch"}

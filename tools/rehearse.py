@@ -1,12 +1,13 @@
 """Dress rehearsal: the commands of docs/reproduce.md on a small folder laid out exactly as the configs expect.
 
-    python tools/rehearse.py [--out exps/rehearsal] [--configs e2e_thumos_*] [--processes 2] [--json]
+    python tools/rehearse.py [--out exps/rehearsal] [--configs e2e_thumos_*] [--zoo] [--processes 2] [--json]
 
 Writes real annotation entries, videos of their durations with invented pictures, class list, classifier, and pretrained
 weights under the published names and in the published layout, at reduced sizes. Then, for every config of
-configs/re2tal, under torchrun and with sizes reduced by --cfg-options alone: check-data, two epochs of training with
-evaluation, the second epoch again by --resume, a test of `best.pth`, and `re2tal evaluate` of the detections. It stops
-at the first thing that is not as it should be. The annotations are looked for in the folder RE2TAL_DATA.
+configs/re2tal (with --zoo, of configs/zoo), under torchrun and with sizes reduced by --cfg-options alone: check-data,
+two epochs of training with evaluation, the second again by --resume, a test of `best.pth`, and `re2tal evaluate` of
+the detections. It stops at the first thing that is not as it should be. The annotations are looked for in the folder
+RE2TAL_DATA.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from re2tal.video import write_video
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs" / "re2tal"
+ZOO = REPOSITORY / "configs" / "zoo"
 DATA = Path(os.environ.get("RE2TAL_DATA", REPOSITORY / "../shared/data"))
 
 NUM_VIDEOS = {"training": 5, "validation": 3}
@@ -56,6 +58,20 @@ REDUCED = {
     "anet": ["data.sampling.num_steps=32", "pyramid.max_steps=32", "training.batch_size=4"],
     "swin_tiny": ["backbone.embed_dim=12", "backbone.depths=(2,2,2,2)", "backbone.num_heads=(1,2,3,6)"],
     "slowfast101": ["backbone.blocks=(2,2,2,2)", "backbone.slow.base_channels=8", "backbone.fast.base_channels=2"],
+    "videomae": [
+        "backbone.options={'image_size': 32, 'patch_size': 16, 'hidden_size': 24, 'num_hidden_layers': 2, "
+        "'num_attention_heads': 2, 'intermediate_size': 48}",
+        "backbone.out_channels=24",
+        "backbone.size=(32,32)",
+        "training.anneal_epochs=2",
+    ],
+    "vjepa2": [
+        "backbone.options={'crop_size': 32, 'patch_size': 16, 'hidden_size': 24, 'num_hidden_layers': 2, "
+        "'num_attention_heads': 2, 'pred_hidden_size': 24, 'pred_num_hidden_layers': 1}",
+        "backbone.out_channels=24",
+        "backbone.size=(32,32)",
+        "training.anneal_epochs=2",
+    ],
 }
 """The only settings in which the rehearsal differs from the performance."""
 
@@ -67,20 +83,22 @@ def options_of(config: Path) -> list[str]:
 
 def parts_of(config: Path) -> tuple[str, str]:
     """Data set and network in the name of a config file."""
-    found = re.fullmatch(r"e2e_(thumos|anet)_(?:re2tal_)?actionformer_(swin_tiny|slowfast101)", config.stem)
+    found = re.fullmatch(
+        r"e2e_(thumos|anet)_(?:re2tal_)?actionformer_(swin_tiny|slowfast101|videomae|vjepa2)", config.stem
+    )
     if found is None:
-        raise ValueError(f"{config} is none of the eight experiments; their names begin with e2e_thumos_ or e2e_anet_")
+        raise ValueError(f"{config} is none of the experiments; their names begin with e2e_thumos_ or e2e_anet_")
     return found[1], found[2]
 
 
 # The data folder
 
 
-def lay_out(folder: Path, annotations: Path) -> None:
+def lay_out(folder: Path, annotations: Path, *, configs: Path = CONFIGS) -> None:
     """Write `folder/data` and `folder/pretrained`; `annotations` holds the real annotation files."""
     _lay_out_thumos(folder / "data" / "thumos-14", annotations / "thumos14" / "thumos14.json")
     _lay_out_activitynet(folder / "data" / "activitynet-1.3", annotations / "activitynet")
-    for path in CONFIGS.glob("*.py"):
+    for path in configs.glob("*.py"):
         write_pretrained(folder, load_config(path, options_of(path)))
 
 
@@ -158,17 +176,21 @@ def _write(path: Path, text: str) -> None:
 
 
 def write_pretrained(folder: Path, config: ExperimentConfig) -> None:
-    """The file that `config` starts from, with random values, as the reference's programs would have written it."""
+    """The file that `config` starts from, with random values, as the reference's programs, or the library's class,
+    would have written it."""
     if config.backbone.pretrained is None:
         raise ValueError(f"{config.name} names no pretrained weights; give backbone.pretrained a path")
     torch.manual_seed(0)
     network = build_backbone(config.backbone).network
-    rename = {"swin": _swin_name, "slowfast": _slowfast_name}[config.backbone.kind]
-    state = {
-        f"backbone.{rename(name, rewired=config.backbone.reversible)}": value
-        for name, value in network.state_dict().items()
-    }
-    state |= {"cls_head.fc_cls.weight": torch.zeros(400, 8), "cls_head.fc_cls.bias": torch.zeros(400)}
+    if config.backbone.kind == "factory":
+        state = {name.removeprefix("net."): value for name, value in network.state_dict().items()}
+    else:
+        rename = {"swin": _swin_name, "slowfast": _slowfast_name}[config.backbone.kind]
+        state = {
+            f"backbone.{rename(name, rewired=config.backbone.reversible)}": value
+            for name, value in network.state_dict().items()
+        }
+        state |= {"cls_head.fc_cls.weight": torch.zeros(400, 8), "cls_head.fc_cls.bias": torch.zeros(400)}
     path = folder / config.backbone.pretrained
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": state, "meta": {"epoch": 30}}, path)
@@ -270,15 +292,17 @@ def require(condition: bool, message: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("exps/rehearsal"))
-    parser.add_argument("--configs", default="*", help="which of configs/re2tal, as a pattern without .py")
+    parser.add_argument("--configs", default="*", help="which of them, as a pattern without .py")
+    parser.add_argument("--zoo", action="store_true", help="of configs/zoo instead")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     args = parser.parse_args()
-    configs = sorted(CONFIGS.glob(f"{args.configs}.py"))
-    require(bool(configs), f"no config in {CONFIGS} matches {args.configs!r}")
+    home = ZOO if args.zoo else CONFIGS
+    configs = sorted(home.glob(f"{args.configs}.py"))
+    require(bool(configs), f"no config in {home} matches {args.configs!r}")
     folder = args.out.resolve()
     shutil.rmtree(folder, ignore_errors=True)
-    lay_out(folder, DATA / "annotations")
+    lay_out(folder, DATA / "annotations", configs=home)
     results = []
     for number, config in enumerate(configs, start=1):
         results.append(rehearse(config, folder=folder, processes=args.processes))

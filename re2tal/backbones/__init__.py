@@ -1,6 +1,7 @@
 """Video networks: (B, 3, T, H, W) raw frames to (B, C, S) features on the detector's step grid."""
 
 from re2tal.backbones.backbone import Backbone, BackboneConfig, build_backbone
+from re2tal.backbones.factory import FactoryConfig, FactoryTrunk
 from re2tal.backbones.pixels import pixel_norm
 from re2tal.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
 from re2tal.backbones.swin import SwinConfig, SwinTrunk
@@ -9,6 +10,8 @@ __all__ = [
     "Backbone",
     "BackboneConfig",
     "Bottleneck",
+    "FactoryConfig",
+    "FactoryTrunk",
     "PathwayConfig",
     "SlowFast",
     "SlowFastConfig",

@@ -8,13 +8,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.backbones.activation_checkpointing import checkpoint_blocks
+from re2tal.backbones.factory import FactoryConfig, FactoryTrunk, rewire_factory
 from re2tal.backbones.slowfast import SlowFast, SlowFastConfig
 from re2tal.backbones.swin import SwinConfig, SwinTrunk
-from re2tal.reversible import headrooms, reconstruction_error, rewire, set_cells, set_headrooms, set_lanes
+from re2tal.reversible import (
+    coefficients,
+    headrooms,
+    reconstruction_error,
+    rewire,
+    set_cells,
+    set_coefficients,
+    set_headrooms,
+    set_lanes,
+)
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
-BackboneConfig = Annotated[SwinConfig | SlowFastConfig, Field(discriminator="kind")]
+BackboneConfig = Annotated[SwinConfig | SlowFastConfig | FactoryConfig, Field(discriminator="kind")]
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -77,6 +87,16 @@ class Backbone(nn.Module):
     def headrooms(self, values: list[int]) -> None:
         set_headrooms(self.network, values)
 
+    @property
+    def coefficients(self) -> tuple[float, float] | None:
+        """Alpha and beta of the streams of the reversible chains, which training may change; None without chains."""
+        return next(((chain.alpha, chain.beta) for chain in coefficients(self.network)), None)
+
+    @coefficients.setter
+    def coefficients(self, values: tuple[float, float]) -> None:
+        alpha, beta = values
+        set_coefficients(self.network, alpha=alpha, beta=beta)
+
     def reconstruction_error(self) -> float | None:
         """Worst relative error of a recovered stream in the last backward pass; None if nothing was recovered."""
         return reconstruction_error(self.network)
@@ -90,13 +110,19 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             network = SwinTrunk(config)
         case SlowFastConfig():
             network = SlowFast(config)
+        case FactoryConfig():
+            network = FactoryTrunk(config)
         case _:
             assert_never(config)
     if config.reversible:
-        network = rewire(network)
+        if isinstance(network, FactoryTrunk):
+            rewire_factory(network)
+        else:
+            network = rewire(network)
         if config.cell_mib != "auto":
             set_cells(network, None if config.cell_mib == "off" else round(config.cell_mib * 2**20))
         set_lanes(network, config.lanes)
+        set_coefficients(network, alpha=config.alpha, beta=config.beta)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
     return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)

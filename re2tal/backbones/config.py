@@ -15,6 +15,13 @@ class NetworkConfig(Settings):
 
     reversible: bool = False
     """Rewire the stages, so that training stores no activations inside them."""
+    alpha: float = Field(default=0.0, ge=0, le=1)
+    """How much of its input a module of a rewired stage passes on beside what it adds (Dr2Net). 0 is Re2TAL; 1, with
+    `beta` near 0, is near the network that was rewired, whose weights then need no training on trimmed clips first.
+    `training.anneal_epochs` leads from there to Re2TAL."""
+    beta: float = Field(default=1.0, ge=0, le=1)
+    """The same of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every element and
+    module are kept in training; with 0, all of them."""
     cell_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
     """What a cell of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
     are computed in whole branches."""
@@ -40,6 +47,15 @@ class NetworkConfig(Settings):
             raise ValueError(
                 "a frozen backbone keeps the weights it starts with, and pretrained=None means random ones; "
                 "set backbone.pretrained, or frozen=False"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _coefficients_are_of_a_rewired_network(self) -> "NetworkConfig":
+        if (self.alpha, self.beta) != (0, 1) and not self.reversible:
+            raise ValueError(
+                f"alpha and beta are of a rewired network, got {self.alpha:g} and {self.beta:g} with reversible=False; "
+                "set reversible=True, or alpha=0 and beta=1"
             )
         return self
 

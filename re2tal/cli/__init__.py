@@ -10,6 +10,7 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     diagnosing,
     explaining,
     files,
+    finetuning,
     own_data,
     planning,
     predicting,

@@ -40,7 +40,7 @@ def train(
     from re2tal.config import load_config
     from re2tal.training import logging_to, processes
 
-    settings = load_config(config, _with_seed(cfg_options, seed))
+    settings = load_config(config, with_seed(cfg_options, seed))
     with processes() as peers:
         folder = experiment.find_run(settings, peers=peers, run_id=run_id)
         with logging_to(folder.log, is_main=peers.is_main) as console:
@@ -70,7 +70,7 @@ def test(
     from re2tal.config import load_config
     from re2tal.training import logging_to, processes
 
-    settings = load_config(config, _with_seed(cfg_options, seed))
+    settings = load_config(config, with_seed(cfg_options, seed))
     with processes() as peers:
         folder = experiment.find_run(settings, peers=peers, run_id=run_id)
         with logging_to(folder.log, is_main=peers.is_main):
@@ -118,7 +118,7 @@ def demo(
     from re2tal.training import RunFolder, log, logging_to, processes, tell_counts
 
     folder = RunFolder(out)
-    settings = override(demo_config(data=out / "data", work_dir=out), _with_seed(cfg_options, seed))
+    settings = override(demo_config(data=out / "data", work_dir=out), with_seed(cfg_options, seed))
     with processes() as peers, logging_to(folder.log) as console:
         log.info("making %d videos in %s", num_train + num_test, out / "data")
         progress = tell_counts("videos", tell=log.info)
@@ -131,5 +131,5 @@ def demo(
         log.info("open %s", report_of_run(out).path)
 
 
-def _with_seed(options: list[str] | None, seed: int | None) -> list[str]:
+def with_seed(options: list[str] | None, seed: int | None) -> list[str]:
     return [*(options or []), *([] if seed is None else [f"training.seed={seed}"])]

@@ -203,6 +203,11 @@ class _Estimates:
     """Of one experiment on one device, each made once."""
 
     def __init__(self, config: ExperimentConfig, *, device: torch.device, processes: int) -> None:
+        if config.backbone.kind == "factory":
+            raise ConfigError(
+                f"a step with {config.backbone.factory} cannot be rehearsed: finding its blocks takes tensors with "
+                "values, and a rehearsal's have none; train for a step instead, with few steps a clip at first"
+            )
         self.config, self.device, self.processes = config, device, processes
         self._num_classes = count_classes(config.data) or _DEFAULT_CLASSES
         self._libraries = _LIBRARIES if device.type == "cpu" else 0

@@ -57,7 +57,8 @@ class Rehearsal:
             with tracker.labelled("average"):
                 self._trainer = Trainer(
                     model,
-                    config=config.training.model_copy(update={"accumulate": 1}),
+                    # Coefficients as training begins, when the most is kept of streams.
+                    config=config.training.model_copy(update={"accumulate": 1, "anneal_epochs": 0}),
                     loader=NoBatches(),
                     peers=Processes(),
                     folder=RunFolder(Path()),  # nothing is written

@@ -92,7 +92,7 @@ def extract(
         device=peers.device,
         about={
             "input": describe_input(config.data),
-            "network": describe_network(config.backbone),
+            "network": describe_network(config.backbone, backbone),
             "weights": str(weights),
             "weights_sha256": hash_of_backbone(backbone),
             "amp": config.training.amp,

@@ -15,6 +15,8 @@ __all__ = ["describe_network", "hash_of_backbone", "require_features_of"]
 # What changes nothing about the function that a network in eval mode with given weights is.
 _OF_TRAINING_ALONE = {
     "activation_checkpointing",
+    "alpha",  # those that count are the backbone's, and those of its weights, if their file tells
+    "beta",
     "cell_mib",
     "drop_path",
     "freeze_norms",
@@ -25,9 +27,11 @@ _OF_TRAINING_ALONE = {
 }
 
 
-def describe_network(config: BackboneConfig) -> dict[str, Any]:
-    """What decides, besides weights, which function of the frames a backbone is, as JSON values."""
-    return config.model_dump(mode="json", exclude=_OF_TRAINING_ALONE)
+def describe_network(config: BackboneConfig, backbone: nn.Module) -> dict[str, Any]:
+    """What decides, besides weights, which function of the frames `backbone`, of `config`, is, as JSON values."""
+    described = config.model_dump(mode="json", exclude=_OF_TRAINING_ALONE)
+    coefficients = getattr(backbone, "coefficients", None)
+    return described if coefficients in (None, (0, 1)) else {**described, "coefficients": list(coefficients)}
 
 
 def hash_of_backbone(backbone: nn.Module) -> str:
@@ -39,7 +43,7 @@ def require_features_of(backbone: nn.Module, *, config: BackboneConfig, stored: 
     """Refuse stored features of another network than `backbone`, or of other weights."""
     if not stored:
         return
-    wanted, weights = describe_network(config), hash_of_backbone(backbone)
+    wanted, weights = describe_network(config, backbone), hash_of_backbone(backbone)
     for features in stored:
         if unlike := differences(wanted, features.about["network"]):
             raise FeaturesError(

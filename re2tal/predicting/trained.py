@@ -113,6 +113,8 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
     log.info("backbone from %s", loaded.file)
     if loaded.warning is not None:
         log.warning("pretrained weights: %s", loaded.warning)
+    if loaded.file.coefficients is not None and backbone.coefficients is not None:
+        backbone.coefficients = loaded.file.coefficients
     return backbone.eval()
 
 

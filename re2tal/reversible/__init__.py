@@ -10,16 +10,19 @@ from re2tal.reversible.branch import Branch
 from re2tal.reversible.by_example import BlockReport, Example, Rewiring
 from re2tal.reversible.cells import Cell, CellSize, Locality, Mode
 from re2tal.reversible.chain import ReversibleChain
+from re2tal.reversible.coefficients import Coefficients
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
     chains,
+    coefficients,
     examine,
     headrooms,
     reconstruction_error,
     report_of,
     rewire,
     set_cells,
+    set_coefficients,
     set_headrooms,
     set_lanes,
     set_mode,
@@ -33,6 +36,7 @@ __all__ = [
     "Branch",
     "Cell",
     "CellSize",
+    "Coefficients",
     "Example",
     "Locality",
     "Mode",
@@ -43,12 +47,14 @@ __all__ = [
     "StepwiseChain",
     "Verification",
     "chains",
+    "coefficients",
     "examine",
     "headrooms",
     "reconstruction_error",
     "report_of",
     "rewire",
     "set_cells",
+    "set_coefficients",
     "set_headrooms",
     "set_lanes",
     "set_mode",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.cells import CellSize, Mode, check_cell_size, most_bytes
+from re2tal.reversible.coefficients import Coefficients
 from re2tal.reversible.evaluation import Evaluation
 from re2tal.reversible.grid import Grid, GridOverflowError, add_on_grid, most_headroom, put_on_grid
 from re2tal.reversible.recompute import run_reversibly
@@ -21,12 +22,13 @@ class ReversibleChain(nn.Module):
     """Residual branches f1..fn on two streams that can be recomputed from their last pair.
 
         start     u = v = x
-        forward   (u, v) -> (v, u + f(v))
-        inverse   (v, w) -> (w - f(v), v)
-        read-out  (u + v) / 2
+        forward   (u, v) -> (v, beta * u + alpha * v + f(v))
+        inverse   (v, w) -> ((w - alpha * v - f(v)) / beta, v)
+        read-out  (beta * u + v) / (1 + beta)
 
-    Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Temporal Action Localization", CVPR 2023,
-    section 3. No parameter is added; gradients are those of plain backpropagation through the same computation.
+    With alpha = 0, beta = 1: Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Temporal Action
+    Localization", CVPR 2023, section 3. No parameter is added; gradients are those of plain backpropagation through the
+    same computation.
 
     Args:
         branches: each a `Branch`, or a module that maps a tensor to one of the same shape. They become children
@@ -38,6 +40,7 @@ class ReversibleChain(nn.Module):
             same computation, the reference for every test.
 
     Attributes:
+        coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
         lanes: cells that an accelerator works on at a time in a backward pass, each on a stream of its own. More take
@@ -64,6 +67,7 @@ class ReversibleChain(nn.Module):
         for name, block in blocks.items():
             self.add_module(name, block)
         self.mode = mode
+        self.coefficients = Coefficients()
         self.headroom = 8
         check_cell_size(cell_size)
         self.cell_size = cell_size
@@ -109,7 +113,9 @@ class ReversibleChain(nn.Module):
         limit = most_bytes(self.cell_size, x.device)
         match self.mode:
             case "store":
-                return _run_and_store(self.branches, x, args, headroom=self.headroom, limit=limit)
+                return _run_and_store(
+                    self.branches, x, args, headroom=self.headroom, limit=limit, coefficients=self.coefficients
+                )
             case "reversible":
                 return run_reversibly(
                     self.branches,
@@ -118,6 +124,7 @@ class ReversibleChain(nn.Module):
                     headroom=self.headroom,
                     limit=limit,
                     lanes=self.lanes,
+                    coefficients=self.coefficients,
                     report=self._report,
                 )
             case _:
@@ -134,11 +141,17 @@ class ReversibleChain(nn.Module):
 
 
 def _run_and_store(
-    branches: Sequence[Branch], x: Tensor, args: tuple[object, ...], *, headroom: int, limit: int | None
+    branches: Sequence[Branch],
+    x: Tensor,
+    args: tuple[object, ...],
+    *,
+    headroom: int,
+    limit: int | None,
+    coefficients: Coefficients,
 ) -> Tensor:
     grid = Grid.around(x, headroom=headroom)
     u = v = put_on_grid(x, grid)
     for branch in branches:
         evaluation = Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit)
-        u, v = v, add_on_grid(u, evaluation.with_graph(v.values, args), grid)
-    return ((u.values + v.values) / 2).to(x.dtype)
+        u, v = v, add_on_grid(u, v, evaluation.with_graph(v.values, args), grid, coefficients)
+    return coefficients.read_out(u.values, v.values).to(x.dtype)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from re2tal.reversible.coefficients import Coefficients
+
 __all__ = ["Grid", "GridOverflowError", "add_on_grid", "most_headroom", "put_on_grid"]
 
 _INTEGERS = {torch.float64: (torch.int64, 62), torch.float32: (torch.int32, 30)}
@@ -80,6 +82,10 @@ class Grid:
         """What a stream stands for, as new floating-point numbers."""
         return stream.to(self.values).mul_(2.0**-self.bits)
 
+    def read_out(self, u: Tensor, v: Tensor, coefficients: Coefficients) -> Tensor:
+        """What a pair of streams stands for, as new floating-point numbers."""
+        return self.read(u).mul_(coefficients.beta).add_(self.read(v)).div_(1 + coefficients.beta)
+
 
 @dataclass(frozen=True)
 class GridStream:
@@ -96,29 +102,35 @@ def put_on_grid(x: Tensor, grid: Grid) -> GridStream:
     steps = grid.steps(x.detach())
     grid.check(steps.abs().amax() if steps.numel() else steps.new_zeros(()))
     stream = grid.stream(steps)
-    return GridStream(stream, _Straight.apply(grid.read(stream), x))
+    return GridStream(stream, _Straight.apply(grid.read(stream), (1.0,), x))
 
 
-def add_on_grid(u: GridStream, f: Tensor, grid: Grid) -> GridStream:
-    """`u + f`, with `f` rounded to the grid; the gradients pass as they are."""
+def add_on_grid(u: GridStream, v: GridStream, f: Tensor, grid: Grid, coefficients: Coefficients) -> GridStream:
+    """`beta * u + alpha * v + f`, each term rounded to the grid; the gradients pass as if it were not."""
     steps = grid.steps(f.detach())
-    stream = u.steps + grid.stream(steps)
+    stream = u.steps.clone()
+    coefficients.mix(stream, v.steps, keep=False)
+    mixed = grid.read(stream)
+    stream += grid.stream(steps)
     if steps.numel():
         grid.check(steps.abs().amax())
-        grid.check(grid.read(stream).abs().amax() * 2.0**grid.bits)
+        for values in (mixed, grid.read(stream)):
+            grid.check(values.abs().amax() * 2.0**grid.bits)
     # Whole numbers hide what is not a number.
     values = grid.read(stream) + steps.sum() * 0
-    return GridStream(stream, _Straight.apply(values, u.values, f))
+    weights = (coefficients.beta, coefficients.alpha, 1.0)
+    return GridStream(stream, _Straight.apply(values, weights, u.values, v.values, f))
 
 
 class _Straight(torch.autograd.Function):
-    """The first argument's value, whose gradient goes to each of the others as it is."""
+    """The first argument's value, whose gradient goes to each of the terms, times its weight."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, *terms: Tensor) -> Tensor:
-        ctx.dtypes = [term.dtype for term in terms]
+    def forward(ctx: Any, value: Tensor, weights: tuple[float, ...], *terms: Tensor) -> Tensor:
+        ctx.weights, ctx.dtypes = weights, [term.dtype for term in terms]
         return value
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(gradient.to(dtype) for dtype in ctx.dtypes)
+        terms = zip(ctx.weights, ctx.dtypes, strict=True)
+        return None, None, *((gradient * weight).to(dtype) if weight else None for weight, dtype in terms)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from re2tal.reversible.branch import Branch, Slot, Unmodified, trainable
+from re2tal.reversible.coefficients import Coefficients
 from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
 from re2tal.reversible.grid import Grid
 from re2tal.reversible.heap import return_freed_memory
@@ -31,6 +32,7 @@ def run_reversibly(
     headroom: int,
     limit: int | None,
     lanes: int,
+    coefficients: Coefficients,
     report: Callable[[Tensor], None],
 ) -> Tensor:
     """The read-out of a chain started with `x`; its backward pass recomputes what lies between.
@@ -42,6 +44,7 @@ def run_reversibly(
         headroom: the streams may grow to `2 ** headroom` times the largest value of `x`.
         limit: bytes that a cell of a branch may take in training, about; None: whole branches.
         lanes: cells that an accelerator works on at a time in a backward pass.
+        coefficients: of the streams.
         report: called in every backward pass with the reconstruction error, a scalar tensor.
     """
     # Everything that may need a gradient enters the Function as an input and leaves its backward as a result, so DDP,
@@ -57,10 +60,12 @@ def run_reversibly(
         args=tuple(_TENSOR if isinstance(arg, Tensor) else arg for arg in args),
         autocast=autocast_contexts(x.device),
         lanes=lanes,
+        coefficients=coefficients,
         report=report,
         evaluations=[Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit) for branch in branches],
         grid=Grid.around(x, headroom=headroom),
         unmodified=Unmodified(parameters),
+        graph=torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors, *parameters)),
     )
     result: Tensor = _Reversible.apply(call, x, *tensors, *parameters)
     return result
@@ -79,10 +84,13 @@ class _Call:
     """For every branch, with `_TENSOR` in the places of tensors."""
     autocast: list[torch.autocast]
     lanes: int
+    coefficients: Coefficients
     report: Callable[[Tensor], None]
     evaluations: list[Evaluation]
     grid: Grid
     unmodified: Unmodified
+    graph: bool
+    """Whether there may be a backward pass."""
     states: list[GeneratorState] = field(default_factory=list)
     """Of the generators, before each branch ran."""
 
@@ -104,11 +112,16 @@ class _Reversible(torch.autograd.Function):
         largest = _magnitude(start)
         u = v = grid.stream(start)
         del start
+        coefficients = call.coefficients
+        dropped: list[Tensor | None] = []
         state: GeneratorState | None = None
         for evaluation in call.evaluations:
             state = GeneratorState.snapshot(x.device, state)
             call.states.append(state)
             w = u.clone() if u is v else u  # at the start both streams are one tensor
+            dropped.append(coefficients.mix(w, v, keep=call.graph))
+            if coefficients.alpha:
+                largest = torch.maximum(largest, _magnitude(w))
             with entered(call.autocast):
                 prepared = evaluation.prepare(like)
             for cell in evaluation.cells:
@@ -121,9 +134,9 @@ class _Reversible(torch.autograd.Function):
             u, v = v, w
         grid.check(largest)
         ctx.call = call
-        ctx.save_for_backward(u, v, *arguments)
+        ctx.save_for_backward(u, v, *dropped, *arguments)
         # Whole numbers hide what is not a number; `largest` does not.
-        return grid.read(u).add_(grid.read(v)).div_(2).add_(largest * 0).to(x.dtype)
+        return grid.read_out(u, v, coefficients).add_(largest * 0).to(x.dtype)
 
     @staticmethod
     @once_differentiable
@@ -132,19 +145,19 @@ class _Reversible(torch.autograd.Function):
         call.unmodified.check()
         return_freed_memory(dy.device)
         x_needs, *needs = ctx.needs_input_grad[1:]
-        v, w, *arguments = ctx.saved_tensors
+        v, w, *others = ctx.saved_tensors
+        dropped, arguments = others[: len(call.branches)], others[len(call.branches) :]
         # A graph that is kept will be walked again, from the same saved pair.
         if torch._C._autograd._get_current_graph_task_keep_graph():
             v, w = v.clone(), w.clone()
-        dv = dy.to(call.grid.values, copy=True).div_(2)
-        dw = dv.clone()
+        dv, dw = (dy.to(call.grid.values, copy=True).mul_(share) for share in call.coefficients.shares)
         place = {id(parameter): len(arguments) + index for index, parameter in enumerate(call.parameters)}
         sums: list[Tensor | None] = [None] * len(needs)
         learning = [index for index, slots in enumerate(call.slots) if trainable(slots)]
         first = 0 if x_needs or any(needs[: len(arguments)]) else learning[0]  # nothing before it needs a gradient
         with preserved(dy.device):
             for index in reversed(range(len(call.branches))):
-                # (v, w) is the pair after the branch, w = u + f(v): find u, and the gradients of u and v.
+                # (v, w) is the pair after the branch: find the one before it, and its gradients.
                 return_freed_memory(dy.device)
                 call.states[index].restore()
                 leaves = [arg.detach().requires_grad_(need) for arg, need in zip(arguments, needs, strict=False)]
@@ -153,6 +166,8 @@ class _Reversible(torch.autograd.Function):
                 for target, grad in zip(places, grads, strict=True):
                     if grad is not None:
                         sums[target] = grad if sums[target] is None else sums[target] + grad
+                call.coefficients.unmix(w, v, dropped[index])
+                call.coefficients.add_gradients(dv, dw)
                 v, w = w, v
                 dv, dw = dw, dv
         call.report(_difference(v, w))
@@ -170,7 +185,7 @@ def _undo(
     dw: Tensor,
     needs_dv: bool,
 ) -> list[Tensor | None]:
-    """Take branch `index` back: `w` becomes `u = w - f(v)`, and `dv` gains the gradient that flows through `f`.
+    """Take branch `index` back: `w` becomes `w - f(v)`, and `dv` gains the gradient that flows through `f`.
 
     Returns:
         The gradients of `leaves` (tensor arguments) and of the branch's trainable parameters, in order.

@@ -13,6 +13,7 @@ from re2tal.reversible.branch import Branch
 from re2tal.reversible.by_example import Example, Plan, Rewiring, link_blocks, plan
 from re2tal.reversible.cells import CellSize, Mode, check_cell_size
 from re2tal.reversible.chain import ReversibleChain
+from re2tal.reversible.coefficients import Coefficients
 from re2tal.reversible.linked import linked, unlink
 from re2tal.reversible.local import LocalModule, run_locally
 from re2tal.reversible.splitters import Split, known_blocks, local_branch, split_block
@@ -22,12 +23,14 @@ __all__ = [
     "ReconstructionWarning",
     "RewiredSequential",
     "chains",
+    "coefficients",
     "examine",
     "headrooms",
     "reconstruction_error",
     "report_of",
     "rewire",
     "set_cells",
+    "set_coefficients",
     "set_headrooms",
     "set_lanes",
     "set_mode",
@@ -292,6 +295,29 @@ def set_lanes(model: nn.Module, count: int) -> None:
     for chain in chains(model):
         if isinstance(chain, ReversibleChain):  # blocks that are called one by one have one lane
             chain.lanes = count
+
+
+def set_coefficients(model: nn.Module, *, alpha: float, beta: float) -> None:
+    """Set how much of its two streams every module of every chain in `model` passes on (see `ReversibleChain`).
+
+    `alpha=1, beta=0` is the network that was rewired, if its blocks are pre-norm; `alpha=0, beta=1`, with which chains
+    begin, is Re2TAL. A network that is fine-tuned while they go from near the one to the other (Dr2Net) begins with
+    what the pretrained one computes. They are rounded to multiples of 1 / 4096. Streams come back bit for bit with any:
+    for that, log2(1 / beta) bits of every element and module are kept, rounded up, and whole streams if beta is 0.
+
+    Raises:
+        ValueError: one of them is outside [0, 1], or there is no chain.
+    """
+    found = list(chains(model))
+    if not found:
+        raise ValueError(f"{type(model).__name__} holds no reversible chain; rewire it first")
+    for chain in found:
+        chain.coefficients = Coefficients.nearest(alpha, beta)
+
+
+def coefficients(model: nn.Module) -> list[Coefficients]:
+    """Of every chain in `model`."""
+    return [chain.coefficients for chain in chains(model)]
 
 
 def headrooms(model: nn.Module) -> list[int]:

@@ -1,9 +1,9 @@
 """Reversible chains whose blocks are called one after the other by code that knows nothing of them.
 
 A transformer's forward loops over its layers, passes masks to each, skips some at random, and collects what they
-return. So no block is replaced; only its `forward` is. What it returns is what a chain that ended here would give, the
-mean of both streams, and carries the streams along; the next block of the chain, given this very tensor, goes on with
-them. A tensor that was changed on the way, or comes from elsewhere, starts new streams.
+return. So no block is replaced; only its `forward` is. What it returns is what a chain that ended here would give, what
+is read out of both streams, and carries the streams along; the next block of the chain, given this very tensor, goes on
+with them. A tensor that was changed on the way, or comes from elsewhere, starts new streams.
 
 The graph has two tokens between one block and the next that stand for the streams and hold no memory. Streams
 themselves are in memory once, and each block takes its own branches back in the backward pass.
@@ -33,8 +33,8 @@ Mode = Literal["store", "reversible"]
 class StepwiseChain(Settings):
     """What the blocks of one chain have in common.
 
-    They compute what a `ReversibleChain` of the same branches computes; `mode`, `headroom`, `cell_size` and
-    `reconstruction_error` are as there.
+    They compute what a `ReversibleChain` of the same branches computes; `mode`, `coefficients`, `headroom`, `cell_size`
+    and `reconstruction_error` are as there.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], *, mode: Mode = "reversible") -> None:
@@ -62,7 +62,7 @@ class StepwiseChain(Settings):
             args: for every branch; they may need gradients.
 
         Returns:
-            The mean of both streams, of the shape of `x`.
+            What is read out of both streams, of the shape of `x`.
         """
         call = BlockCall.plan(branches, x, args, limit=most_bytes(self.cell_size, x.device))
         place = getattr(x, "_re2tal_place", None)
@@ -129,7 +129,8 @@ class _Reversible(torch.autograd.Function):
         call.unmodified.check()
         u_needs, v_needs, *needs = ctx.needs_input_grad[2:]
         x_needs = u_needs or v_needs
-        before, after = (_owned(gradient, dy, streams.like) for gradient in (du, dv))
+        shares = streams.coefficients.shares
+        before, after = (_owned(g, dy, streams.like, share) for g, share in zip((du, dv), shares, strict=True))
         walk = streams.walk()
         leaves = [arg.detach().requires_grad_(need) for arg, need in zip(call.args, needs, strict=False)]
         learning = [index for index, slots in enumerate(call.slots) if trainable(slots)]
@@ -150,12 +151,12 @@ class _Reversible(torch.autograd.Function):
         return None, None, *of_streams, *of_args, *(found.get(key) for key in ctx.parameters)
 
 
-def _owned(gradient: Tensor | None, dy: Tensor | None, like: Tensor) -> Tensor:
-    """The gradient of a stream, in memory that nobody else sees; `dy` is that of the mean of both."""
+def _owned(gradient: Tensor | None, dy: Tensor | None, like: Tensor, share: float) -> Tensor:
+    """The gradient of a stream, in memory that nobody else sees; `dy` is that of what is read out, `share` of it."""
     if dy is None:
         return torch.zeros(like.shape, dtype=like.dtype, device=like.device) if gradient is None else gradient
-    half = dy.to(like.dtype, copy=True, memory_format=torch.contiguous_format).div_(2)
-    return half if gradient is None else gradient.add_(half)
+    part = dy.to(like.dtype, copy=True, memory_format=torch.contiguous_format).mul_(share)
+    return part if gradient is None else gradient.add_(part)
 
 
 # Stored
@@ -166,6 +167,7 @@ class _Stored:
 
     def __init__(self, x: Tensor, chain: StepwiseChain) -> None:
         self.chain = chain
+        self.coefficients = chain.coefficients
         self.grid = Grid.around(x, headroom=chain.headroom)
         self.start = put_on_grid(x, self.grid)
         self.dtype = x.dtype
@@ -173,7 +175,7 @@ class _Stored:
 
     def add(self, u: GridStream, v: GridStream, call: BlockCall, args: list[Tensor]) -> tuple[GridStream, GridStream]:
         for evaluation in call.evaluations:
-            u, v = v, add_on_grid(u, evaluation.with_graph(v.values, args), self.grid)
+            u, v = v, add_on_grid(u, v, evaluation.with_graph(v.values, args), self.grid, self.coefficients)
         return u, v
 
     def start_again(self, error: GridOverflowError, statistics: Any) -> tuple[GridStream, GridStream]:
@@ -223,6 +225,6 @@ class _StoredPlace:
             u, v = self.stored.add(self.u, self.v, call, list(args))
         except GridOverflowError as error:
             u, v = self.stored.start_again(error, statistics)
-        y = ((u.values + v.values) / 2).to(self.stored.dtype)
+        y = self.stored.coefficients.read_out(u.values, v.values).to(self.stored.dtype)
         y._re2tal_place = _StoredPlace(self.stored, self.done + 1, u, v, _version(y))  # type: ignore[attr-defined]
         return y

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch, Slot, Unmodified, trainable
+from re2tal.reversible.coefficients import Coefficients
 from re2tal.reversible.cut_branch import CutBranch
 from re2tal.reversible.evaluation import Evaluation, Gradients, autocast_contexts, entered
 from re2tal.reversible.grid import Grid, GridOverflowError, most_headroom
@@ -23,6 +24,7 @@ __all__ = ["BlockCall", "Settings", "Streams", "count_held_bytes", "put_back"]
 class Settings:
     """What the blocks of one chain have in common, as far as streams are concerned."""
 
+    coefficients = Coefficients()
     headroom = 8
     reconstruction_error: Tensor | None = None
 
@@ -56,6 +58,8 @@ class BlockCall:
     unmodified: Unmodified
     states: list[GeneratorState] = field(default_factory=list)
     """Of the generators, before each branch ran."""
+    dropped: list[Tensor | None] = field(default_factory=list)
+    """For each branch, what the streams' coefficients dropped."""
 
     @staticmethod
     def plan(branches: Sequence[Branch], x: Tensor, args: Sequence[Tensor], *, limit: int | None) -> BlockCall:
@@ -111,7 +115,7 @@ class Walk:
 
 
 class Streams:
-    """A pair `(u, v)` on a grid, in memory once: every branch changes it in place, `(u, v) -> (v, u + f(v))`.
+    """A pair `(u, v)` on a grid, in memory once, which every branch changes in place as in a `ReversibleChain`.
 
     Args:
         x: the start of both.
@@ -120,6 +124,7 @@ class Streams:
 
     def __init__(self, x: Tensor, settings: Settings) -> None:
         self.settings = settings
+        self.coefficients = settings.coefficients
         self.grid = Grid.around(x, headroom=settings.headroom)
         start = self.grid.stream(self.grid.steps(x.detach()))
         self.pair: tuple[Tensor, Tensor] | None = (start, start.clone())
@@ -145,7 +150,13 @@ class Streams:
         assert self.pair is not None
         u, v = self.pair
         # Whole numbers hide what is not a number; `largest` does not.
-        return self.grid.read(u).add_(self.grid.read(v)).div_(2).add_(largest * 0).to(self.dtype)
+        return self.grid.read_out(u, v, self.coefficients).add_(largest * 0).to(self.dtype)
+
+    @property
+    def held_bytes(self) -> int:
+        """In memory for the backward pass."""
+        kept = [tensor for call in self.calls for tensor in call.dropped if tensor is not None]
+        return sum(tensor.nbytes for tensor in (*(self.pair or ()), *kept))
 
     def _run(self, call: BlockCall) -> Tensor:
         """Returns the largest magnitude of a stream, in steps of the grid."""
@@ -153,11 +164,15 @@ class Streams:
         u, v = self.pair
         largest = torch.maximum(_magnitude(u), _magnitude(v))
         state = call.states[0] if call.states else None
-        call.states = []
+        call.states, call.dropped = [], []
         for evaluation in call.evaluations:
             state = GeneratorState.snapshot(self.like.device, state)
             call.states.append(state)
             w = u
+            # Kept without gradients, too: a block that outgrows the grid takes those before it back.
+            call.dropped.append(self.coefficients.mix(w, v, keep=True))
+            if self.coefficients.alpha:
+                largest = torch.maximum(largest, _magnitude(w))
             for box, f in self._pieces(call, evaluation, v):
                 steps = self.grid.steps(f)
                 target = w[box]
@@ -236,6 +251,7 @@ class Streams:
             with evaluation.branch.replayed(call.slots[index]):
                 for box, f in self._pieces(call, evaluation, walk.v):
                     walk.w[box] -= self.grid.stream(self.grid.steps(f))
+            self.coefficients.unmix(walk.w, walk.v, call.dropped[index])
             walk.v, walk.w = walk.w, walk.v
         walk.done -= 1
 
@@ -277,8 +293,12 @@ class Streams:
                 if grad is not None:
                     known = of_parameters.get(id(parameter))
                     of_parameters[id(parameter)] = grad if known is None else known + grad
+            self.coefficients.unmix(walk.w, walk.v, call.dropped[index])
+            self.coefficients.add_gradients(dv, dw)
             walk.v, walk.w = walk.w, walk.v
             dv, dw = dw, dv
+        if self.pair is None:
+            call.dropped = []  # nobody will walk here again
         walk.done -= 1
         return dv, dw, of_args, of_parameters
 
@@ -318,4 +338,4 @@ def count_held_bytes() -> Iterator[list[int]]:
     finally:
         _watchers.remove(made)
         living = [streams for reference in made if (streams := reference()) is not None]
-        total[0] = sum(stream.nbytes for streams in living for stream in streams.pair or ())
+        total[0] = sum(streams.held_bytes for streams in living)

@@ -33,6 +33,9 @@ class TrainingConfig(Settings):
     """Largest norm of all gradients together; None switches clipping off."""
     amp: Amp = "none"
     """Mixed precision; fp16 scales the loss and lets the processes exchange gradients in fp16."""
+    anneal_epochs: float = Field(default=0, ge=0)
+    """Epochs in which the coefficients of a rewired backbone go linearly from backbone.alpha and backbone.beta to
+    Re2TAL's, 0 and 1; fractions are allowed. 0: they stay as they are."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     """Share of the averaged weights that a step keeps; the average is what is evaluated. 0: the last weights."""
     eval_from: int = Field(default=0, ge=0)
@@ -73,6 +76,11 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"warmup_epochs must be below the {horizon} epochs of the schedule, got {self.warmup_epochs}; "
                 f"lower it (fractions are allowed)"
+            )
+        if self.anneal_epochs > self.epochs:
+            raise ValueError(
+                f"anneal_epochs must be at most the {self.epochs} epochs of the training, got {self.anneal_epochs}; "
+                "training would end on the way"
             )
         return self
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.training import random_state
+from re2tal.training.annealing import Annealing, coefficients, set_coefficients
 from re2tal.training.board import Board
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
@@ -34,7 +35,7 @@ __all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 BEST_BY = "average_mAP"
-"""The figure of an evaluation that decides which epoch is the best."""
+"""The figure of an evaluation that decides which epoch of a detector is the best."""
 
 
 class TrainingError(ValueError):
@@ -63,6 +64,7 @@ class Trainer:
         loader: the training clips.
         folder: where checkpoints, log and metrics go.
         about: what a reader of a checkpoint needs to rebuild the model, of plain types.
+        best_by: the figure of an evaluation that decides which epoch is the best; the higher, the better.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Trainer:
         peers: Processes,
         folder: RunFolder,
         about: Mapping[str, Any],
+        best_by: str = BEST_BY,
     ) -> None:
+        self.best_by = best_by
         self.config, self.loader, self.peers, self.folder, self.about = config, loader, peers, folder, about
         self.model = model
         self.parallel = peers.parallel(model, half_gradients=config.amp == "fp16")
@@ -88,6 +92,7 @@ class Trainer:
             warmup_steps=round(config.warmup_epochs * steps),
             total_steps=(config.cosine_epochs or config.epochs) * steps,
         )
+        self.annealing = Annealing((model, self.ema.module), steps=round(config.anneal_epochs * steps))
         self.scaler = torch.amp.GradScaler(peers.device.type, enabled=config.amp == "fp16")
         self.records = Records(folder.metrics)
         self.board = Board(folder.board) if config.tensorboard and peers.is_main else None
@@ -140,6 +145,7 @@ class Trainer:
         for step in range(steps):
             done = epoch * steps + step + 1
             self.schedule.set_step(done - 1)
+            self.annealing.set_step(done - 1)
             window.append(self.step(islice(pieces, self.config.accumulate)))
             progress.step(done, losses={"loss": window[-1]["loss"]})
             if done % self.config.log_every == 0 or step == steps - 1:
@@ -203,6 +209,8 @@ class Trainer:
         record["clips_per_second"] = progress.clips_per_second
         if (error := reconstruction_error(self.model)) is not None:
             record["reconstruction_error"] = error
+        if self.annealing.steps and (pair := coefficients(self.model)) is not None:
+            record["alpha"], record["beta"] = pair
         if self.peers.device.type == "cuda":
             record["peak_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
         self._record(record)
@@ -222,8 +230,8 @@ class Trainer:
         if not self.peers.is_main:
             return
         self._record({"kind": "evaluation", "epoch": epoch, **metrics})
-        if self.best is None or metrics[BEST_BY] > self.best:
-            self.best = metrics[BEST_BY]
+        if self.best is None or metrics[self.best_by] > self.best:
+            self.best = metrics[self.best_by]
             save_checkpoint(self.folder.best, {**self._weights(epoch), "metrics": metrics})
             log.info("epoch %d is the best so far: %s", epoch, self.folder.best)
 
@@ -233,7 +241,13 @@ class Trainer:
         return self.peers.from_main(last >= 0 and self.config.is_evaluated(last) and not done)
 
     def _weights(self, epoch: int) -> dict[str, Any]:
-        return {**self.about, "epoch": epoch, "weights": self.ema.module.state_dict()}
+        average = self.ema.module
+        return {
+            **self.about,
+            "epoch": epoch,
+            "weights": average.state_dict(),
+            "coefficients": coefficients(average),
+        }
 
     def _save(self, epoch: int) -> None:
         states = self.peers.gather([random_state.capture(self.peers.device)])
@@ -268,6 +282,8 @@ class Trainer:
                 f"{path} comes from a run that trained other parameters ({error}); freeze the same ones"
             ) from error
         self.scaler.load_state_dict(content["scaler"])
+        # For an evaluation that was missed; training sets them at every step.
+        set_coefficients(self.ema.module, content.get("coefficients"))
         states = content["random_states"]
         if len(states) == self.peers.world_size:
             random_state.restore(states[self.peers.rank], device=self.peers.device)
@@ -287,7 +303,7 @@ class Trainer:
             )
         self.next_epoch = content["epoch"] + 1
         if self.folder.best.is_file():
-            self.best = load_checkpoint(self.folder.best)["metrics"][BEST_BY]
+            self.best = load_checkpoint(self.folder.best)["metrics"][self.best_by]
         log.info("resumed from %s, next is epoch %d of %d", path, self.next_epoch, self.config.epochs)
         if self.next_epoch >= self.config.epochs:
             log.warning("nothing is left to train; raise training.epochs to go on")

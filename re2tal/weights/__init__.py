@@ -4,11 +4,12 @@ from re2tal.weights.errors import WeightsError
 from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, write_weights, written_whole
 from re2tal.weights.hashing import hash_of_weights
 from re2tal.weights.loading import Pretrained, load_detector, load_pretrained, require_kind
-from re2tal.weights.names import Layout, NameMap, map_names
+from re2tal.weights.names import BACKBONE_PREFIX, Layout, NameMap, map_names
 from re2tal.weights.pickles import load_pickle
 from re2tal.weights.placing import Difference, Placement, compare, place, refuse
 
 __all__ = [
+    "BACKBONE_PREFIX",
     "CHECKPOINT_FORMAT",
     "Difference",
     "Layout",

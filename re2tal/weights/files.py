@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from re2tal.weights.errors import WeightsError
-from re2tal.weights.names import BACKBONE_PREFIX, Layout, map_names
+from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names
 from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
 
 __all__ = ["CHECKPOINT_FORMAT", "WeightsFile", "read_weights", "write_weights", "written_whole"]
@@ -45,6 +45,8 @@ class WeightsFile:
     """The classes of a detector in the order of its outputs; files of other programs do not tell them."""
     config: str | None = None
     """The experiment that it comes from, as JSON; only checkpoints of our training tell it."""
+    coefficients: tuple[float, float] | None = None
+    """Alpha and beta that the streams of a rewired network had; None if the file does not tell: Re2TAL's, 0 and 1."""
     pixel_norm: Mapping[str, Sequence[float]] | None = None
     """"mean" and "std" that the network normalises 0-255 RGB pixels with; as `config`."""
 
@@ -73,19 +75,25 @@ class WeightsFile:
         )
 
 
-def read_weights(path: Path) -> WeightsFile:
+def read_weights(path: Path, *, kind: Kind | None = None) -> WeightsFile:
     """Read any file of weights that is known here; nothing in it is executed.
 
     Known are checkpoints of our training, what `write_weights` wrote, and, with the names of mmaction2, torchvision,
     Re2TAL or OpenTAD, safetensors files and files of `torch.save` that hold `state_dict_ema` (taken first),
     `state_dict`, or the tensors themselves.
 
+    Args:
+        path: of the file.
+        kind: "factory" if it is of a library's network, whose names stay as they are; files of ours tell it themselves.
+
     Raises:
         WeightsError: says what the file is instead, and what to do.
     """
     if sniff(path) == SAFETENSORS:
         tensors, metadata = _read_safetensors(path)
-        file = _translate(path, tensors)
+        if "kind" in metadata:
+            kind = "factory" if metadata["kind"] == "factory" else None
+        file = _translate(path, tensors, kind=kind)
         return _with_metadata(file, metadata) if metadata.get("format") == _IMPORTED_FORMAT else file
     content = load_pickle(path, mmap=True)
     if not isinstance(content, Mapping):
@@ -93,7 +101,7 @@ def read_weights(path: Path) -> WeightsFile:
     if content.get("format") == CHECKPOINT_FORMAT:
         return _own_checkpoint(path, content)
     entry = next((key for key in (_AVERAGED, _LAST) if isinstance(content.get(key), Mapping)), None)
-    file = _translate(path, content if entry is None else content[entry])
+    file = _translate(path, content if entry is None else content[entry], kind=kind)
     epoch = content.get("epoch")
     is_training = file.layout.part == "detector" and entry is not None
     return replace(
@@ -115,10 +123,12 @@ def write_weights(
     known = {
         "format": _IMPORTED_FORMAT,
         "layout": str(about.layout),
+        "kind": about.layout.kind,
         "rewired": json.dumps(about.layout.rewired),
         "averaged": json.dumps(about.averaged),
         "epoch": json.dumps(about.epoch),
         "class_names": json.dumps(about.class_names),
+        "coefficients": json.dumps(about.coefficients),
     }
     # Copies: tensors that share memory, or are mapped from the file, cannot be written as they are.
     copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -148,7 +158,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path} cannot be read ({error}); it may be cut off: download or copy it again") from error
 
 
-def _translate(path: Path, state: Mapping[Any, Any]) -> WeightsFile:
+def _translate(path: Path, state: Mapping[Any, Any], *, kind: Kind | None = None) -> WeightsFile:
     """`state`, tensors under another program's names, under ours."""
     others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if others or not state:
@@ -159,6 +169,10 @@ def _translate(path: Path, state: Mapping[Any, Any]) -> WeightsFile:
     tensors: dict[str, Tensor] = {str(name): value for name, value in state.items()}
     while all(name.startswith("module.") for name in tensors):  # DistributedDataParallel's
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    if kind == "factory":
+        part: Part = "detector" if any(name.startswith(BACKBONE_PREFIX) for name in tensors) else "backbone"
+        layout = Layout(kind=kind, part=part, writer="its library", rewired=None)
+        return WeightsFile(path=path, tensors=tensors, dropped={}, layout=layout)
     try:
         names = map_names(tensors)
     except WeightsError as error:
@@ -173,12 +187,14 @@ def _translate(path: Path, state: Mapping[Any, Any]) -> WeightsFile:
 
 def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     """A checkpoint of our training, whose `weights` are the averaged ones."""
-    file = _translate(path, content["weights"])
     config, class_names = content.get("config"), content.get("class_names")
     try:
-        rewired = None if config is None else json.loads(config)["backbone"]["reversible"]
-    except (TypeError, ValueError, KeyError):
+        backbone = {} if config is None else json.loads(config)["backbone"]
+        rewired = None if config is None else backbone["reversible"]
+        is_factory = backbone.get("kind") == "factory"
+    except (TypeError, ValueError, KeyError, AttributeError):
         raise WeightsError(f"{path}: its `config` is not that of an experiment; take another checkpoint") from None
+    file = _translate(path, content["weights"], kind="factory" if is_factory else None)
     return replace(
         file,
         layout=replace(file.layout, rewired=rewired),
@@ -186,6 +202,7 @@ def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
         epoch=content.get("epoch"),
         class_names=None if class_names is None else tuple(class_names),
         config=config,
+        coefficients=_pair(content.get("coefficients")),
         pixel_norm=content.get("pixel_norm"),
     )
 
@@ -199,4 +216,9 @@ def _with_metadata(file: WeightsFile, metadata: Mapping[str, str]) -> WeightsFil
         averaged=json.loads(metadata["averaged"]),
         epoch=json.loads(metadata["epoch"]),
         class_names=None if class_names is None else tuple(class_names),
+        coefficients=_pair(json.loads(metadata.get("coefficients", "null"))),
     )
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))

@@ -1,8 +1,9 @@
 """Load a file of weights into a network: pretrained weights into a backbone, a checkpoint into a detector."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -64,7 +65,7 @@ def load_pretrained(
     """Load the backbone in the file `path` into `network`; of a detector's checkpoint its backbone alone.
 
     Args:
-        network: `SwinTrunk` or `SlowFast`, rewired or not.
+        network: `SwinTrunk`, `SlowFast` or `FactoryTrunk`, rewired or not.
         kind: which of them.
         reversible: whether it is rewired.
         allow: patterns of the network's names that may be missing, unknown or of another shape.
@@ -75,8 +76,10 @@ def load_pretrained(
     """
     if not path.is_file():
         raise WeightsError(f"there are no pretrained weights {path}{_where_from(path)}")
-    file = read_weights(path).backbone()
+    file = read_weights(path, kind="factory" if kind == "factory" else None).backbone()
     require_kind(file, kind)
+    if kind == "factory":
+        file = _of_library(file, network)
     placement = place(
         file.tensors,
         network,
@@ -90,7 +93,7 @@ def load_pretrained(
 
 
 def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible: bool) -> Placement:
-    """Load a whole detector; every tensor must fit.
+    """Load a whole detector; every tensor must fit. The coefficients of a rewired backbone become the file's.
 
     Args:
         model: a detector.
@@ -113,13 +116,17 @@ def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible
             f"{file.path} holds a {file.layout}, and the config has backbone.reversible={reversible}; "
             f"use the config with backbone.reversible={file.layout.rewired}"
         )
-    return place(
+    placement = place(
         file.tensors,
         model,
         source=file.path,
         fix="use the config it was trained with, or a checkpoint of this config",
         dropped=file.dropped,
     )
+    if file.coefficients is not None:
+        backbone: Any = model.backbone
+        backbone.coefficients = file.coefficients
+    return placement
 
 
 def require_kind(file: WeightsFile, kind: Kind) -> None:
@@ -129,6 +136,23 @@ def require_kind(file: WeightsFile, kind: Kind) -> None:
             f"{file.path} holds a {file.layout}, and the config describes a {kind}; "
             "give a file of that network, or another backbone in the config"
         )
+
+
+def _of_library(file: WeightsFile, network: nn.Module) -> WeightsFile:
+    """`file` under the trunk's names; a library saves its network alone, or under a name, beside a classifier."""
+    wanted = network.state_dict().keys()
+    if any(name in wanted for name in file.tensors):
+        return file
+
+    def renamed(prefix: str) -> dict[str, str]:
+        return {name: f"net.{name.removeprefix(prefix)}" for name in file.tensors if name.startswith(prefix)}
+
+    prefixes = sorted({"", *(f"{name.partition('.')[0]}." for name in file.tensors)})
+    best = max(prefixes, key=lambda prefix: len(wanted & set(renamed(prefix).values())))
+    names = renamed(best)
+    others = {name: f"not of the network, whose names begin with {best}" for name in file.tensors if name not in names}
+    tensors = {own: file.tensors[name] for name, own in names.items()}
+    return replace(file, tensors=tensors, dropped={**file.dropped, **others})
 
 
 def _warning(file: WeightsFile, *, reversible: bool) -> str | None:

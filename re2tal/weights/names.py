@@ -6,6 +6,8 @@ One map serves every layout, since no two of them give one name to different thi
 * of a backbone: the network's own, `features.0.0.attn.qkv.weight`, `slow_path.layer1.0.conv1.conv.weight`
 * of a detector: `backbone.network.<these>`, `pyramid.embed.0.conv.weight`, `head.cls_head.weight`
 
+Names of a network of a library (kind "factory") stay as they are, under `net.`: nothing can be told from them.
+
 Names of a rewired network are those of the plain one; files of the reference tell them apart, and so `Layout` does.
 """
 
@@ -16,9 +18,9 @@ from typing import Literal
 
 from re2tal.weights.errors import WeightsError
 
-__all__ = ["BACKBONE_PREFIX", "Layout", "NameMap", "is_recomputed", "map_names"]
+__all__ = ["BACKBONE_PREFIX", "Kind", "Layout", "NameMap", "Part", "is_recomputed", "map_names"]
 
-Kind = Literal["swin", "slowfast"]
+Kind = Literal["swin", "slowfast", "factory"]
 Part = Literal["backbone", "detector"]
 
 BACKBONE_PREFIX = "backbone.network."
@@ -29,7 +31,7 @@ _NORMALISATION = "pixel statistics, which the backbone has built in"
 _RECOMPUTED = "computed from the window size"
 
 _PARTS = {"projection.": "pyramid.", "neck.fpn_norms.": "pyramid.norms.", "rpn_head.": "head."}
-_KINDS: dict[Kind, str] = {"swin": "Video Swin", "slowfast": "SlowFast"}
+_KINDS: dict[Kind, str] = {"swin": "Video Swin", "slowfast": "SlowFast", "factory": "network of a library"}
 
 # `blocks.1.inv_block.Fm.conv1`, in the first block of a stage `blocks.0.Fm.conv1`, `blocks.0.downsample`
 _SLOWFAST_BLOCK = re.compile(r"^((?:slow|fast)_path\.layer\d+\.)blocks\.(\d+)\.(?:inv_block\.)?(?:Fm\.)?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import runpy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,17 @@ from torch import Tensor, nn
 
 from re2tal.reversible import Example
 
-__all__ = ["Network", "load", "optional", "without_own_gradients"]
+__all__ = ["Network", "create", "load", "optional", "without_own_gradients"]
 
 SMALL = (64, 56)
 """Sizes of pictures that a network is built for, if it can be built for any."""
 SIZES = (64, 224, 256, 240, 299)
 """Of pictures; the first that a network takes."""
 FRAMES = (8, 16, 32)
+
+_NO_NAME = (
+    "cannot tell what network {!r} is; write torchvision:NAME, timm:NAME, transformers:NAME, or path/to/file.py:FACTORY"
+)
 
 Candidate = tuple[Callable[[], nn.Module], Callable[[], Example]]
 """A way to build a network, and an example that it may take."""
@@ -69,22 +73,60 @@ def load(name: str) -> Network:
         case _ if ".py:" in name:
             return _from_file(name)
         case _:
-            raise ValueError(
-                f"cannot tell what network {name!r} is; write torchvision:NAME, timm:NAME, transformers:NAME, or "
-                "path/to/file.py:FACTORY"
-            )
+            raise ValueError(_NO_NAME.format(name))
+
+
+def create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """The network alone, with random weights.
+
+    Args:
+        name: as `load` takes it; a factory may also return the network without an example.
+        options: for the library's builder, the configuration of a class of transformers, or the factory.
+
+    Raises:
+        ValueError: there is no such network, its library is not installed, or it does not take these options.
+    """
+    library, _, rest = name.partition(":")
+    match library:
+        case "torchvision":
+            build = _torchvision_builder(rest)
+        case "timm":
+            build = _timm_builder(rest)
+        case "transformers":
+            kind = _transformers_class(rest)
+
+            def build(**options: Any) -> Any:
+                return without_own_gradients(kind(kind.config_class(**options)))
+
+        case _ if ".py:" in name:
+            build = _function_of_file(name)
+        case _:
+            raise ValueError(_NO_NAME.format(name))
+    try:
+        result = build(**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be built with {dict(options)}: {type(error).__name__}: {error}") from error
+    model = result[0] if isinstance(result, tuple) and result else result
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name} must return a network, but returned a {type(model).__name__}")
+    return model
+
+
+def _torchvision_builder(rest: str) -> Callable[..., nn.Module]:
+    from torchvision import models
+
+    _check_known(rest, models.list_models(), of="torchvision")
+    return partial(models.get_model_builder(rest), weights=None)
+
+
+def _timm_builder(rest: str) -> Callable[..., nn.Module]:
+    timm = optional("timm")
+    _check_known(rest.split(".")[0], timm.list_models(), of="timm")
+    return partial(timm.create_model, rest, pretrained=False)
 
 
 def _torchvision(name: str, rest: str) -> Network:
-    from torchvision import models
-
-    known = models.list_models()
-    _check_known(rest, known, of="torchvision")
-    builder = models.get_model_builder(rest)
-
-    def build(**size: Any) -> nn.Module:
-        return builder(weights=None, **size)
-
+    build = _torchvision_builder(rest)
     candidates: list[Candidate] = [(partial(build, image_size=size), partial(_picture, size)) for size in SMALL]
     candidates += [(build, partial(_picture, size)) for size in SIZES]
     candidates += [(build, partial(_video, frames, size)) for frames in FRAMES for size in (64, 224)]
@@ -92,20 +134,13 @@ def _torchvision(name: str, rest: str) -> Network:
 
 
 def _timm(name: str, rest: str) -> Network:
-    timm = optional("timm")
-    base = rest.split(".")[0]
-    _check_known(base, timm.list_models(), of="timm")
-
-    def build(**size: Any) -> nn.Module:
-        model: nn.Module = timm.create_model(rest, pretrained=False, **size)
-        return model
-
+    build = _timm_builder(rest)
     candidates: list[Candidate] = [(partial(build, img_size=size), partial(_picture, size)) for size in SMALL]
     candidates += [(build, partial(_picture, size)) for size in SIZES]
     return _first_that_runs(name, candidates)
 
 
-def _transformers(name: str, rest: str) -> Network:
+def _transformers_class(rest: str) -> Any:
     transformers = optional("transformers")
     kind: Any = getattr(transformers, rest, None)
     if not getattr(kind, "config_class", None):
@@ -114,6 +149,11 @@ def _transformers(name: str, rest: str) -> Network:
         raise ValueError(
             f"transformers.{rest} is no model with a configuration of its own; name a class, as VideoMAEModel"
         )
+    return kind
+
+
+def _transformers(name: str, rest: str) -> Network:
+    kind = _transformers_class(rest)
     config = kind.config_class()
     small = {key: 64 for key in ("image_size", "crop_size") if isinstance(getattr(config, key, None), int)}
     small |= {"use_cache": False} if hasattr(config, "use_cache") else {}
@@ -157,7 +197,7 @@ def _for_config(config: Any, main: str) -> Iterator[dict[str, Tensor]]:
             yield {main: words, "decoder_input_ids": words}
 
 
-def _from_file(name: str) -> Network:
+def _function_of_file(name: str) -> Callable[..., Any]:
     path, _, factory = name.rpartition(":")
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path}; give the path of a Python file, a colon, and a function in it")
@@ -165,7 +205,12 @@ def _from_file(name: str) -> Network:
     if not callable(found.get(factory)):
         functions = [key for key, value in found.items() if callable(value) and not key.startswith("_")]
         raise ValueError(f"{path} has no function {factory!r}; it has {', '.join(functions) or 'none'}")
-    result = found[factory]()
+    function: Callable[..., Any] = found[factory]
+    return function
+
+
+def _from_file(name: str) -> Network:
+    result = _function_of_file(name)()
     match result:
         case (nn.Module() as model, example):
             return Network(name, model, example)

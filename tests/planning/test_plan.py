@@ -232,3 +232,12 @@ def test_plan_prints_a_table(re2tal: Any, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_wrong_amount_of_memory_is_answered_in_one_message(re2tal: Any) -> None:
     assert "such as 24GiB" in re2tal("plan", "configs/demo/re2slowfast.py", "--memory", "lots")
+
+
+def test_the_bits_that_coefficients_drop_are_counted() -> None:
+    whole, halves = (
+        rehearse(small(f"backbone.alpha={alpha}", f"backbone.beta={beta}"))["activations"]
+        for alpha, beta in ((0, 1), (0.5, 0.5))
+    )
+    eighths = rehearse(small("backbone.alpha=0.875", "backbone.beta=0.125", "training.anneal_epochs=2"))["activations"]
+    assert 0 < halves - whole < eighths - whole
