@@ -205,7 +205,7 @@ def _texts_in(archive: Path) -> list[tuple[str, str]]:
     except AnnotationFileError:
         raise
     except Exception as error:  # a damaged or encrypted archive makes its reader fail in any way
-        raise AnnotationFileError(f"{archive} is no readable zip archive ({error}); download it again") from None
+        raise AnnotationFileError(f"annotations in {archive} cannot be read ({error}); download them again") from None
     return found
 
 
