@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from re2tal.annotation_files import Repeats
 from re2tal.own_data.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.own_data.report import ImportReport
 from re2tal.own_data.splitting import split_groups
@@ -19,8 +20,7 @@ from re2tal.video import VideoInfo
 
 __all__ = ["ImportOptions", "Imported", "import_annotations", "write_annotations"]
 
-# As the reader of annotations has them: closer ends are one action, and overhangs up to this are rounding.
-_SAME_SECONDS = 1e-3
+# As the reader of annotations has it: overhangs up to this are rounding.
 _ROUNDING_SECONDS = 0.01
 _DIGITS = 6
 
@@ -65,6 +65,7 @@ class _Video:
 
     info: VideoInfo
     segments: list[tuple[float, float, str]] = field(default_factory=list)
+    repeats: Repeats = field(default_factory=Repeats)
     subsets: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
 
@@ -127,7 +128,9 @@ def write_annotations(imported: Imported, path: Path) -> None:
     }
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Half surrogate pairs, which odd names hold, become what JSON writes for them.
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -266,11 +269,10 @@ class _Collector:
         if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
             self._note("clipped to the video", record, f"{shown}, of a video of {duration:.2f} s; kept, clipped")
         start, end = max(start, 0.0), min(end, duration)
-        for other_start, other_end, other in video.segments:
-            if other == label and max(abs(start - other_start), abs(end - other_end)) <= _SAME_SECONDS:
-                self._note("duplicate", record, f"{shown} is there already")
-                return
-        video.segments.append((start, end, label))
+        if video.repeats.add(label, start, end):
+            video.segments.append((start, end, label))
+        else:
+            self._note("duplicate", record, f"{shown} is there already")
 
 
 def _clean(label: str) -> str:

@@ -1,6 +1,5 @@
 """What a data set looks like in numbers: lengths of its actions and videos, rates, sizes."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.annotation_files import read_json
 from re2tal.data.annotations import Annotations, read_annotations, select_subset
 from re2tal.own_data.records import SourceError
 from re2tal.types import AnnotatedVideo
@@ -77,7 +77,9 @@ class Measures:
 def load_data_set(annotations: Path, *, videos: Path | None) -> DataSet:
     """Read annotations of ActivityNet's layout; `videos` and the pattern of names stand in those of `re2tal import`."""
     read = read_annotations(annotations)
-    content: dict[str, Any] = json.loads(annotations.read_text(encoding="utf-8")) if annotations.is_file() else {}
+    content: dict[str, Any] = {}
+    if annotations.is_file() and annotations.suffix != ".zip":
+        content = read_json(annotations, what="file of annotations", fix="give --annotations")
     told = content.get("videos")
     folder = videos or (annotations.parent / told if isinstance(told, str) else None)
     if folder is None:
@@ -177,7 +179,7 @@ def _rates_and_sizes(data: DataSet, videos: Sequence[AnnotatedVideo]) -> tuple[l
     opened = 0
     for video in videos:
         entry = data.extra.get(video.video_id, {})
-        found = re.fullmatch(r"(\d+)x(\d+)", str(entry.get("resolution", "")))
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(entry.get("resolution", "")))
         frames = video.num_frames
         if found and frames and int(found[1]) and int(found[2]):
             rates.append(frames / video.duration_seconds)
