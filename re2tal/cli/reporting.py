@@ -164,9 +164,7 @@ def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "Experimen
     """
     from re2tal.training import load_checkpoint
 
-    written = [
-        _config_from(path.read_text("utf-8")) if path.is_file() else None for path in (run.config, run.tested_config)
-    ]
+    written = [_config_from(path.read_bytes()) if path.is_file() else None for path in (run.config, run.tested_config)]
     if any(written):
         return written[0], written[1]
     saved = [run.best, *(run.epoch(number) for number in reversed(run.saved_epochs()))]
@@ -174,7 +172,7 @@ def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "Experimen
     return (None if path is None else _config_from(str(load_checkpoint(path).get("config")))), None
 
 
-def _config_from(text: str) -> "ExperimentConfig | None":
+def _config_from(text: str | bytes) -> "ExperimentConfig | None":
     """The config of a file; None if it is of a version that this one cannot read."""
     from pydantic import ValidationError
 
