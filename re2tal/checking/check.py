@@ -15,6 +15,7 @@ from re2tal.detections import read_video_labels
 from re2tal.detections.video_labels import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.types import AnnotatedVideo
+from re2tal.untrusted import UnsafeNameError
 
 __all__ = ["check_data"]
 
@@ -167,8 +168,15 @@ def _check_lists(
             detail = f"{len(without_effect)} of {len(listed)} {what} ids are of no {videos} video"
             findings.add("note", f"{what} list", f"{detail}: {_some(without_effect)}")
     for video_id in sorted(missing & annotated - blocked):
-        if data.video_path(video_id).is_file():
+        if _is_there(data, video_id):
             findings.add("note", "listed but there", "is in data.missing, though its file is there", video_id=video_id)
+
+
+def _is_there(data: DataConfig, video_id: str) -> bool:
+    try:
+        return data.video_path(video_id).is_file()
+    except UnsafeNameError:  # one reason to list it
+        return False
 
 
 def _check_classes(annotations: Annotations, *, training: _Subset, data: DataConfig, findings: _Findings) -> int | None:

@@ -42,6 +42,7 @@ def import_(
     resplit: bool = False,
     group: str | None = None,
     seed: int = 42,
+    allow_links: bool = False,
     problems: Annotated[Path | None, Parameter(name=["--list"])] = None,
     overwrite: bool = False,
     json: bool = False,
@@ -86,6 +87,8 @@ def import_(
         the videos, of which the part in brackets counts if it has one.
     seed
         Of the split.
+    allow_links
+        Take videos that lie in their folder only by links that lead out of it.
     problems
         File to write, with one line of JSON for each annotation that was left out or changed.
     overwrite
@@ -114,6 +117,7 @@ def import_(
             resplit=resplit,
             group=group,
             seed=seed,
+            allow_links=allow_links,
         )
         readings = own_data.read_sources(sources, format_=format, options=reading)
         with counting("videos") as tell:
@@ -155,6 +159,7 @@ def init(
     videos: Path | None = None,
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
+    allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
@@ -174,6 +179,8 @@ def init(
         Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
     pretrained
         Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    allow_links
+        Take videos that lie in their folder only by links that lead out of it.
     overwrite
         Replace the config if it is there.
     json
@@ -189,7 +196,7 @@ def init(
             raise own_data.SourceError(f"there is no file of weights {pretrained}")
         if pretrained is not None and size not in (None, "large"):
             raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
-        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos)
+        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
         machine = _machine()
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)

@@ -45,6 +45,8 @@ class ImportOptions:
     """Field, or regular expression on the paths of videos, of which each value stays on one side of the split."""
     seed: int = 42
     """Of the split."""
+    allow_links: bool = False
+    """Take videos that lie in the folder only by links that lead out of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def import_annotations(
     problems = [problem for reading in readings for problem in reading.problems]
     readings = [_with_label(reading, options) for reading in readings]
     _check_fields(readings, options)
-    folder = VideoFolder(videos)
+    folder = VideoFolder(videos, allow_links=options.allow_links)
     file_of = _find_files(readings, folder)
     wanted = sorted({file for file in file_of.values() if file is not None})
     probed = probe_all(videos, wanted, tell=tell)
@@ -111,7 +113,7 @@ def import_annotations(
         problems=problems,
         num_files=len(folder.files),
         num_records=sum(len(reading.records) for reading in readings) + collector.num_from_problems,
-        notes=_tiers(readings, options),
+        notes=[*_tiers(readings, options), *_links(folder)],
         hints=collector.hints(),
     )
     return Imported(database=database, root=videos, video_pattern=pattern, report=report)
@@ -157,6 +159,16 @@ def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
         return []
     listed = ", ".join(f"{name!r} ({count})" for name, count in tiers.most_common(8))
     return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
+
+
+def _links(folder: VideoFolder) -> list[str]:
+    if not folder.linked:
+        return []
+    count = len(folder.linked)
+    return [
+        f"{count} links, such as {folder.linked[0]}, lead out of the folder of the videos and are not followed; if you "
+        "have made them, --allow-links takes what they lead to"
+    ]
 
 
 def _find_files(readings: Iterable[Reading], folder: VideoFolder) -> dict[str, PurePosixPath | None]:
