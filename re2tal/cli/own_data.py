@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app
+from re2tal.untrusted import visible_lines
 
 if TYPE_CHECKING:
     from re2tal.own_data import Imported, ImportReport
@@ -102,11 +103,9 @@ def import_(
     with _wrong_calls_end_with_2():
         if out.exists() and not overwrite:
             raise own_data.SourceError(f"{out} is there already; give another --out, or --overwrite")
+        names = {} if classes is None else own_data.read_class_names(classes)
         reading = own_data.ReadOptions(
-            unit=unit,
-            columns=_columns(columns),
-            label=tuple(label or ()),
-            class_names={} if classes is None else own_data.read_class_names(classes),
+            unit=unit, columns=_columns(columns), label=tuple(label or ()), class_names=names
         )
         options = own_data.ImportOptions(
             label=tuple(label or ()),
@@ -292,5 +291,5 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
     try:
         yield
     except (SourceError, AnnotationError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         sys.exit(2)

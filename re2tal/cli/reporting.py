@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app, parse_tious
+from re2tal.untrusted import visible_lines
 
 if TYPE_CHECKING:
     from re2tal.config import ExperimentConfig
@@ -90,7 +91,7 @@ def report(
     if videos is not None:
         sources = replace(sources, videos=VideoFolder(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
-    print(json_format.dumps(written.as_json()) if json else _told(written))
+    print(json_format.dumps(written.as_json()) if json else visible_lines(_told(written)))
 
 
 def report_of_run(folder: Path) -> "Written":
