@@ -232,10 +232,12 @@ def _check_files(
 def _without_what_training_bears(
     findings: Sequence[Finding], *, training: _Subset, data: DataConfig
 ) -> Iterator[Finding]:
-    """Broken training videos as warnings, as long as a run goes on without them. Absent files always stop it."""
+    """Broken training videos as warnings, as long as a run goes on without them. Files that are absent, or in other
+    places than they may be, always stop it."""
 
     def is_broken(finding: Finding) -> bool:
-        return finding.subset == "training" and finding.severity == "error" and finding.what != "file absent"
+        told = finding.subset == "training" and finding.severity == "error"
+        return told and finding.what not in ("file absent", "file elsewhere")
 
     try:
         trained = {video.video_id for video in select_actions(training.to_check, data)}

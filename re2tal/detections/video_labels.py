@@ -208,16 +208,15 @@ def _read_cuhk(path: Path, *, top: int) -> VideoLabels:
 def _read_untrimmednet(path: Path, *, top: int) -> VideoLabels:
     try:
         # Mapped, since a header may tell of an array that no memory holds and the file does not either.
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
+        table = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise VideoLabelsError(f"no class scores at {path}; set {_OPTION}.path to the file uNet_test.npy") from None
     except Exception as error:  # a header of anything makes numpy fail in any way
         raise VideoLabelsError(f"{path} is not a readable NPY file of numbers: {error}") from None
-    is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.shape[1] == _UCF101_CLASSES
-    if not is_table or table.dtype.kind not in "fiu":
-        found = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else "several arrays"
+    if table.ndim != 2 or table.shape[1] != _UCF101_CLASSES or table.dtype.kind not in "fiu":
         raise VideoLabelsError(
-            f"{path} must hold (videos, {_UCF101_CLASSES}) numbers, got {found}; use the file uNet_test.npy"
+            f"{path} must hold (videos, {_UCF101_CLASSES}) numbers, got {table.dtype} {table.shape}; use the file "
+            "uNet_test.npy"
         )
     return _ranked(
         path,

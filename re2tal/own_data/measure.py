@@ -110,7 +110,7 @@ def load_data_set(annotations: Path, *, videos: Path | None, allow_links: bool =
     pattern = content.get("video_pattern")
     subsets = [video.subset for video in read.videos]
     database = content.get("database")
-    return DataSet(
+    data = DataSet(
         annotations=read,
         videos=folder,
         video_pattern=(
@@ -121,6 +121,9 @@ def load_data_set(annotations: Path, *, videos: Path | None, allow_links: bool =
         test_subset=_choose(subsets, ("validation", "val", "testing", "test", "Test"), path=annotations, what="test"),
         extra=database if isinstance(database, dict) else {},
     )
+    for video in read.videos:
+        data.path_of(video.video_id)  # refused here rather than by the run that the config is for
+    return data
 
 
 def _choose(subsets: Sequence[str], names: Iterable[str], *, path: Path, what: str) -> str:
