@@ -1,22 +1,25 @@
 """Bad text: whatever stands in a file, reading it gives a value or one of the package's own errors.
 
-    python stress/bad_text.py [--cases 60000] [--seed 0] [--only NAME ...] [--json]
+    python stress/bad_text.py [--cases 60000] [--segments 1000000] [--seed 0] [--only NAME ...] [--json]
 
 Sound documents of every layout that is read are damaged (values of other types, NaN, numbers of 5,000 digits, nesting
 of 100,000 levels, keys that come twice, control characters, other encodings, bytes cut off or changed, nothing but
 random bytes) and given to the readers that the commands use. A case is "read", or "refused" by an error of the package
 (a ValueError whose class it defines) that names the file; anything else breaks the promise of docs/reliability.md, and
-so does a warning. Status 1 then.
+so does a warning. Before that, files of a million segments of one video are read, within bounds of time and memory.
+Status 1 if any of it does not hold.
 """
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from text_corpus.reading import TARGETS, Target
 
-SLOW_SECONDS = 10.0
-"""That no case may take."""
+from re2tal.data.annotations import read_annotations
+from re2tal.evaluation import read_ground_truth, read_predictions
+
+SLOW_SECONDS = 30.0
+"""That no case may take; a machine that does other things takes seconds for any."""
+MANY_SECONDS = 300.0
+MANY_KIB_EACH = 4.0
+"""What reading many segments may take: time in all, memory for each."""
 
 
 @dataclass(kw_only=True)
@@ -88,9 +97,35 @@ def run_target(target: Target, *, num_cases: int, seed_: int) -> Outcomes:
     return found
 
 
+def read_many(count: int) -> tuple[dict[str, float], bool]:
+    """Seconds to read `count` segments of one video and label as each kind of file, and the KiB that each takes."""
+    rows = [{"segment": [0.01 * row, 0.01 * row + 2.0], "label": "run", "score": 0.5} for row in range(count)]
+    entry = {"subset": "training", "duration": 0.01 * count + 3.0, "annotations": rows}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = {}
+    with tempfile.TemporaryDirectory() as name:
+        truth, found = Path(name, "truth.json"), Path(name, "found.json")
+        truth.write_text(json.dumps({"database": {"one": entry}}))
+        found.write_text(json.dumps({"results": {"one": rows}}))
+        reads: dict[str, Callable[[], int]] = {
+            "annotations": lambda: len(read_annotations(truth).videos[0].actions),
+            "ground truth": lambda: len(read_ground_truth(truth, subset="training").segments),
+            "predictions": lambda: len(read_predictions(found).segments),
+        }
+        is_whole = True
+        for kind, read in reads.items():
+            start = time.monotonic()
+            is_whole &= read() == count
+            seconds[kind] = round(time.monotonic() - start, 1)
+    kib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / count
+    holds = is_whole and sum(seconds.values()) < MANY_SECONDS and kib < MANY_KIB_EACH
+    return {**seconds, "kib_per_segment": round(kib, 2)}, holds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=60_000, help="of all targets together")
+    parser.add_argument("--segments", type=int, default=1_000_000, help="of one file; 0 leaves that out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", help="targets whose name begins so")
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
@@ -100,6 +135,10 @@ def main() -> None:
     }
     total = sum(target.weight for target in chosen.values())
     rows = {}
+    many, holds = read_many(arguments.segments) if arguments.segments else ({}, True)
+    if many and not arguments.json:
+        told = ", ".join(f"{kind} {value}" for kind, value in many.items())
+        print(f"{arguments.segments} segments in one file, seconds: {told}{'' if holds else ' BROKEN'}\n")
     if not arguments.json:
         print(f"{'':32}   cases    read refused  broken  slowest  errors")
     for name, target in chosen.items():
@@ -119,10 +158,10 @@ def main() -> None:
             print(f"BROKEN: {name}: {text}", file=sys.stderr)
     sums = {key: sum(row[key] for row in rows.values()) for key in ("read", "refused", "broken")}
     if arguments.json:
-        print(json.dumps({"seed": arguments.seed, "cases": sum(sums.values()), **sums, "targets": rows}))
+        print(json.dumps({"seed": arguments.seed, "cases": sum(sums.values()), **sums, "many": many, "targets": rows}))
     else:
         print(f"{'all':32}{sum(sums.values()):8d}" + "".join(f"{value:8d}" for value in sums.values()))
-    sys.exit(1 if sums["broken"] else 0)
+    sys.exit(1 if sums["broken"] or not holds else 0)
 
 
 if __name__ == "__main__":
