@@ -1,7 +1,7 @@
 """Networks of pictures whose ImageNet weights come inside packages of the registry, as backbones for video.
 
-MobileNetV2 (torchvision's), frame by frame or with channels shifted along time, and EfficientNet-Lite0 (timm's); factories
-of `backbone.factory` for `benchmarks/pretrained.py`.
+MobileNetV2 (torchvision's), frame by frame or with channels shifted along time, and EfficientNet-Lite0 (timm's):
+factories of `backbone.factory` for `benchmarks/pretrained.py`.
 """
 
 import zipfile

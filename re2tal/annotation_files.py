@@ -9,20 +9,28 @@ read:
 """
 
 import csv
-import json
+import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["AnnotationFile", "AnnotationFileError", "plain_ids", "read_annotation_file", "read_json"]
+from re2tal.untrusted import JsonError, parse_json, shown
+
+__all__ = ["AnnotationFile", "AnnotationFileError", "Repeats", "plain_ids", "read_annotation_file", "read_json"]
 
 _THUMOS_TEXT = re.compile(r"(?P<label>\w+)_(?P<part>val|test)\.txt")
 _THUMOS_SUBSETS = {"val": "Validation", "test": "Test"}
+_LARGEST_TEXT = 64 * 2**20
+"""Bytes of a text in an archive; a small archive may unpack to more than any memory."""
 # YouTube's ids, as ActivityNet's files are named. Other names may begin with v_ too.
 _PREFIXED_ID = re.compile(r"v_[\w-]{11}")
+
+
+SAME_SECONDS = 1e-3
+"""Annotations of one label this close at both ends are the same action, written twice."""
 
 
 class AnnotationFileError(ValueError):
@@ -67,6 +75,25 @@ def read_annotation_file(
     return AnnotationFile(path=path, database=database, tells_durations=tells_durations)
 
 
+class Repeats:
+    """Finds the actions of one video that are there already; the time for each does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Hashable, float, float], list[tuple[float, float]]] = {}
+
+    def add(self, label: Hashable, start: float, end: float) -> bool:
+        """Whether an action is new: no earlier one of its label is as close as `SAME_SECONDS` at both ends."""
+        # What is that close lies in the same cell of a grid of that width, or in one beside it.
+        row, column = start // SAME_SECONDS, end // SAME_SECONDS
+        for beside_row in (row, row - 1, row + 1):
+            for beside_column in (column, column - 1, column + 1):
+                for other_start, other_end in self._kept.get((label, beside_row, beside_column), ()):
+                    if max(abs(start - other_start), abs(end - other_end)) <= SAME_SECONDS:
+                        return False
+        self._kept.setdefault((label, row, column), []).append((start, end))
+        return True
+
+
 def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:
     """`entries` by ActivityNet's ids: without the prefix v_, if every name is v_ and an id of YouTube."""
     if not entries or not all(map(_PREFIXED_ID.fullmatch, entries)):
@@ -77,10 +104,10 @@ def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:
 def read_json(path: Path, *, what: str, fix: str) -> Any:
     """The content of a JSON file, or an error that says what to do (`fix`) where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise AnnotationFileError(f"no {what} at {path}; {fix}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, JsonError) as error:
         raise AnnotationFileError(f"{path} ({what}) is not a readable JSON file: {error}") from None
 
 
@@ -89,9 +116,9 @@ def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, An
         return content["database"]
     if isinstance(content, dict) and has_subsets:
         return {name.removeprefix("v_"): _with_duration(entry) for name, entry in content.items()}
-    shown = f"an object with keys {list(content)[:5]}" if isinstance(content, dict) else f"{content!r:.80}"
+    found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
     raise AnnotationFileError(
-        f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {shown}; bring it to '
+        f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {found}; bring it to '
         "ActivityNet's layout, or, without a database, give the subsets in a CSV file (columns video, subset)"
     )
 
@@ -109,13 +136,21 @@ def _with_duration(entry: Any) -> Any:
 
 def _read_subset_file(path: Path) -> dict[str, str]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-        return {row["video"].removeprefix("v_"): row["subset"] for row in rows}
+        pairs = [(row["video"].removeprefix("v_"), row["subset"]) for row in rows if row["video"]]
     except FileNotFoundError:
         raise AnnotationFileError(f"no subset file at {path}; give a CSV file with columns video and subset") from None
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise AnnotationFileError(f"{path} must be a CSV file with columns video and subset: {error!r}") from None
+    subset_of = dict(pairs)
+    for video, subset in pairs:
+        if not subset or subset_of[video] != subset:
+            raise AnnotationFileError(
+                f"{path}: every video must be in one subset, got {shown(subset)} for {shown(video)}"
+                + (f", which is in {shown(subset_of[video])}, too; leave one of the rows out" if subset else "")
+            )
+    return subset_of
 
 
 def _read_thumos_text(path: Path, *, what: str, fix: str) -> dict[str, Any]:
@@ -148,12 +183,30 @@ def _thumos_texts(path: Path) -> Iterator[tuple[str, str]]:
                 if _THUMOS_TEXT.fullmatch(file.name):
                     yield file.name, file.read_text(encoding="utf-8")
         for archive in sorted(path.rglob("*.zip")) if path.is_dir() else [path]:
-            with zipfile.ZipFile(archive) as files:
-                for member in sorted(files.namelist()):
-                    if _THUMOS_TEXT.fullmatch(Path(member).name):
-                        yield Path(member).name, files.read(member).decode("utf-8")
-    except (OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+            yield from _texts_in(archive)
+    except (OSError, UnicodeDecodeError) as error:
         raise AnnotationFileError(f"annotations in {path} cannot be read ({error}); download them again") from None
+
+
+def _texts_in(archive: Path) -> list[tuple[str, str]]:
+    found = []
+    try:
+        with zipfile.ZipFile(archive) as files:
+            for member in sorted(files.infolist(), key=lambda member: member.filename):
+                name = Path(member.filename).name
+                if not _THUMOS_TEXT.fullmatch(name):
+                    continue
+                if member.file_size > _LARGEST_TEXT:
+                    raise AnnotationFileError(
+                        f"{archive}: {name} unpacks to {member.file_size} bytes, and annotations of a class have "
+                        f"{_LARGEST_TEXT} at most; download it again"
+                    )
+                found.append((name, files.read(member).decode("utf-8")))
+    except AnnotationFileError:
+        raise
+    except Exception as error:  # a damaged or encrypted archive makes its reader fail in any way
+        raise AnnotationFileError(f"annotations in {archive} cannot be read ({error}); download them again") from None
+    return found
 
 
 def _thumos_rows(text: str, *, where: str) -> Iterable[tuple[str, float, float]]:
@@ -163,9 +216,11 @@ def _thumos_rows(text: str, *, where: str) -> Iterable[tuple[str, float, float]]
             continue
         try:
             video_id, start, end = words[0], float(words[1]), float(words[2])
+            if not (math.isfinite(start) and math.isfinite(end)):
+                raise ValueError
         except (IndexError, ValueError):
             raise AnnotationFileError(
                 f"{where}, line {number}: expected a video and two times in seconds, such as "
-                f"'video_test_0000004 0.2 1.1', got {line!r:.80}"
+                f"'video_test_0000004 0.2 1.1', got {shown(line)}"
             ) from None
         yield video_id, start, end

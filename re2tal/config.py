@@ -2,6 +2,8 @@
 
 import ast
 import runpy
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +20,7 @@ from re2tal.pyramid import PyramidConfig
 from re2tal.settings import Settings
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_a_way
+from re2tal.untrusted import shown
 from re2tal.video import AugmentConfig
 
 __all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
@@ -108,15 +111,25 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
     try:
         names = runpy.run_path(str(path))
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
+        raise ConfigError(f"{path}{_line_of(error, path)}: {_explain(error)}") from error
     except Exception as error:
-        raise ConfigError(f"{path} cannot be run: {type(error).__name__}: {error}; correct the file") from error
+        raise ConfigError(
+            f"{path}{_line_of(error, path)} cannot be run: {type(error).__name__}: {error}; correct the file"
+        ) from error
     config = names.get("config")
     if not isinstance(config, kind):
         found = f"a {type(config).__name__}" if "config" in names else "nothing"
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise ConfigError(f"{path} must assign {article} {kind.__name__} to `config`, it assigns {found}")
     return override(config, options)
+
+
+def _line_of(error: Exception, path: Path) -> str:
+    """Where in a config file an error arose, as ", line 3"; empty if it did not reach a line of it."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
@@ -132,27 +145,30 @@ def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
 def override(config: C, options: Sequence[str]) -> C:
     """`config` with settings replaced, each written `key.sub=value`.
 
-    Tuples, lists and None are written as in Python: `data.crop_size=(64,64)`, `training.clip_grad_norm=None`.
+    Tuples, lists and None are written as in Python: `data.crop_size=(64,64)`, `training.clip_grad_norm=None`. They are
+    read as literals; nothing is evaluated.
     """
     values = config.model_dump()
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
-            raise ConfigError(f"a config option is written key.sub=value, got {option!r}")
+            raise ConfigError(f"a config option is written key.sub=value, got {shown(option)}")
         _set(values, key.strip(), _parse(text))
     try:
         return type(config).model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"with {', '.join(options)}: {_explain(error)}") from error
+        raise ConfigError(f"with {', '.join(options):.400}: {_explain(error)}") from error
 
 
 def _parse(text: str) -> Any:
     # Numbers, booleans and names stay text: the setting's own type decides what "1" or "16" means.
     if text.startswith(("(", "[", "{")) or text == "None":
         try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError) as error:
-            raise ConfigError(f"{text!r} is no Python value; write for example (64,64) or ['a','b']") from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's parser, about code that is refused anyway
+                return ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise ConfigError(f"{shown(text)} is no Python value; write for example (64,64) or ['a','b']") from error
     return text
 
 
@@ -174,7 +190,7 @@ def _unknown_key(values: Mapping[str, Any], key: str, *, inside: Sequence[str], 
     guesses = list(dict.fromkeys([*same_name, *near]))[:3]
     where = ".".join(inside) or "the config"
     has = f"{where} has {', '.join(place)}" if isinstance(place, dict) else f"{where} has no settings inside"
-    return f"there is no setting {key!r}" + _did_you_mean(guesses) + f"; {has}"
+    return f"there is no setting {shown(key)}" + _did_you_mean(guesses) + f"; {has}"
 
 
 def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -199,7 +215,7 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{error.title} needs the setting {key!r}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{error.title}.{key}: {message}; got {problem['input']!r}" if key else message)
+            lines.append(f"{error.title}.{key}: {message}; got {shown(problem['input'])}" if key else message)
     return "; ".join(lines)
 
 

@@ -88,8 +88,8 @@ def test_a_wrong_option_is_named_with_the_fix(path: Path, option: str, message: 
     [
         ("x = 1", r"tiny\.py must assign an ExperimentConfig to `config`, it assigns nothing"),
         ("config = {'training': 3}", r"must assign an ExperimentConfig to `config`, it assigns a dict"),
-        ("config = (", r"tiny\.py cannot be run: SyntaxError"),
-        ("import nothing_of_this_name", r"tiny\.py cannot be run: ModuleNotFoundError: .*nothing_of_this_name"),
+        ("config = (", r"tiny\.py, line 1 cannot be run: SyntaxError"),
+        ("import nothing_of_this_name", r"tiny\.py, line 1 cannot be run: ModuleNotFoundError: .*nothing_of_this_name"),
         (CONFIG.replace("epochs=2", "epoch=2"), r"TrainingConfig has no setting 'epoch'; did you mean 'epochs'"),
         (CONFIG.replace("epochs=2, ", ""), r"TrainingConfig needs the setting 'epochs'"),
         (CONFIG.replace("epochs=2", "epochs='two'"), r"TrainingConfig.epochs: .*valid integer.*got 'two'"),

@@ -15,6 +15,7 @@ from re2tal.detections import read_video_labels
 from re2tal.detections.video_labels import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.types import AnnotatedVideo
+from re2tal.untrusted import UnsafeNameError
 
 __all__ = ["check_data"]
 
@@ -167,8 +168,15 @@ def _check_lists(
             detail = f"{len(without_effect)} of {len(listed)} {what} ids are of no {videos} video"
             findings.add("note", f"{what} list", f"{detail}: {_some(without_effect)}")
     for video_id in sorted(missing & annotated - blocked):
-        if data.video_path(video_id).is_file():
+        if _is_there(data, video_id):
             findings.add("note", "listed but there", "is in data.missing, though its file is there", video_id=video_id)
+
+
+def _is_there(data: DataConfig, video_id: str) -> bool:
+    try:
+        return data.video_path(video_id).is_file()
+    except UnsafeNameError:  # one reason to list it
+        return False
 
 
 def _check_classes(annotations: Annotations, *, training: _Subset, data: DataConfig, findings: _Findings) -> int | None:
@@ -224,10 +232,12 @@ def _check_files(
 def _without_what_training_bears(
     findings: Sequence[Finding], *, training: _Subset, data: DataConfig
 ) -> Iterator[Finding]:
-    """Broken training videos as warnings, as long as a run goes on without them. Absent files always stop it."""
+    """Broken training videos as warnings, as long as a run goes on without them. Files that are absent, or in other
+    places than they may be, always stop it."""
 
     def is_broken(finding: Finding) -> bool:
-        return finding.subset == "training" and finding.severity == "error" and finding.what != "file absent"
+        told = finding.subset == "training" and finding.severity == "error"
+        return told and finding.what not in ("file absent", "file elsewhere")
 
     try:
         trained = {video.video_id for video in select_actions(training.to_check, data)}

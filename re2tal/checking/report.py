@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from re2tal.data.check import Decode, Finding
+from re2tal.untrusted import visible
 
 __all__ = ["DataReport", "SubsetCounts", "print_report"]
 
@@ -127,6 +128,7 @@ def _finding_rows(report: DataReport) -> list[list[str]]:
 
 
 def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
+    rows = [list(map(visible, row)) for row in rows]
     if console.is_terminal:
         table = Table(*rows[0], title=title, title_justify="left")
         for row in rows[1:]:
@@ -141,5 +143,6 @@ def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) ->
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    # Half surrogate pairs, which odd names hold, become what JSON writes for them.
+    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
     draft.replace(path)

@@ -1,5 +1,6 @@
 """The command itself: what all its parts share, and how errors are told."""
 
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from re2tal import __version__
+from re2tal.untrusted import visible, visible_lines
 
 if TYPE_CHECKING:
     from re2tal.evaluation import MapResult
@@ -41,32 +43,22 @@ def print_result(result: "MapResult", *, title: str, per_class: bool = False) ->
 
     console = Console()
     if console.is_terminal:
-        console.print(rich_table(result, title=title, per_class=per_class))
+        console.print(rich_table(result, title=visible(title), per_class=per_class))
     else:
-        print(title, format_table(result, per_class=per_class), sep="\n")
+        print(visible(title), format_table(result, per_class=per_class), sep="\n")
 
 
 def print_rows(title: str, rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
     """A table whose first row is its headings: drawn in a terminal, aligned plain text in a pipe."""
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console()
+    from re2tal.evaluation import as_rich_table, as_text
+
+    console = Console(markup=False)
     if console.is_terminal:
-        table = Table(title=title, caption=caption)
-        for place, heading in enumerate(rows[0]):
-            table.add_column(heading, justify="right" if place else "left")
-        for row in rows[1:]:
-            table.add_row(*row)
-        console.print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print(title)
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells)))
-    if caption:
-        print(caption)
+        console.print(as_rich_table(rows, title=title, caption=caption))
+    else:
+        print(title, as_text(rows), *([caption] if caption else []), sep="\n")
 
 
 def parse_tious(text: str) -> tuple[float, ...]:
@@ -82,6 +74,8 @@ def parse_tious(text: str) -> tuple[float, ...]:
 
 def run(command: App) -> None:
     """Run a command line; errors that our own checks raise are told in one message, without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold what the terminal's encoding, or any, does not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command(sys.argv[1:])
     except KeyboardInterrupt:
@@ -89,7 +83,7 @@ def run(command: App) -> None:
     except ValueError as error:
         if not _is_from_us(error):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {visible_lines(str(error))}")
 
 
 def _is_from_us(error: ValueError) -> bool:

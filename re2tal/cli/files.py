@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import ConfigPath, Options, app, parse_tious, print_result
+from re2tal.untrusted import visible_lines
 
 
 @app.command
@@ -49,7 +50,7 @@ def import_weights(
     done = importing.import_weights(
         src, dst, config=None if config is None else load_config(config), allow=allow or [], overwrite=overwrite
     )
-    print(json_format.dumps(done.as_json()) if json else done)
+    print(json_format.dumps(done.as_json()) if json else visible_lines(str(done)))
 
 
 @app.command
@@ -87,7 +88,7 @@ def check_data(
     try:
         settings = load_config(config, cfg_options or [])
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         sys.exit(2)
     with counting("videos") as tell:
         report = checking.check_data(settings, decode=decode, jobs=jobs or os.cpu_count() or 1, tell=tell)

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app
+from re2tal.untrusted import visible_lines
 
 if TYPE_CHECKING:
     from re2tal.own_data import Imported, ImportReport
@@ -42,6 +43,7 @@ def import_(
     resplit: bool = False,
     group: str | None = None,
     seed: int = 42,
+    allow_links: bool = False,
     problems: Annotated[Path | None, Parameter(name=["--list"])] = None,
     overwrite: bool = False,
     json: bool = False,
@@ -86,6 +88,8 @@ def import_(
         the videos, of which the part in brackets counts if it has one.
     seed
         Of the split.
+    allow_links
+        Take videos that lie in their folder only by links that lead out of it.
     problems
         File to write, with one line of JSON for each annotation that was left out or changed.
     overwrite
@@ -99,11 +103,9 @@ def import_(
     with _wrong_calls_end_with_2():
         if out.exists() and not overwrite:
             raise own_data.SourceError(f"{out} is there already; give another --out, or --overwrite")
+        names = {} if classes is None else own_data.read_class_names(classes)
         reading = own_data.ReadOptions(
-            unit=unit,
-            columns=_columns(columns),
-            label=tuple(label or ()),
-            class_names={} if classes is None else own_data.read_class_names(classes),
+            unit=unit, columns=_columns(columns), label=tuple(label or ()), class_names=names
         )
         options = own_data.ImportOptions(
             label=tuple(label or ()),
@@ -114,6 +116,7 @@ def import_(
             resplit=resplit,
             group=group,
             seed=seed,
+            allow_links=allow_links,
         )
         readings = own_data.read_sources(sources, format_=format, options=reading)
         with counting("videos") as tell:
@@ -155,6 +158,7 @@ def init(
     videos: Path | None = None,
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
+    allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
@@ -174,6 +178,8 @@ def init(
         Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
     pretrained
         Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    allow_links
+        Take videos that lie in their folder only by links that lead out of it.
     overwrite
         Replace the config if it is there.
     json
@@ -189,7 +195,7 @@ def init(
             raise own_data.SourceError(f"there is no file of weights {pretrained}")
         if pretrained is not None and size not in (None, "large"):
             raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
-        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos)
+        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
         machine = _machine()
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)
@@ -285,5 +291,5 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
     try:
         yield
     except (SourceError, AnnotationError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app, parse_tious
+from re2tal.untrusted import visible_lines
 
 if TYPE_CHECKING:
     from re2tal.config import ExperimentConfig
@@ -90,7 +91,7 @@ def report(
     if videos is not None:
         sources = replace(sources, videos=VideoFolder(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
-    print(json_format.dumps(written.as_json()) if json else _told(written))
+    print(json_format.dumps(written.as_json()) if json else visible_lines(_told(written)))
 
 
 def report_of_run(folder: Path) -> "Written":
@@ -164,9 +165,7 @@ def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "Experimen
     """
     from re2tal.training import load_checkpoint
 
-    written = [
-        _config_from(path.read_text("utf-8")) if path.is_file() else None for path in (run.config, run.tested_config)
-    ]
+    written = [_config_from(path.read_bytes()) if path.is_file() else None for path in (run.config, run.tested_config)]
     if any(written):
         return written[0], written[1]
     saved = [run.best, *(run.epoch(number) for number in reversed(run.saved_epochs()))]
@@ -174,7 +173,7 @@ def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "Experimen
     return (None if path is None else _config_from(str(load_checkpoint(path).get("config")))), None
 
 
-def _config_from(text: str) -> "ExperimentConfig | None":
+def _config_from(text: str | bytes) -> "ExperimentConfig | None":
     """The config of a file; None if it is of a version that this one cannot read."""
     from pydantic import ValidationError
 

@@ -2,13 +2,15 @@
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from re2tal.annotation_files import AnnotationFile, AnnotationFileError, read_annotation_file
+from re2tal.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
 from re2tal.types import Action, AnnotatedVideo
+from re2tal.untrusted import shown
 
 __all__ = [
     "AnnotationError",
@@ -21,11 +23,12 @@ __all__ = [
     "select_subset",
 ]
 
-# Annotations of one label this close at both ends are the same action, written twice.
-_SAME_SECONDS = 1e-3
-
 # Ends this far past the video's end are rounding: durations are written with two decimals.
 _ROUNDING_SECONDS = 0.01
+
+# Of a video that is three years long. What is listed of a video grows with both.
+_MOST_SECONDS = 1e8
+_MOST_FRAMES = 10**9
 
 CLASS_LIST = "category_idx.txt"
 """Class names beside an annotation file or in a folder of them, one per line."""
@@ -132,8 +135,10 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """The class names in a text file, one per line, in the order of their indices."""
     names = _read_lines(path, what="class list", option="data.classes")
     if len(set(names)) < len(names) or not names:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise AnnotationError(f"class list {path} must name every class once, got {len(names)} names, twice: {twice}")
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        raise AnnotationError(
+            f"class list {path} must name every class once, got {len(names)} names, twice: {shown(twice)}"
+        )
     return names
 
 
@@ -144,8 +149,9 @@ def _list_class_names(annotations: Annotations, *, classes: Path | None) -> tupl
     if classes is None:
         return tuple(sorted(labels))
     names = read_class_names(classes)
+    known = frozenset(names)
     for label, video in labels.items():
-        if label not in names:
+        if label not in known:
             similar = difflib.get_close_matches(label, names, n=1)
             hint = f" (did you mean {similar[0]!r}?)" if similar else ""
             raise AnnotationError(
@@ -166,7 +172,7 @@ def read_ids(source: Path | Iterable[str] | None) -> frozenset[str]:
 
 def _read_lines(path: Path, *, what: str, option: str) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise AnnotationError(f"no {what} at {path}; set {option} to a text file with one name per line") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -198,21 +204,28 @@ def _read_video(
     where = f"{path}, video {video_id!r}"
     if not isinstance(entry, dict):
         raise AnnotationError(
-            f'{where}: must be an object with "subset", "duration" and "annotations", got {_show(entry)}'
+            f'{where}: must be an object with "subset", "duration" and "annotations", got {shown(entry)}'
         )
     subset: Any = entry.get("subset")
     duration: Any = entry.get("duration")
     frames: Any = entry.get("frame")
     if not isinstance(subset, str):
-        raise AnnotationError(f'{where}: "subset" must be text, such as "training", got {subset!r}')
-    if not _is_number(duration) or duration <= 0:
-        raise AnnotationError(f'{where}: "duration" must be the length in seconds, above 0, got {duration!r}')
-    if frames is not None and (not _is_number(frames) or frames < 1 or frames != int(frames)):
-        raise AnnotationError(f'{where}: "frame" must be the number of frames, a whole number, got {frames!r}')
+        raise AnnotationError(f'{where}: "subset" must be text, such as "training", got {shown(subset)}')
+    if not _is_number(duration) or not 0 < duration <= _MOST_SECONDS:
+        raise AnnotationError(
+            f'{where}: "duration" must be the length in seconds, above 0, got {shown(duration)} (at most '
+            f"{_MOST_SECONDS:g})"
+        )
+    if frames is not None and (not _is_number(frames) or not 1 <= frames <= _MOST_FRAMES or frames != int(frames)):
+        raise AnnotationError(
+            f'{where}: "frame" must be the number of frames, a whole number, got {shown(frames)} (at most '
+            f"{_MOST_FRAMES})"
+        )
     annotations = entry.get("annotations", [])
     if not isinstance(annotations, list):
-        raise AnnotationError(f'{where}: "annotations" must be a list, got {_show(annotations)}')
+        raise AnnotationError(f'{where}: "annotations" must be a list, got {shown(annotations)}')
     actions: list[Action] = []
+    repeats = Repeats()
 
     def tell(kind: ProblemKind, detail: str) -> None:
         problems.append(AnnotationProblem(kind=kind, path=path, video_id=video_id, detail=detail))
@@ -221,11 +234,11 @@ def _read_video(
         action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
         if action is None:
             continue
-        if any(_same(action, earlier) for earlier in actions):
+        if repeats.add(action.label, action.start_seconds, action.end_seconds):
+            actions.append(action)
+        else:
             times = f"{action.start_seconds:g} to {action.end_seconds:g} s"
             tell("annotated twice", f"{action.label!r} from {times} is annotated twice; used once")
-        else:
-            actions.append(action)
     return AnnotatedVideo(
         video_id=video_id,
         subset=subset,
@@ -240,10 +253,10 @@ def _read_action(
 ) -> Action | None:
     """One annotation; None if it is left out."""
     if not isinstance(row, dict) or not isinstance(row.get("label"), str):
-        raise AnnotationError(f'{where}: an annotation must have a "label" (text) and a "segment", got {_show(row)}')
+        raise AnnotationError(f'{where}: an annotation must have a "label" (text) and a "segment", got {shown(row)}')
     label, segment = row["label"], row.get("segment")
     if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
-        raise AnnotationError(f'{where}, {label!r}: "segment" must be [start, end] in seconds, got {segment!r}')
+        raise AnnotationError(f'{where}, {label!r}: "segment" must be [start, end] in seconds, got {shown(segment)}')
     if label in ignore_labels:
         return None
     start, end = segment
@@ -258,14 +271,5 @@ def _read_action(
     return Action(start_seconds=max(float(start), 0.0), end_seconds=min(float(end), float(duration)), label=label)
 
 
-def _same(a: Action, b: Action) -> bool:
-    near = max(abs(a.start_seconds - b.start_seconds), abs(a.end_seconds - b.end_seconds)) <= _SAME_SECONDS
-    return near and a.label == b.label
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _show(value: Any) -> str:
-    return f"an object with keys {list(value)[:5]}" if isinstance(value, dict) else f"{value!r:.80}"

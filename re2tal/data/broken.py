@@ -21,7 +21,7 @@ class BrokenVideos:
         self._reasons = torch.zeros(num_videos, _REASON_BYTES, dtype=torch.uint8).share_memory_()
 
     def add(self, index: int, reason: str) -> None:
-        text = reason.encode()[:_REASON_BYTES]
+        text = reason.encode(errors="backslashreplace")[:_REASON_BYTES]
         self._reasons[index, : len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
 
     def count(self) -> int:

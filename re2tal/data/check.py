@@ -11,6 +11,7 @@ from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampl
 from re2tal.data.cuts import placed_cut, places_of
 from re2tal.data.features import FeaturesError, FeatureStore
 from re2tal.types import AnnotatedVideo
+from re2tal.untrusted import UnsafeNameError
 from re2tal.video import (
     CorruptVideoError,
     MissingVideoError,
@@ -78,7 +79,10 @@ def check_videos(
 
 def _check_input(video: AnnotatedVideo, *, config: DataConfig, decode: Decode) -> list[Finding]:
     """What is to say of the file that a run reads."""
-    path = config.input_path(video.video_id)
+    try:
+        path = config.input_path(video.video_id)
+    except UnsafeNameError as error:
+        return [Finding(severity="error", what="file elsewhere", detail=str(error), video_id=video.video_id)]
     if config.features is None:
         return check_video(video, path=path, sampling=config.sampling, decode=decode)
     try:

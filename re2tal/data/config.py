@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from re2tal.settings import Settings
+from re2tal.untrusted import UnsafeNameError, path_inside, shown
 
 __all__ = ["FEATURES_SUFFIX", "DataConfig", "ResizeSampling", "Sampling", "WindowSampling"]
 
@@ -80,7 +81,10 @@ class DataConfig(Settings):
     videos: Path
     """Folder of the video files."""
     video_pattern: str = "{id}.mp4"
-    """Name of a video's file in the folder, with {id} for the video's id."""
+    """Name of a video's file in the folder, with {id} for the video's id; it may not lead out of the folder."""
+    allow_links: bool = False
+    """Whether links in the folders of videos and features may lead out of them. Names of videos come from the
+    annotations, which may be of others: only allow it where you have made the links yourself."""
     features: Path | None = None
     """Folder of features that `re2tal extract` stored, read in place of the videos; the backbone must be frozen. Clips
     are then not augmented. None: from pixels."""
@@ -145,12 +149,26 @@ class DataConfig(Settings):
         return self.sampling.model_copy(update={"train_starts": "test"})
 
     def video_path(self, video_id: str) -> Path:
-        """Where the file of a video is expected."""
-        return self.videos / self.video_pattern.replace("{id}", video_id)
+        """Where the file of a video is expected.
+
+        Raises:
+            UnsafeNameError: that is not in the folder.
+        """
+        return self._inside(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
 
     def input_path(self, video_id: str) -> Path:
-        """Where the file that clips are cut from is expected: the video, or its stored features."""
-        path = self.video_path(video_id)
+        """Where the file that clips are cut from is expected: the video, or its stored features; as `video_path`."""
         if self.features is None:
-            return path
-        return self.features / path.relative_to(self.videos).with_suffix(FEATURES_SUFFIX)
+            return self.video_path(video_id)
+        name = Path(self.video_pattern.replace("{id}", video_id)).with_suffix(FEATURES_SUFFIX).as_posix()
+        return self._inside(self.features, name, video_id=video_id)
+
+    def _inside(self, folder: Path, name: str, *, video_id: str) -> Path:
+        try:
+            return path_inside(folder, name, allow_links=self.allow_links)
+        except UnsafeNameError as error:
+            raise UnsafeNameError(
+                f"{self.annotations}, video {shown(video_id)}: its file {error}; correct the annotations or "
+                "data.video_pattern, list the video in data.missing, or, for links of your own, set "
+                "data.allow_links=True"
+            ) from None

@@ -25,6 +25,7 @@ from re2tal.data.cuts import Cut, Place, frame_grid, placed_cut, places_of, trai
 from re2tal.data.features import FeaturesError, FeatureStore, VideoFeatures, read_features
 from re2tal.data.frames import FrameStore, VideoFrames
 from re2tal.types import AnnotatedVideo, Clip
+from re2tal.untrusted import UnsafeNameError
 from re2tal.video import AugmentConfig, MissingVideoError, VideoError, augment, center_crop, probe
 
 __all__ = [
@@ -91,7 +92,10 @@ def annotations_of(config: DataConfig) -> Annotations:
     """The annotations of all subsets; lengths that they do not tell are those of the files."""
 
     def duration_of(video_id: str) -> float | None:
-        path = config.input_path(video_id)
+        try:
+            path = config.input_path(video_id)
+        except UnsafeNameError:  # an error where the video is to be used; other subsets may be
+            return None
         try:
             return (probe(path) if config.features is None else read_features(path)).duration_seconds
         except (VideoError, OSError):

@@ -13,15 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+import torch
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from safetensors import safe_open
 from torch import Tensor
 
 from re2tal.data.config import DataConfig, WindowSampling
 from re2tal.data.cuts import places_of
 from re2tal.types import AnnotatedVideo
+from re2tal.untrusted import JsonError, parse_json, shown
 from re2tal.video import VideoError
 
 __all__ = [
@@ -63,6 +66,10 @@ class VideoFeatures:
             raise FeaturesError(f"{self.path} has no clip that begins with step {first_step}, it has {self.starts}")
         with _opened(self.path) as file:
             stored: Tensor = file.get_slice("features")[self.starts.index(first_step)]
+        if not stored.isfinite().all():
+            raise FeaturesError(
+                f"{self.path} holds NaN or infinity in the clip that begins with step {first_step}; extract it again"
+            )
         return stored
 
     def whole(self) -> np.ndarray:
@@ -145,10 +152,38 @@ def read_features(path: Path | str) -> VideoFeatures:
                 f"{path} holds no features of `re2tal extract` (its format is {metadata.get('format')!r}, not "
                 f"{_FORMAT!r}); extract them again"
             )
-        starts = tuple(file.get_tensor("starts").tolist())
-    about = {name: json.loads(value) for name, value in metadata.items() if name != "format"}
-    known = ("num_frames", "duration_seconds", "num_steps", "seconds_per_step")
-    return VideoFeatures(path=path, starts=starts, about=about, **{name: about[name] for name in known})
+        starts, shape = file.get_tensor("starts"), file.get_slice("features").get_shape()
+        kinds = starts.dtype, file.get_slice("features").get_dtype()
+    is_table = kinds == (torch.int64, "F32") and starts.ndim == 1 and len(shape) == 3 and shape[0] == len(starts)
+    if not is_table or not (starts.diff() > 0).all() or (starts < 0).any():
+        raise FeaturesError(
+            f"{path} must hold first steps (W,) int64, increasing, and features (W, C, S) float32, got {starts.dtype} "
+            f"{tuple(starts.shape)} and {kinds[1]} {tuple(shape)}; extract it again"
+        )
+    try:
+        about = {name: parse_json(value) for name, value in metadata.items() if name != "format"}
+        told = _About.model_validate(about)
+    except (JsonError, ValidationError) as error:
+        raise FeaturesError(f"{path}: what it tells of itself is damaged ({error}); extract it again") from None
+    return VideoFeatures(
+        path=path,
+        starts=tuple(starts.tolist()),
+        about=about,
+        **{name: getattr(told, name) for name in ("num_frames", "duration_seconds", "num_steps", "seconds_per_step")},
+    )
+
+
+class _About(BaseModel):
+    """What has to stand in a file beside the features; see `VideoFeatures`."""
+
+    num_frames: Annotated[int, Field(ge=1, le=2**40)]
+    duration_seconds: Annotated[FiniteFloat, Field(gt=0)]
+    num_steps: Annotated[int, Field(ge=1, le=2**40)]
+    seconds_per_step: Annotated[FiniteFloat, Field(gt=0)]
+    input: dict[str, Any]
+    network: dict[str, Any]
+    weights: str
+    weights_sha256: str
 
 
 class FeatureStore:
@@ -195,7 +230,7 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any], *, prefix: 
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
             told.append(differences(ours, theirs, prefix=f"{prefix}{name}."))
         elif ours != theirs:
-            told.append(f"{prefix}{name} is {theirs!r} there, {ours!r} here")
+            told.append(f"{prefix}{name} is {shown(theirs)} there, {shown(ours)} here")
     return ", ".join(filter(None, told))
 
 
@@ -206,5 +241,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except SafetensorError as error:
+    except FeaturesError:
+        raise
+    except Exception as error:  # a header of anything makes its reader, or torch, fail in any way
         raise FeaturesError(f"{path} cannot be read ({error}); delete it and extract again") from error

@@ -40,12 +40,15 @@ def write_rows(path: Path, videos: Iterable[tuple[str, Sequence[Mapping[str, Any
 
 @contextmanager
 def whole_text(path: Path) -> Iterator[TextIO]:
-    """A text file to write to, which appears under its name when it is complete."""
+    """A text file to write to, which appears under its name when it is complete.
+
+    Half a surrogate pair, which names of files and labels may hold, is written as JSON writes it, `\\udce9`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
         draft.replace(path)
     finally:

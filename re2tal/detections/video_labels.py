@@ -7,6 +7,7 @@ V videos, K classes, N segments.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +21,7 @@ from pydantic import Field, PositiveInt
 from re2tal.annotation_files import AnnotationFileError, plain_ids, read_json
 from re2tal.settings import Settings
 from re2tal.types import Detections
+from re2tal.untrusted import shown
 
 __all__ = [
     "CuhkConfig",
@@ -186,13 +188,13 @@ def _read_cuhk(path: Path, *, top: int) -> VideoLabels:
     content, results = _read_results(path, layout='{"results": {id: [scores]}, "class": [names]}')
     names = content.get("class")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise VideoLabelsError(f'{path} must hold the names of its classes under "class", got {names!r:.80}')
+        raise VideoLabelsError(f'{path} must hold the names of its classes under "class", got {shown(names)}')
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise VideoLabelsError(f'{path}: "class" must name every class once, got twice: {_some(twice)}')
     for video_id, scores in results.items():
         if not isinstance(scores, list) or len(scores) != len(names):
-            found = f"{len(scores)} scores" if isinstance(scores, list) else f"{scores!r:.80}"
+            found = f"{len(scores)} scores" if isinstance(scores, list) else shown(scores)
             raise VideoLabelsError(
                 f"{path}, video {video_id!r}: must have one score for each of the {len(names)} classes, got {found}"
             )
@@ -205,16 +207,16 @@ def _read_cuhk(path: Path, *, top: int) -> VideoLabels:
 
 def _read_untrimmednet(path: Path, *, top: int) -> VideoLabels:
     try:
-        table = np.load(path, allow_pickle=False)
+        # Mapped, since a header may tell of an array that no memory holds and the file does not either.
+        table = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise VideoLabelsError(f"no class scores at {path}; set {_OPTION}.path to the file uNet_test.npy") from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a header of anything makes numpy fail in any way
         raise VideoLabelsError(f"{path} is not a readable NPY file of numbers: {error}") from None
-    is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.shape[1] == _UCF101_CLASSES
-    if not is_table or table.dtype.kind not in "fiu":
-        shown = f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else "several arrays"
+    if table.ndim != 2 or table.shape[1] != _UCF101_CLASSES or table.dtype.kind not in "fiu":
         raise VideoLabelsError(
-            f"{path} must hold (videos, {_UCF101_CLASSES}) numbers, got {shown}; use the file uNet_test.npy"
+            f"{path} must hold (videos, {_UCF101_CLASSES}) numbers, got {table.dtype} {table.shape}; use the file "
+            "uNet_test.npy"
         )
     return _ranked(
         path,
@@ -231,7 +233,7 @@ def _read_submission(path: Path, *, top: int) -> VideoLabels:
         if not isinstance(rows, list) or not all(map(_is_labelled_score, rows)):
             raise VideoLabelsError(
                 f'{path}, video {video_id!r}: must have a list of {{"label": name, "score": number}} with finite '
-                f"scores that are not negative, got {rows!r:.80}"
+                f"scores that are not negative, got {shown(rows)}"
             )
     names = tuple(sorted({row["label"] for rows in results.values() for row in rows}))
     index = {name: number for number, name in enumerate(names)}
@@ -273,8 +275,8 @@ def _read_results(path: Path, *, layout: str) -> tuple[dict[str, Any], dict[str,
     except AnnotationFileError as error:
         raise VideoLabelsError(str(error)) from None
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
-        shown = f"an object with keys {list(content)[:5]}" if isinstance(content, dict) else f"{content!r:.80}"
-        raise VideoLabelsError(f"{path} must hold {layout}, got {shown}; choose the right {_OPTION}.kind")
+        found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
+        raise VideoLabelsError(f"{path} must hold {layout}, got {found}; choose the right {_OPTION}.kind")
     return content, plain_ids(content["results"])
 
 

@@ -1,5 +1,6 @@
 """Reading ground truth and predictions for the metric, with errors that say which entry is wrong."""
 
+import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from re2tal.annotation_files import AnnotationFileError, read_annotation_file, read_json
+from re2tal.annotation_files import AnnotationFileError, Repeats, read_annotation_file, read_json
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
+from re2tal.untrusted import shown
 
 __all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
 
-# Annotations of one label this close at both ends are the same action, written twice.
-_SAME_SECONDS = 1e-3
+_LARGEST_NPZ = 2**31
+"""Bytes that the arrays of a file may unpack to; a small archive may unpack to more than any memory."""
 _NPZ_COLUMNS = ("video_id", "t_start", "t_end", "label", "score")
 
 
@@ -81,7 +83,7 @@ def read_predictions(path: Path | str) -> Predictions:
     names = list(results)
     for name in names:
         if not isinstance(results[name], list):
-            raise EvaluationError(f"{path}, video {name!r}: must be a list of predictions, got {results[name]!r:.80}")
+            raise EvaluationError(f"{path}, video {name!r}: must be a list of predictions, got {shown(results[name])}")
     video_index = np.repeat(np.arange(len(names)), [len(results[name]) for name in names])
     rows = [row for name in names for row in results[name]]
     labels = _column(rows, "label", path, names, video_index)
@@ -107,7 +109,7 @@ def read_blocked(blocked: Path | str | Collection[str] | None) -> frozenset[str]
         return frozenset(blocked)
     content = _read_json(Path(blocked), what="blocked videos")
     if not isinstance(content, (list, dict)) or not all(isinstance(name, str) for name in content):
-        raise EvaluationError(f"{blocked} must hold a JSON list of video ids, got {content!r:.80}")
+        raise EvaluationError(f"{blocked} must hold a JSON list of video ids, got {shown(content)}")
     return frozenset(content)
 
 
@@ -152,17 +154,18 @@ def _cleaned(truth: GroundTruth) -> GroundTruth:
     """Without empty segments and repeated annotations, which are named in `problems`."""
     kept: list[int] = []
     problems: list[str] = []
-    earlier: dict[tuple[int, int], list[int]] = {}
-    for row, segment in enumerate(truth.segments):
-        cell = earlier.setdefault((int(truth.video_index[row]), int(truth.label_index[row])), [])
-        name = f"video {truth.video_ids[truth.video_index[row]]!r}, segment {segment.tolist()}"
-        if segment[0] >= segment[1]:
-            problems.append(f"{name}: does not end after it starts; left out")
-        elif any(np.abs(segment - truth.segments[other]).max() <= _SAME_SECONDS for other in cell):
-            problems.append(f"{name}: annotated twice with the same label; counted once")
-        else:
-            cell.append(row)
+    repeats = Repeats()
+    columns = (truth.video_index.tolist(), truth.label_index.tolist(), truth.segments.tolist())
+    for row, (video, label, (start, end)) in enumerate(zip(*columns, strict=True)):
+        if start < end and repeats.add((video, label), start, end):
             kept.append(row)
+            continue
+        fault = (
+            "annotated twice with the same label; counted once"
+            if start < end
+            else ("does not end after it starts; left out")
+        )
+        problems.append(f"video {truth.video_ids[video]!r}, segment {[start, end]}: {fault}")
     used, label_index = np.unique(truth.label_index[kept], return_inverse=True)
     return replace(
         truth,
@@ -175,20 +178,22 @@ def _cleaned(truth: GroundTruth) -> GroundTruth:
 
 
 def _read_npz(path: Path) -> Predictions:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in _NPZ_COLUMNS}
-    except FileNotFoundError:
-        raise EvaluationError(f"no predictions at {path}; give the path of a .json or .npz file") from None
-    except KeyError as error:
-        raise EvaluationError(f"{path} must hold the arrays {', '.join(_NPZ_COLUMNS)}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} is not a readable NPZ file: {error}") from None
+    columns = _npz_columns(path)
     lengths = {name: column.shape for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or columns["score"].ndim != 1:
         raise EvaluationError(f"{path}: every array must be 1-D and of one length, got {lengths}")
-    video_ids, video_index = _numbered(columns["video_id"].astype(str).tolist())
-    class_names, label_index = _numbered(columns["label"].astype(str).tolist())
+    kinds = {name: "USiu" if name in ("video_id", "label") else "fiu" for name in columns}
+    if wrong := [name for name, column in columns.items() if column.dtype.kind not in kinds[name]]:
+        raise EvaluationError(
+            f"{path}: video_id and label must be text, the other arrays numbers, got {wrong[0]} of type "
+            f"{columns[wrong[0]].dtype}"
+        )
+    try:
+        names = {name: columns[name].astype(str).tolist() for name in ("video_id", "label")}
+    except ValueError as error:  # bytes or numbers that are no characters
+        raise EvaluationError(f"{path}: video_id and label must be text: {error}") from None
+    video_ids, video_index = _numbered(names["video_id"])
+    class_names, label_index = _numbered(names["label"])
     predictions = Predictions(
         video_ids=video_ids,
         class_names=class_names,
@@ -199,6 +204,22 @@ def _read_npz(path: Path) -> Predictions:
     )
     _check_predictions(predictions, path)
     return predictions
+
+
+def _npz_columns(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _LARGEST_NPZ:
+            raise ValueError(f"it unpacks to {size} bytes, more than {_LARGEST_NPZ}")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in _NPZ_COLUMNS}
+    except FileNotFoundError:
+        raise EvaluationError(f"no predictions at {path}; give the path of a .json or .npz file") from None
+    except KeyError as error:
+        raise EvaluationError(f"{path} must hold the arrays {', '.join(_NPZ_COLUMNS)}: {error}") from None
+    except Exception as error:  # a file of anything makes its reader fail in any way, for lack of memory too
+        raise EvaluationError(f"{path} is not a readable NPZ file: {error}") from None
 
 
 def _check_predictions(predictions: Predictions, path: Path) -> None:
@@ -236,7 +257,7 @@ def _column(rows: list[Any], key: str, path: Path, names: list[str], video_index
     except (KeyError, TypeError, IndexError):
         wrong = next(index for index, row in enumerate(rows) if not isinstance(row, dict) or key not in row)
         raise EvaluationError(
-            f'{path}, video {names[video_index[wrong]]!r}: an entry must have "{key}", got {rows[wrong]!r:.120}'
+            f'{path}, video {names[video_index[wrong]]!r}: an entry must have "{key}", got {shown(rows[wrong])}'
         ) from None
 
 
@@ -251,7 +272,7 @@ def _numbers(values: list[Any], key: str, path: Path, names: list[str], video_in
         wrong = next(index for index, value in enumerate(values) if not _is_finite(value, shape[1:]))
         rule = "two finite numbers [start, end] in seconds" if key == "segment" else "a finite number"
         raise EvaluationError(
-            f"{path}, video {names[video_index[wrong]]!r}: {key} must be {rule}, got {values[wrong]!r:.80}"
+            f"{path}, video {names[video_index[wrong]]!r}: {key} must be {rule}, got {shown(values[wrong])}"
         )
     return table
 
@@ -268,7 +289,7 @@ def _require_text(labels: list[Any], path: Path, names: list[str], video_index: 
     for index, label in enumerate(labels):
         if not isinstance(label, str):
             raise EvaluationError(
-                f"{path}, video {names[video_index[index]]!r}: label must be a class name (text), got {label!r:.80}"
+                f"{path}, video {names[video_index[index]]!r}: label must be a class name (text), got {shown(label)}"
             )
 
 
@@ -280,4 +301,4 @@ def _numbered(values: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _keys(value: Any) -> str:
-    return f"an object with keys {list(value)[:5]}" if isinstance(value, dict) else f"{value!r:.80}"
+    return f"an object with keys {shown(list(value))}" if isinstance(value, dict) else shown(value)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from re2tal.evaluation.average_precision import MapResult
+from re2tal.untrusted import visible
 
 __all__ = ["as_rich_table", "as_text", "counts_in_words", "format_table", "rich_table"]
 
@@ -23,16 +24,17 @@ def format_table(result: MapResult, *, per_class: bool = False) -> str:
 
 def as_rich_table(rows: Sequence[Sequence[str]], *, title: str | None = None, caption: str | None = None) -> Table:
     """A table for terminals: the first row is the heading, the first column is text, the others are numbers."""
-    table = Table(title=title, caption=caption)
+    table = Table(title=title and Text(title), caption=caption and Text(caption))
     for place, heading in enumerate(rows[0]):
         table.add_column(heading, justify="right" if place else "left")
     for row in rows[1:]:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(visible(cell)) for cell in row))  # as text, brackets in names are no markup
     return table
 
 
 def as_text(rows: Sequence[Sequence[str]]) -> str:
     """The same rows in plain text, aligned."""
+    rows = [list(map(visible, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))

@@ -22,6 +22,7 @@ from re2tal.own_data.records import Media, Reading, Record, SourceError
 from re2tal.own_data.spreadsheets import NOTHING
 from re2tal.own_data.tables import Table
 from re2tal.own_data.times import Time, TimeError, parse_time
+from re2tal.untrusted import shown
 
 __all__ = ["boris_header", "is_boris_project", "read_boris_project", "read_boris_table"]
 
@@ -132,7 +133,7 @@ def _project_events(
     for number, event in enumerate(observation["events"], start=1):
         here = f"{where}, event {number}"
         if not isinstance(event, list) or len(event) < 3 or _number(event[0]) is None:
-            reading.drop("incomplete entry", here, f"an event is [time, subject, code, ...], got {event!r:.60}")
+            reading.drop("incomplete entry", here, f"an event is [time, subject, code, ...], got {shown(event)}")
             continue
         subject, code = str(event[1] or ""), str(event[2] or "")
         modifiers = str(event[3] or "") if len(event) > 3 else ""
@@ -173,7 +174,11 @@ def read_boris_table(path: Path, table: Table) -> Reading:
     above = _lines_above(table.rows[:number])
     events: list[_Event] = []
     for row in table.rows[number + 1 :]:
-        cells = above | {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
+        cells = (
+            dict.fromkeys(header, "")
+            | above
+            | {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
+        )
         where = f"{path}, line {row.line}"
         media = _first(cells, "Media file name", "Media file path", "Media file")
         if not media or media.lower() in NOTHING or media == "Not found":

@@ -8,7 +8,7 @@ from re2tal.own_data.tables import decode
 
 __all__ = ["read_class_names"]
 
-_LINE = re.compile(r"c?(?P<number>[0-9]+)[\s,;:]+(?P<name>\S.*)")
+_LINE = re.compile(r"c?(?P<number>[0-9]{1,9})[\s,;:]+(?P<name>\S.*)")
 
 
 def read_class_names(path: Path) -> dict[int, str]:

@@ -284,11 +284,13 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
         if choices.cache_mib
         else "Decoded frames are not kept in memory: they would fill it."
     )
+    links = {"allow_links": True} if data.allow_links else {}
     described = _call(
         "DataConfig",
         annotations=_path(data.annotations.path, folder),
         videos=_path(data.videos, folder),
         video_pattern=repr(data.video_pattern),
+        **links,
         train_subset=repr(data.train_subset),
         test_subset=repr(data.test_subset),
         sampling="sampling",

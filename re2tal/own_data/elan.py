@@ -108,7 +108,7 @@ def _slots(root: Element, *, units_per_second: float, path: Path) -> dict[str, f
         name, value = slot.get("TIME_SLOT_ID", ""), slot.get("TIME_VALUE")
         try:
             slots[name] = None if value is None else int(value) / units_per_second
-        except ValueError:
+        except (ValueError, OverflowError):  # as of 400 digits
             raise SourceError(f"{path}: time slot {name!r} must have a whole number, got {value!r:.40}") from None
     return slots
 

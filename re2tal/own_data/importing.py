@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from re2tal.annotation_files import Repeats
 from re2tal.own_data.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.own_data.report import ImportReport
 from re2tal.own_data.splitting import split_groups
@@ -19,8 +20,7 @@ from re2tal.video import VideoInfo
 
 __all__ = ["ImportOptions", "Imported", "import_annotations", "write_annotations"]
 
-# As the reader of annotations has them: closer ends are one action, and overhangs up to this are rounding.
-_SAME_SECONDS = 1e-3
+# As the reader of annotations has it: overhangs up to this are rounding.
 _ROUNDING_SECONDS = 0.01
 _DIGITS = 6
 
@@ -45,6 +45,8 @@ class ImportOptions:
     """Field, or regular expression on the paths of videos, of which each value stays on one side of the split."""
     seed: int = 42
     """Of the split."""
+    allow_links: bool = False
+    """Take videos that lie in the folder only by links that lead out of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class _Video:
 
     info: VideoInfo
     segments: list[tuple[float, float, str]] = field(default_factory=list)
+    repeats: Repeats = field(default_factory=Repeats)
     subsets: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
 
@@ -86,7 +89,7 @@ def import_annotations(
     problems = [problem for reading in readings for problem in reading.problems]
     readings = [_with_label(reading, options) for reading in readings]
     _check_fields(readings, options)
-    folder = VideoFolder(videos)
+    folder = VideoFolder(videos, allow_links=options.allow_links)
     file_of = _find_files(readings, folder)
     wanted = sorted({file for file in file_of.values() if file is not None})
     probed = probe_all(videos, wanted, tell=tell)
@@ -110,7 +113,7 @@ def import_annotations(
         problems=problems,
         num_files=len(folder.files),
         num_records=sum(len(reading.records) for reading in readings) + collector.num_from_problems,
-        notes=_tiers(readings, options),
+        notes=[*_tiers(readings, options), *_links(folder)],
         hints=collector.hints(),
     )
     return Imported(database=database, root=videos, video_pattern=pattern, report=report)
@@ -127,7 +130,9 @@ def write_annotations(imported: Imported, path: Path) -> None:
     }
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Half surrogate pairs, which odd names hold, become what JSON writes for them.
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -154,6 +159,16 @@ def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
         return []
     listed = ", ".join(f"{name!r} ({count})" for name, count in tiers.most_common(8))
     return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
+
+
+def _links(folder: VideoFolder) -> list[str]:
+    if not folder.linked:
+        return []
+    count = len(folder.linked)
+    return [
+        f"{count} links, such as {folder.linked[0]}, lead out of the folder of the videos and are not followed; if you "
+        "have made them, --allow-links takes what they lead to"
+    ]
 
 
 def _find_files(readings: Iterable[Reading], folder: VideoFolder) -> dict[str, PurePosixPath | None]:
@@ -266,11 +281,10 @@ class _Collector:
         if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
             self._note("clipped to the video", record, f"{shown}, of a video of {duration:.2f} s; kept, clipped")
         start, end = max(start, 0.0), min(end, duration)
-        for other_start, other_end, other in video.segments:
-            if other == label and max(abs(start - other_start), abs(end - other_end)) <= _SAME_SECONDS:
-                self._note("duplicate", record, f"{shown} is there already")
-                return
-        video.segments.append((start, end, label))
+        if video.repeats.add(label, start, end):
+            video.segments.append((start, end, label))
+        else:
+            self._note("duplicate", record, f"{shown} is there already")
 
 
 def _clean(label: str) -> str:

@@ -1,6 +1,5 @@
 """What a data set looks like in numbers: lengths of its actions and videos, rates, sizes."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.annotation_files import read_json
 from re2tal.data.annotations import Annotations, read_annotations, select_subset
 from re2tal.own_data.records import SourceError
 from re2tal.types import AnnotatedVideo
+from re2tal.untrusted import UnsafeNameError, path_inside
 from re2tal.video import VideoError, VideoInfo, probe
 
 __all__ = ["DataSet", "Measures", "load_data_set", "measure"]
@@ -33,6 +34,16 @@ class DataSet:
     test_subset: str
     extra: dict[str, dict[str, Any]]
     """What else the file says of its videos, by id."""
+    allow_links: bool = False
+    """Whether links may lead out of the folder."""
+
+    def path_of(self, video_id: str) -> Path:
+        """Where the file of a video is expected.
+
+        Raises:
+            SourceError: that is not in the folder.
+        """
+        return _path_of(self.video_pattern.replace("{id}", video_id), folder=self.videos, allow_links=self.allow_links)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +85,22 @@ class Measures:
         return any(_SIDED.search(name) for name in self.class_names)
 
 
-def load_data_set(annotations: Path, *, videos: Path | None) -> DataSet:
+def _path_of(name: str, *, folder: Path, allow_links: bool) -> Path:
+    try:
+        return path_inside(folder, name, allow_links=allow_links)
+    except UnsafeNameError as error:
+        raise SourceError(
+            f"the file of a video: {error}; correct its name in the annotations, or, for links of your own, give "
+            "--allow-links"
+        ) from None
+
+
+def load_data_set(annotations: Path, *, videos: Path | None, allow_links: bool = False) -> DataSet:
     """Read annotations of ActivityNet's layout; `videos` and the pattern of names stand in those of `re2tal import`."""
     read = read_annotations(annotations)
-    content: dict[str, Any] = json.loads(annotations.read_text(encoding="utf-8")) if annotations.is_file() else {}
+    content: dict[str, Any] = {}
+    if annotations.is_file() and annotations.suffix != ".zip":
+        content = read_json(annotations, what="file of annotations", fix="give --annotations")
     told = content.get("videos")
     folder = videos or (annotations.parent / told if isinstance(told, str) else None)
     if folder is None:
@@ -87,14 +110,20 @@ def load_data_set(annotations: Path, *, videos: Path | None) -> DataSet:
     pattern = content.get("video_pattern")
     subsets = [video.subset for video in read.videos]
     database = content.get("database")
-    return DataSet(
+    data = DataSet(
         annotations=read,
         videos=folder,
-        video_pattern=pattern if isinstance(pattern, str) else _find_pattern(folder, read.videos),
+        video_pattern=(
+            pattern if isinstance(pattern, str) else _find_pattern(folder, read.videos, allow_links=allow_links)
+        ),
+        allow_links=allow_links,
         train_subset=_choose(subsets, ("training", "train", "Validation"), path=annotations, what="train"),
         test_subset=_choose(subsets, ("validation", "val", "testing", "test", "Test"), path=annotations, what="test"),
         extra=database if isinstance(database, dict) else {},
     )
+    for video in read.videos:
+        data.path_of(video.video_id)  # refused here rather than by the run that the config is for
+    return data
 
 
 def _choose(subsets: Sequence[str], names: Iterable[str], *, path: Path, what: str) -> str:
@@ -108,14 +137,18 @@ def _choose(subsets: Sequence[str], names: Iterable[str], *, path: Path, what: s
     )
 
 
-def _find_pattern(folder: Path, videos: Sequence[AnnotatedVideo]) -> str:
+def _find_pattern(folder: Path, videos: Sequence[AnnotatedVideo], *, allow_links: bool) -> str:
     """The pattern that leads to the most files."""
     names = {file.name for file in folder.iterdir()}
     suffixes = [suffix for suffix, _ in Counter(Path(name).suffix for name in sorted(names)).most_common()]
     patterns = [prefix + "{id}" + suffix for suffix in [*suffixes, ""] for prefix in ("", "v_")]
 
     def fit(pattern: str) -> int:
-        return sum((folder / pattern.replace("{id}", video.video_id)).is_file() for video in videos)
+        paths = (
+            _path_of(pattern.replace("{id}", video.video_id), folder=folder, allow_links=allow_links)
+            for video in videos
+        )
+        return sum(path.is_file() for path in paths)
 
     best = max(patterns, key=fit)
     if not fit(best):
@@ -177,7 +210,7 @@ def _rates_and_sizes(data: DataSet, videos: Sequence[AnnotatedVideo]) -> tuple[l
     opened = 0
     for video in videos:
         entry = data.extra.get(video.video_id, {})
-        found = re.fullmatch(r"(\d+)x(\d+)", str(entry.get("resolution", "")))
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(entry.get("resolution", "")))
         frames = video.num_frames
         if found and frames and int(found[1]) and int(found[2]):
             rates.append(frames / video.duration_seconds)
@@ -187,13 +220,13 @@ def _rates_and_sizes(data: DataSet, videos: Sequence[AnnotatedVideo]) -> tuple[l
             rates.append(info.num_frames / video.duration_seconds)
             sizes.append((info.height, info.width))
     if not rates:
-        path = data.videos / data.video_pattern.replace("{id}", videos[0].video_id)
+        path = data.path_of(videos[0].video_id)
         raise SourceError(f"none of {len(videos)} videos can be read, such as {path}; are they in {data.videos}?")
     return rates, sizes
 
 
 def _look(data: DataSet, video: AnnotatedVideo) -> VideoInfo | None:
     try:
-        return probe(data.videos / data.video_pattern.replace("{id}", video.video_id))
+        return probe(data.path_of(video.video_id))
     except (VideoError, OSError):
         return None

@@ -21,6 +21,7 @@ from re2tal.own_data.records import Format, Media, Reading, ReadOptions, Record,
 from re2tal.own_data.subsets import subset_in_name, subset_name
 from re2tal.own_data.tables import decode
 from re2tal.own_data.times import Time, TimeError, parse_time
+from re2tal.untrusted import shown
 
 __all__ = ["find_thumos_texts", "is_numbered", "is_thumos_name", "read_activitynet", "read_numbered", "read_thumos"]
 
@@ -46,7 +47,7 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
     for video_id, entry in database.items():
         where = f"{path}, video {video_id!r}"
         if not isinstance(entry, dict) or not isinstance(entry.get("annotations", []), list):
-            reading.drop("incomplete entry", where, f"is no object with a list of annotations: {entry!r:.60}")
+            reading.drop("incomplete entry", where, f"is no object with a list of annotations: {shown(entry)}")
             continue
         told = entry.get("subset")
         subset = subset_name(told) if isinstance(told, str) else None
@@ -54,7 +55,9 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
         for number, row in enumerate(entry.get("annotations", [])):
             segment = row.get("segment") if isinstance(row, dict) else None
             if not isinstance(segment, list) or len(segment) != 2:
-                reading.drop("incomplete entry", where, f"annotation {number} has no segment [start, end]: {row!r:.60}")
+                reading.drop(
+                    "incomplete entry", where, f"annotation {number} has no segment [start, end]: {shown(row)}"
+                )
                 continue
             fields = {name: str(value) for name, value in row.items() if isinstance(value, (str, int, float))}
             _add(reading, where, video_id, segment[0], segment[1], fields=fields, subset=subset)
@@ -81,7 +84,7 @@ def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: Fo
         reading.listed[video_id] = subset
         for row in entry["actions"]:
             if not isinstance(row, list) or len(row) != 3 or not isinstance(row[0], int):
-                reading.drop("incomplete entry", where, f"an action is [class, start, end], got {row!r:.60}")
+                reading.drop("incomplete entry", where, f"an action is [class, start, end], got {shown(row)}")
                 continue
             code = f"class {row[0]}" if is_thumos else f"c{row[0]:03d}"
             fields = {"label": options.class_names.get(row[0], code), "class": str(row[0])}
@@ -95,7 +98,10 @@ def find_thumos_texts(path: Path) -> Iterator[tuple[str, str]]:
     """Names and contents of the text files of a folder or archive whose first lines are `video start end`."""
     if path.is_dir():
         for file in sorted(path.rglob("*.txt")):
-            text = _text_of(file.read_bytes())
+            try:
+                text = _text_of(file.read_bytes()) if file.is_file() else None
+            except OSError as error:
+                raise SourceError(f"{file} is not readable: {error}") from None
             if text is not None:
                 yield file.relative_to(path).as_posix(), text
         return
@@ -108,7 +114,7 @@ def find_thumos_texts(path: Path) -> Iterator[tuple[str, str]]:
                 text = _text_of(files.read(member))
                 if text is not None:
                     yield name, text
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, odd compression
+    except Exception as error:  # a damaged or encrypted archive makes its reader fail in any way
         raise SourceError(f"{path} is not a readable zip archive: {error}") from None
 
 
@@ -179,5 +185,5 @@ def _add(
 
 def _time(value: Any) -> Time:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise TimeError(f"a time is a number of seconds, got {value!r:.40}")
+        raise TimeError(f"a time is a number of seconds, got {shown(value)}")
     return parse_time(value if isinstance(value, str) else repr(value))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from re2tal.own_data.records import Problem, Reading, Reason
+from re2tal.untrusted import visible
 
 __all__ = ["ClassCounts", "ImportReport", "print_report"]
 
@@ -197,12 +198,13 @@ def print_report(report: ImportReport) -> None:
     ]
     _print_table(console, "Kept", [["", *subsets, "median seconds"], *totals, *rows])
     for note in report.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {visible(note)}")
     for hint in report.hints:
-        console.print(f"look at this: {hint}")
+        console.print(f"look at this: {visible(hint)}")
 
 
 def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
+    rows = [list(map(visible, row)) for row in rows]
     if console.is_terminal:
         table = Table(*rows[0], title=title, title_justify="left")
         for row in rows[1:]:

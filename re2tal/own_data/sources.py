@@ -1,8 +1,8 @@
 """From files and folders that a user names to what they hold, by the format that their content shows."""
 
 import gzip
-import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from re2tal.own_data.spreadsheets import (
 )
 from re2tal.own_data.tables import Table, decode, parse_table
 from re2tal.own_data.via import is_via_project, is_via_table, read_via_project, read_via_table
+from re2tal.untrusted import JsonError, parse_json, shown
 
 __all__ = ["read_sources"]
 
@@ -102,7 +103,7 @@ def _bytes_of(path: Path) -> bytes:
             if len(raw) > _LARGEST:
                 raise SourceError(f"{path} unpacks to more than {_LARGEST >> 20} MiB, which annotations are not")
         return raw
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path} is not readable: {error}") from None
 
 
@@ -116,8 +117,8 @@ def _json_of(text: str, *, path: Path) -> Any:
     if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return None
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return parse_json(text)
+    except JsonError as error:
         if path.suffix.lower() in (".json", ".boris"):
             raise SourceError(f"{path} is not readable JSON: {error}") from None
         return None
@@ -134,9 +135,9 @@ def _read_json(path: Path, content: Any, *, format_: Format | None, options: Rea
         case "multithumos" | "charades":
             return read_numbered(path, content, options=options, format_=format_)
         case None:
-            shown = f"an object with keys {list(content)[:5]}" if isinstance(content, dict) else f"{content!r:.60}"
+            found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
             raise SourceError(
-                f"{path} is JSON of no known layout ({shown}); known are ActivityNet, projects of BORIS and VIA 3, "
+                f"{path} is JSON of no known layout ({found}); known are ActivityNet, projects of BORIS and VIA 3, "
                 "MultiTHUMOS and Charades"
             )
         case other:

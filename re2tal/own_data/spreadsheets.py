@@ -87,7 +87,8 @@ def _read_charades_action(
         reading.drop("unparsable time", where, str(error))
         return
     number = words[0].removeprefix("c")
-    label = options.class_names.get(int(number), words[0]) if number.isdecimal() else words[0]
+    is_number = number.isdecimal() and len(number) < 10
+    label = options.class_names.get(int(number), words[0]) if is_number else words[0]
     fields = {"label": label, "class": words[0], "video": video_id}
     reading.records.append(
         Record(where=where, media=(Media(name=video_id),), start=start, end=end, fields=fields, subset=subset)

@@ -12,6 +12,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9
 _CLOCK = re.compile(r"(?:(?P<hours>[0-9]+):)?(?P<minutes>[0-9]+):(?P<seconds>[0-9]{1,2}(?:[.,][0-9]*)?)")
 # Hours, minutes, seconds and frames, as editing programs show them; a semicolon marks dropped frame numbers.
 _TIMECODE = re.compile(r"(?P<hours>[0-9]+):(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-9]{1,2})[:;](?P<frames>[0-9]{1,3})")
+_LONGEST = 60
 _SECONDS_SIGN = re.compile(r"\s*(?:s|sec|secs|seconds)$", flags=re.IGNORECASE)
 
 
@@ -42,6 +43,8 @@ def parse_time(text: str, *, unit: Unit = "seconds") -> Time:
         TimeError: with what was found and what is understood.
     """
     stripped = text.strip()
+    if len(stripped) > _LONGEST:
+        raise TimeError(f"a time has {_LONGEST} characters at most, got {text[:40]!r}...")
     if found := _TIMECODE.fullmatch(stripped):
         return Time(seconds=_clock(found, text), frames=float(found["frames"]))
     if found := _CLOCK.fullmatch(stripped):

@@ -12,19 +12,22 @@ Layouts (gitlab.com/vgg/via, via-3.x.y: CodeDoc.md and src/js/_via_import_export
 
 import csv
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from re2tal.own_data.records import Media, Reading, Record, SourceError
 from re2tal.own_data.times import Time
+from re2tal.untrusted import JsonError, parse_json, shown
 
 __all__ = ["is_via_project", "is_via_table", "read_via_project", "read_via_table"]
 
 _SEGMENT_ANCHOR = "FILE1_Z2_XY0"
 _CHECKBOX = 2
+_MOST_LABELS = 1000
+"""Combinations of boxes of one segment; a few boxes of several attributes make more than any memory holds."""
 _HEADER_MARK = "# CSV_HEADER"
 
 
@@ -51,7 +54,7 @@ def read_via_project(path: Path, content: Any) -> Reading:
     for key, item in content["metadata"].items():
         where = f"{path}, metadata {key!r}"
         if not isinstance(item, dict):
-            reading.drop("incomplete entry", where, f"is no object: {item!r:.60}")
+            reading.drop("incomplete entry", where, f"is no object: {shown(item)}")
             continue
         media = files_of.get(str(item.get("vid")), ())
         times, region, values = item.get("z"), item.get("xy"), item.get("av")
@@ -74,7 +77,7 @@ def read_via_table(path: Path, text: str) -> Reading:
     attributes = _attributes(_json(comments.get("ATTRIBUTE") or comments.get("ATTRIBUTES")) or {})
     reading = Reading(path=path, format="via", label_fields=_label_fields(attributes))
     reader = csv.reader(io.StringIO("".join("\n" if line.startswith("#") else line for line in lines), newline=""))
-    for cells in reader:
+    for cells in _rows(reader, path=path):
         if not any(cells):
             continue
         where = f"{path}, line {reader.line_num}"
@@ -96,6 +99,13 @@ def read_via_table(path: Path, text: str) -> Reading:
         region = _json(row.get("spatial_coordinates"))
         _add(reading, where, media=media, times=times, region=region, values=values, attributes=attributes)
     return reading
+
+
+def _rows(reader: Any, *, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise SourceError(f"{path}, line {reader.line_num} is not part of a table: {error}") from None
 
 
 def _parts(content: Mapping[str, Any]) -> list[Any]:
@@ -142,37 +152,45 @@ def _add(
         reading.drop("incomplete entry", where, "is a region of a frame, not a segment of time")
         return
     if not isinstance(times, list) or not times or not all(_is_number(time) for time in times) or len(times) > 2:
-        reading.drop("incomplete entry", where, f"a segment has two times in seconds, got {times!r:.60}")
+        reading.drop("incomplete entry", where, f"a segment has two times in seconds, got {shown(times)}")
+        return
+    chosen = _chosen(values, attributes)
+    if prod(map(len, chosen.values())) > _MOST_LABELS:
+        reading.drop("incomplete entry", where, f"has more than {_MOST_LABELS} combinations of boxes that are ticked")
         return
     ends = [Time(seconds=float(time)) for time in times]
-    for fields in _fields(values, attributes):
+    # One record for each combination.
+    for fields in (dict(zip(chosen, combination, strict=True)) for combination in product(*chosen.values())):
         reading.records.append(
             Record(where=where, media=media, start=ends[0], end=ends[1] if len(ends) > 1 else None, fields=fields)
         )
 
 
-def _fields(values: Any, attributes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Values by name of their attribute; one item for each combination of boxes that are ticked."""
+def _chosen(values: Any, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[str]]:
+    """The values of each attribute by its name; several where boxes are ticked."""
     if not isinstance(values, dict):
-        return [{}]
-    named = {
+        return {}
+    return {
         str(attributes.get(key, {}).get("aname", key)): _choices(value, attributes.get(key, {}))
         for key, value in values.items()
     }
-    return [dict(zip(named, chosen, strict=True)) for chosen in product(*named.values())]
 
 
 def _choices(value: Any, attribute: Mapping[str, Any]) -> Sequence[str]:
     options = attribute.get("options")
     options = options if isinstance(options, dict) else {}
-    texts = str(value).split(",") if attribute.get("type") == _CHECKBOX else [str(value)]
-    return [str(options.get(text, text)).strip() for text in texts]
+    texts = _text(value).split(",") if attribute.get("type") == _CHECKBOX else [_text(value)]
+    return [_text(options.get(text, text)).strip() for text in texts]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 def _json(text: str | None) -> Any:
     try:
-        return json.loads(text or "null")
-    except json.JSONDecodeError:
+        return parse_json(text or "null")
+    except JsonError:
         return None
 
 

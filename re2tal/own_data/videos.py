@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -23,18 +23,44 @@ VIDEO_SUFFIXES = (
 class VideoFolder:
     """The video files below a folder, at any depth."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, allow_links: bool = False) -> None:
         if not root.is_dir():
             raise SourceError(f"there is no folder {root}; give the folder of the videos with --videos")
         self.root = root
-        self.files: tuple[PurePosixPath, ...] = tuple(sorted(_video_files(root)))
+        self.linked: list[Path] = []
+        """Links that lead out of the folder and are not followed, unless `allow_links` is set."""
+        self.files: tuple[PurePosixPath, ...] = tuple(sorted(self._walk(allow_links=allow_links)))
         """Paths relative to the folder."""
         if not self.files:
-            raise SourceError(f"{root} holds no video files; known endings are {', '.join(VIDEO_SUFFIXES)}")
+            links = f"; {len(self.linked)} links lead out of it, and --allow-links follows them" if self.linked else ""
+            raise SourceError(f"{root} holds no video files; known endings are {', '.join(VIDEO_SUFFIXES)}{links}")
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         for file in self.files:
             for name in {_plain(file.name), _plain(file.stem)}:
                 self._by_name[name].append(file)
+
+    def _walk(self, *, allow_links: bool) -> Iterator[PurePosixPath]:
+        whole = self.root.resolve()
+
+        def is_wanted(path: Path) -> bool:
+            if path.name.startswith("."):
+                return False
+            if not path.is_symlink():
+                return True
+            target = path.resolve()
+            if path.parent.resolve().is_relative_to(target):  # leads to a folder around it, and so on without end
+                return False
+            if allow_links or target.is_relative_to(whole):
+                return True
+            self.linked.append(path)
+            return False
+
+        for folder, folders, names in os.walk(self.root, followlinks=True):
+            folders[:] = sorted(name for name in folders if is_wanted(Path(folder, name)))
+            for name in sorted(names):
+                path = Path(folder, name)
+                if name.lower().endswith(VIDEO_SUFFIXES) and is_wanted(path):
+                    yield PurePosixPath(path.relative_to(self.root).as_posix())
 
     def find(self, name: str) -> PurePosixPath | None:
         """The file that an annotation calls `name`: an id or a file name, with folders or without, or an address.
@@ -72,14 +98,6 @@ class VideoFolder:
                 f"'{chosen[0]}', or give the folder of one of them with --videos"
             )
         return chosen[0]
-
-
-def _video_files(root: Path) -> Iterable[PurePosixPath]:
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if not name.startswith(".") and name.lower().endswith(VIDEO_SUFFIXES):
-                yield PurePosixPath(Path(folder, name).relative_to(root).as_posix())
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from re2tal.detections import whole_text, write_rows
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.outputs import Row, csv_text, vtt_text
+from re2tal.untrusted import JsonError, parse_json
 
 __all__ = ["SHOWN_FROM", "PredictionFolder", "Written", "identity_of"]
 
@@ -67,8 +68,8 @@ class PredictionFolder:
     def found_in(self, video: VideoFile) -> list[dict[str, Any]] | None:
         """Everything that this detector found in a video, now or in an earlier call; None if it has not been done."""
         try:
-            record = json.loads(self._finished(video.video_id).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = parse_json(self._finished(video.video_id).read_bytes())
+        except (OSError, JsonError):
             return None
         wanted = {"format": _FORMAT, **identity_of(video, fingerprint=self.fingerprint)}
         if not isinstance(record, dict) or any(record.get(name) != value for name, value in wanted.items()):

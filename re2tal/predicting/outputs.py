@@ -15,7 +15,7 @@ _CSV_HEADER = ("video", "start_seconds", "end_seconds", "label", "score")
 # What a spreadsheet takes for the beginning of a formula, full-width forms included.
 _FORMULA_STARTS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def csv_text(video_id: str, rows: Sequence[Row], *, header: bool = True) -> str:
@@ -56,5 +56,5 @@ def _clock(milliseconds: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    """On one line, and no tag or arrow in it."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """On one line, and no tag, arrow or control character in it."""
+    return " ".join(_CONTROL.sub(" ", text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -10,6 +10,7 @@ from rich.progress import Progress as RichProgress
 
 from re2tal.predicting.inputs import VideoFile
 from re2tal.training.progress import format_seconds
+from re2tal.untrusted import visible
 
 __all__ = ["VideoProgress", "showing_progress"]
 
@@ -51,7 +52,8 @@ class VideoProgress:
         number = min(self._videos_done + 1, self._count)
         self._tell(
             done,
-            f"video {number} of {self._count}, {video.video_id}: {100 * share:.0f} %  {rate:.2f} clips/s  {left} left",
+            f"video {number} of {self._count}, {visible(video.video_id)}: {100 * share:.0f} %  {rate:.2f} clips/s  "
+            f"{left} left",
         )
 
 

@@ -14,6 +14,7 @@ from re2tal.detections import VideoLabels, read_video_labels
 from re2tal.detections.video_labels import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
 from re2tal.detector import Detector
 from re2tal.training import CheckpointError, log
+from re2tal.untrusted import JsonError, parse_json
 from re2tal.weights import WeightsFile, hash_of_weights, load_detector, load_pretrained, read_weights
 
 __all__ = ["TrainedDetector", "load_backbone", "load_trained", "settings_of"]
@@ -160,8 +161,8 @@ def _labels_config(path: Path, *, top: int) -> VideoLabelsConfig:
     if path.suffix == ".npy":
         return UntrimmedNetConfig(path=path, top=top)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json(path.read_bytes())
+    except (OSError, JsonError) as error:
         raise CheckpointError(f"the classifier's file {path} is not a readable JSON file: {error}") from None
     is_cuhk = isinstance(content, dict) and "class" in content
     return CuhkConfig(path=path, top=top) if is_cuhk else SubmissionConfig(path=path, top=top)

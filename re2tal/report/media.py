@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from re2tal.report.errors import ReportError
+from re2tal.untrusted import UnsafeNameError, path_inside
 
 __all__ = ["MAX_EMBEDDED_BYTES", "FoundVideos", "data_of", "find_videos", "link_to", "videos_by_name"]
 
@@ -46,7 +47,7 @@ def find_videos(
     Args:
         ids: of the videos.
         folder: where they are, at any depth, as `<id>.mp4` or with another suffix of video files, or `v_<id>.mp4`.
-        path_of: tells the one place of a video's file in the folder, instead of searching.
+        path_of: tells the one place of a video's file in the folder, instead of searching, or raises a ValueError.
         known: the files by video id, instead of any search.
     """
     if known is not None:
@@ -59,7 +60,10 @@ def find_videos(
     inside = Path(os.path.normpath(folder))
     files = {}
     for name in ids:
-        path = Path(os.path.normpath(path_of(name))) if "\0" not in name else inside
+        try:
+            path = Path(os.path.normpath(path_of(name)))
+        except ValueError:  # no name of a file in the folder
+            continue
         if path.is_relative_to(inside) and _is_file(path):
             files[name] = path
     return FoundVideos(files=files, looked_for=str(path_of("<id>")))
@@ -71,7 +75,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
         raise ReportError(f"there is no folder of videos {folder}; give --videos the folder that holds the files")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES and _is_file(path):
+        if path.suffix.lower() in _SUFFIXES and _is_file(path) and not _leads_out(path, folder):
             found.setdefault(path.stem, path)
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
     return found
@@ -94,6 +98,15 @@ def data_of(path: Path) -> tuple[str, str]:
         return base64.b64encode(path.read_bytes()).decode("ascii"), kind
     except OSError as error:
         raise ReportError(f"video {path} cannot be read ({error.strerror}); leave --embed out to link it") from None
+
+
+def _leads_out(path: Path, folder: Path) -> bool:
+    """Whether a file is somewhere else by a link: a folder that somebody packed may hold links to anything."""
+    try:
+        path_inside(folder, path.relative_to(folder).as_posix())
+    except UnsafeNameError:
+        return True
+    return False
 
 
 def _is_file(path: Path) -> bool:

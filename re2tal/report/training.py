@@ -1,11 +1,12 @@
 """The course of a training, from its `metrics.jsonl`: what the page draws as curves."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from re2tal.untrusted import JsonError, parse_json
 
 __all__ = ["Curve", "Records", "read_records", "training_curves"]
 
@@ -47,10 +48,15 @@ def read_records(path: Path) -> Records:
     broken = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            record = json.loads(line)
-            kinds[record["kind"]].append({**record, "epoch": int(record["epoch"])})
-        except (ValueError, TypeError, KeyError, OverflowError):
+            record = parse_json(line)
+            kept, epoch = kinds[record["kind"]], _number(record["epoch"])
+        except (JsonError, TypeError, KeyError):  # not JSON, no object, no such kind
             broken += 1
+            continue
+        if epoch is None:
+            broken += 1
+        else:
+            kept.append({**record, "epoch": int(epoch)})
     steps = [record for record in kinds["step"] if _number(record.get("step")) is not None]
     broken += len(kinds["step"]) - len(steps)
     return Records(

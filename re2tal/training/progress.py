@@ -14,9 +14,18 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from re2tal.untrusted import visible_lines
+
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
 
 log = logging.getLogger("re2tal")
+
+
+class _Visible(logging.Formatter):
+    """Names of others in a message are shown, not obeyed, by the terminal that shows the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record))
 
 
 @contextmanager
@@ -29,15 +38,16 @@ def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
     shown: logging.Handler
     if console.is_terminal:
         shown = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+        shown.setFormatter(_Visible("%(message)s"))
     else:
         shown = logging.StreamHandler(console.file)
-        shown.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        shown.setFormatter(_Visible("%(asctime)s %(message)s", "%H:%M:%S"))
     shown.setLevel(logging.INFO if is_main else logging.WARNING)
     handlers: list[logging.Handler] = [shown]
     if is_main:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = logging.FileHandler(path, encoding="utf-8")
-        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        written.setFormatter(_Visible("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(written)
     level = log.level
     log.setLevel(logging.DEBUG)

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from re2tal.untrusted import JsonError, parse_json, shown
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names
 from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
@@ -102,12 +104,11 @@ def read_weights(path: Path, *, kind: Kind | None = None) -> WeightsFile:
         return _own_checkpoint(path, content)
     entry = next((key for key in (_AVERAGED, _LAST) if isinstance(content.get(key), Mapping)), None)
     file = _translate(path, content if entry is None else content[entry], kind=kind)
-    epoch = content.get("epoch")
     is_training = file.layout.part == "detector" and entry is not None
     return replace(
         file,
         averaged=entry == _AVERAGED if is_training else None,
-        epoch=epoch if type(epoch) is int else None,
+        epoch=_checked(path, {"epoch": content.get("epoch")}).epoch,
     )
 
 
@@ -154,7 +155,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
+    except Exception as error:  # a header of anything makes its reader, or torch, fail in any way
         raise WeightsError(f"{path} cannot be read ({error}); it may be cut off: download or copy it again") from error
 
 
@@ -167,6 +168,13 @@ def _translate(path: Path, state: Mapping[Any, Any], *, kind: Kind | None = None
             f"give a file with {_AVERAGED}, {_LAST}, or named tensors"
         )
     tensors: dict[str, Tensor] = {str(name): value for name, value in state.items()}
+    for name, value in tensors.items():
+        # Of other kinds, copying and even printing fails in ways of their own.
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
+            raise WeightsError(
+                f"{path}: {shown(name)} must be a plain tensor of real numbers, got {value.dtype}, {value.layout} on "
+                f"{value.device}; save it as one"
+            )
     while all(name.startswith("module.") for name in tensors):  # DistributedDataParallel's
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     if kind == "factory":
@@ -187,38 +195,66 @@ def _translate(path: Path, state: Mapping[Any, Any], *, kind: Kind | None = None
 
 def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     """A checkpoint of our training, whose `weights` are the averaged ones."""
-    config, class_names = content.get("config"), content.get("class_names")
+    weights = content.get("weights")
+    if not isinstance(weights, Mapping):
+        raise WeightsError(f"{path}: its `weights` are {type(weights).__name__}, no tensors; take another checkpoint")
+    noted = ("config", "class_names", "epoch", "coefficients", "pixel_norm")
+    about = _checked(path, {name: content.get(name) for name in noted})
     try:
-        backbone = {} if config is None else json.loads(config)["backbone"]
-        rewired = None if config is None else backbone["reversible"]
+        backbone = {} if about.config is None else parse_json(about.config)["backbone"]
+        rewired = None if about.config is None else backbone["reversible"]
         is_factory = backbone.get("kind") == "factory"
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, JsonError, KeyError, AttributeError):
         raise WeightsError(f"{path}: its `config` is not that of an experiment; take another checkpoint") from None
-    file = _translate(path, content["weights"], kind="factory" if is_factory else None)
+    file = _translate(path, weights, kind="factory" if is_factory else None)
     return replace(
         file,
-        layout=replace(file.layout, rewired=rewired),
+        layout=replace(file.layout, rewired=_checked(path, {"rewired": rewired}).rewired),
         averaged=True,
-        epoch=content.get("epoch"),
-        class_names=None if class_names is None else tuple(class_names),
-        config=config,
-        coefficients=_pair(content.get("coefficients")),
-        pixel_norm=content.get("pixel_norm"),
+        epoch=about.epoch,
+        class_names=about.class_names,
+        config=about.config,
+        coefficients=about.coefficients,
+        pixel_norm=about.pixel_norm,
     )
 
 
 def _with_metadata(file: WeightsFile, metadata: Mapping[str, str]) -> WeightsFile:
     """`file`, with what `write_weights` noted of its origin."""
-    class_names = json.loads(metadata["class_names"])
+    try:
+        noted = {name: parse_json(metadata[name]) for name in ("rewired", "averaged", "epoch", "class_names")}
+        noted["coefficients"] = parse_json(metadata.get("coefficients", "null"))
+    except (KeyError, JsonError) as error:
+        raise WeightsError(f"{file.path}: what it notes of its origin is damaged ({error}); import it again") from None
+    about = _checked(file.path, noted)
     return replace(
         file,
-        layout=replace(file.layout, writer="re2tal", rewired=json.loads(metadata["rewired"])),
-        averaged=json.loads(metadata["averaged"]),
-        epoch=json.loads(metadata["epoch"]),
-        class_names=None if class_names is None else tuple(class_names),
-        coefficients=_pair(json.loads(metadata.get("coefficients", "null"))),
+        layout=replace(file.layout, writer="re2tal", rewired=about.rewired),
+        averaged=about.averaged,
+        epoch=about.epoch,
+        class_names=about.class_names,
+        coefficients=about.coefficients,
     )
 
 
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (float(values[0]), float(values[1]))
+class _About(BaseModel):
+    """What a file tells beside its tensors."""
+
+    epoch: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    averaged: bool | None = None
+    rewired: bool | None = None
+    class_names: tuple[str, ...] | None = None
+    config: str | None = None
+    coefficients: tuple[FiniteFloat, FiniteFloat] | None = None
+    pixel_norm: dict[str, list[FiniteFloat]] | None = None
+
+
+def _checked(path: Path, told: Mapping[str, Any]) -> _About:
+    try:
+        return _About.model_validate(told)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise WeightsError(
+            f"{path}: its `{name}` is damaged: {first['msg']}, got {shown(first['input'])}; take another checkpoint"
+        ) from None

@@ -109,18 +109,34 @@ def load_pickle(path: Path, *, mmap: bool = False) -> Any:
     """
     if sniff(path) != TORCH:
         raise WeightsError(f"{path} is a safetensors file, where a file of torch.save is needed")
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        _refuse_packed(path)
     # The older format cannot be mapped; and of a path, other than of an open file, torch believes the suffix.
-    mapped = mmap and zipfile.is_zipfile(path) and path.suffix != ".safetensors"
+    mapped = mmap and is_zip and path.suffix != ".safetensors"
     allowed = torch.serialization.safe_globals(list(_DROPPED))
     try:
         with path.open("rb") as file, allowed, warnings.catch_warnings():
             # Of pickle protocols; where one matters, reading fails.
             warnings.simplefilter("ignore")
             return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
-    except OSError:
-        raise
     except Exception as error:  # a file of anything makes the reader fail in any way
         raise WeightsError(_reason(path, error)) from error
+
+
+def _refuse_packed(path: Path) -> None:
+    """`torch.save` packs nothing, and a small archive that is packed may unpack to more than any memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # as above
+        raise WeightsError(_reason(path, error)) from error
+    size = sum(member.file_size for member in members)
+    if size > path.stat().st_size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise WeightsError(
+            f"{path} is a packed archive (of {size} bytes, unpacked), and torch.save packs nothing; if it has a "
+            "file of weights in it, unpack it and give that"
+        )
 
 
 def _reason(path: Path, error: Exception) -> str:

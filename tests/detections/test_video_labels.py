@@ -229,7 +229,7 @@ def test_an_array_that_is_not_untrimmednets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoLabelsError, match="not a readable NPY file of numbers"):
         read_video_labels(UntrimmedNetConfig(path=path))
     np.savez(tmp_path / "scores.npz", a=np.zeros((5, 101)))
-    with pytest.raises(VideoLabelsError, match="got several arrays"):
+    with pytest.raises(VideoLabelsError, match="not a readable NPY file of numbers"):
         read_video_labels(UntrimmedNetConfig(path=tmp_path / "scores.npz"))
 
 
