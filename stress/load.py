@@ -1,0 +1,363 @@
+"""Large inputs: how long the commands take and what memory they need, against a tenth of the input.
+
+    python stress/load.py [--cases start-whole predict evaluate ...] [--scale 1.0] [--seed 0] [--json]
+
+Every case makes its input at a tenth of the size and in full, and runs the command on each in a fresh process. Two
+promises are held:
+
+* time grows no faster than n log n: the full input takes at most 1.5 times what that predicts from the small one;
+* memory (the largest resident size of the process) grows by no more than is stated for each video, detection or row.
+  `predict` gets a bound for all of its videos together: its memory does not depend on how many there are.
+
+There is no footage: the videos are hard links to four files of 16 frames. `--scale` multiplies all sizes. `report`
+needs playwright and Chromium to open its page, which is told and left out where they are missing.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CLASSES = [f"class {number:03d}" for number in range(200)]
+ACTIONS_PER_VIDEO = 10
+NUM_FILES, NUM_FRAMES, FPS, SIDE = 4, 16, 8, 16
+SLACK = 1.5
+"""Times what n log n predicts; the machine does other things too."""
+
+# In a process of its own: a child's largest size counts from that of its parent on, so this one stays small.
+ENCODE = """
+import sys
+from pathlib import Path
+import numpy as np
+from re2tal.video import write_video
+for number in range({files}):
+    frames = np.random.default_rng(number).integers(0, 255, ({frames}, {side}, {side}, 3), dtype=np.uint8)
+    write_video(Path(sys.argv[1]) / f"{{number}}.mp4", frames, fps={fps})
+"""
+
+CONFIG = '''
+from pathlib import Path
+from re2tal.backbones import PathwayConfig, SlowFastConfig
+from re2tal.config import ExperimentConfig
+from re2tal.data import DataConfig, ResizeSampling, WindowSampling
+from re2tal.detections import CuhkConfig, PostprocessConfig
+from re2tal.pyramid import PyramidConfig
+from re2tal.training import TrainingConfig
+
+here = Path(__file__).parent
+config = ExperimentConfig(
+    name="load",
+    work_dir=here / "exps",
+    backbone=SlowFastConfig(
+        blocks=(2, 2),
+        slow=PathwayConfig(base_channels=4, stem_kernel=(1, 3, 3), temporal_stages=(False, True)),
+        fast=PathwayConfig(base_channels=2, stem_kernel=(3, 3, 3), temporal_stages=(True, True)),
+        fusion_kernel=3,
+        reversible=True,
+        freeze_norms=False,
+    ),
+    pyramid=PyramidConfig(channels=8, num_heads=2, arch=(1, 1, 1), max_steps=8),
+    data=DataConfig(
+        annotations=here / "annotations.json",
+        videos=here / "videos",
+        sampling={sampling},
+        class_agnostic={whole},
+        short_side_train=16,
+        short_side_test=16,
+        crop_size=(16, 16),
+    ),
+    postprocess=PostprocessConfig(video_labels={labels}),
+    training=TrainingConfig(epochs=1, batch_size=2, warmup_epochs=0, num_workers=0, log_every=1),
+)
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One command on a large input."""
+
+    name: str
+    what: str
+    """What is counted."""
+    size: int
+    make: Callable[[Path, int, random.Random], None]
+    """Makes the input in a folder."""
+    command: Callable[[Path], list[str]]
+    """The arguments of re2tal."""
+    until: Callable[[Path], Path] | None = None
+    """A file whose appearance ends the measurement; None: the command ends by itself."""
+    bytes_each: int | None = None
+    """Bound of the growth of memory for each thing counted."""
+    bytes_in_all: int | None = None
+    """Bound of the growth of memory, however many there are."""
+
+    def bound(self, more: int) -> float:
+        """MiB that the memory may grow by for `more` things."""
+        assert (self.bytes_each is None) != (self.bytes_in_all is None)
+        return (self.bytes_each * more if self.bytes_each is not None else self.bytes_in_all or 0) / 2**20
+
+
+def make_videos(folder: Path, names: Iterator[str]) -> None:
+    """Hard links to a few tiny files."""
+    sources, videos = folder / "sources", folder / "videos"
+    sources.mkdir(parents=True)
+    videos.mkdir()
+    code = ENCODE.format(files=NUM_FILES, frames=NUM_FRAMES, side=SIDE, fps=FPS)
+    subprocess.run([sys.executable, "-c", code, str(sources)], check=True)
+    for number, name in enumerate(names):
+        os.link(sources / f"{number % NUM_FILES}.mp4", videos / f"{name}.mp4")
+
+
+def names_of(count: int) -> Iterator[str]:
+    return (f"video_{number:06d}" for number in range(count))
+
+
+def make_annotations(
+    path: Path, count: int, rng: random.Random, *, seconds: float, frames: int | None = None, subsets: int = 2
+) -> None:
+    """ActivityNet's layout; of `subsets` 1, all videos are for validation."""
+    told = "" if frames is None else f'"frame": {frames}, '
+    with path.open("w") as file:
+        file.write('{"database": {')
+        for number, name in enumerate(names_of(count)):
+            subset = "training" if subsets > 1 and number % 3 else "validation"
+            rows = []
+            for _ in range(ACTIONS_PER_VIDEO):
+                start = round(rng.uniform(0, 0.8 * seconds), 3)
+                rows.append({"segment": [start, round(start + rng.uniform(0.05, 0.2) * seconds, 3)]})
+                rows[-1]["label"] = rng.choice(CLASSES)
+            file.write(f'{", " if number else ""}"{name}": {{"subset": "{subset}", "duration": {seconds}, {told}')
+            file.write(f'"annotations": {json.dumps(rows)}}}')
+        file.write("}}")
+
+
+def make_detections(folder: Path, count: int, rng: random.Random, *, each: int) -> None:
+    """Ground truth of `count` videos, and `each` detections of every one, near to actions."""
+    truth = folder / "annotations.json"
+    make_annotations(truth, count, rng, seconds=300.0, subsets=1)
+    database = json.loads(truth.read_text())["database"]
+    with (folder / "detections.json").open("w") as file:
+        file.write('{"version": "ActivityNet-1.3", "results": {')
+        for number, (name, entry) in enumerate(database.items()):
+            rows = []
+            for _ in range(each):
+                action = rng.choice(entry["annotations"])
+                start, end = (max(time + rng.gauss(0, 4), 0.0) for time in action["segment"])
+                label = action["label"] if rng.random() < 0.8 else rng.choice(CLASSES)
+                rows.append({"segment": sorted((start, end)), "label": label, "score": rng.betavariate(0.5, 3)})
+            file.write(f"{', ' if number else ''}{json.dumps(name)}: {json.dumps(rows)}")
+        file.write('}, "external_data": {}}')
+
+
+def make_data_set(folder: Path, count: int, rng: random.Random, *, whole: bool, frames: bool = True) -> None:
+    """Videos, annotations, config and, for whole videos, a classifier's scores."""
+    make_videos(folder, names_of(count))
+    seconds = NUM_FRAMES / FPS
+    make_annotations(folder / "annotations.json", count, rng, seconds=seconds, frames=NUM_FRAMES if frames else None)
+    sampling = "ResizeSampling(num_steps=8, frames_per_step=2)" if whole else "WindowSampling(num_steps=8, frame_stride=1)"
+    labels = 'CuhkConfig(path=here / "cuhk.json")' if whole else "None"
+    (folder / "config.py").write_text(CONFIG.format(sampling=sampling, whole=whole, labels=labels))
+    if whole:
+        with (folder / "cuhk.json").open("w") as file:
+            file.write(f'{{"class": {json.dumps(CLASSES)}, "results": {{')
+            for number, name in enumerate(names_of(count)):
+                scores = ", ".join(f"{rng.random():.6f}" for _ in CLASSES)
+                file.write(f'{", " if number else ""}"{name}": [{scores}]')
+            file.write("}}")
+
+
+def make_predictable(folder: Path, count: int, rng: random.Random) -> None:
+    """A folder of videos, and a checkpoint that was trained for a moment."""
+    make_data_set(folder / "trained", 12, rng, whole=False)
+    run(["train", str(folder / "trained/config.py"), "--not-eval"])
+    make_videos(folder, names_of(count))
+
+
+def make_predicted(folder: Path, count: int, rng: random.Random) -> None:
+    make_predictable(folder, count, rng)
+    run(predict(folder))
+
+
+def make_table(folder: Path, count: int, rng: random.Random) -> None:
+    """A CSV of `count` rows, a thousand for each video."""
+    videos = list(names_of(max(count // 1000, 1)))
+    make_videos(folder, iter(videos))
+    with (folder / "labels.csv").open("w") as file:
+        file.write("video,start,end,label\n")
+        for number in range(count):
+            start = rng.uniform(0, 0.8 * NUM_FRAMES / FPS)
+            end = start + rng.uniform(0.01, 0.3)
+            file.write(f"{videos[number % len(videos)]},{start:.5f},{end:.5f},{rng.choice(CLASSES)}\n")
+
+
+def predict(folder: Path) -> list[str]:
+    trained = folder / "trained/exps/gpu1_id0/checkpoint/epoch_0.pth"
+    return ["predict", str(folder / "videos"), "--checkpoint", str(trained), "--out", str(folder / "found")]
+
+
+def on_files(command: str) -> Callable[[Path], list[str]]:
+    tious = ",".join(f"{0.5 + 0.05 * step:.2f}" for step in range(10))
+
+    def arguments(folder: Path) -> list[str]:
+        truth, found = folder / "annotations.json", folder / "detections.json"
+        return [command, "--ground-truth", str(truth), "--predictions", str(found), "--tious", tious]
+
+    return arguments
+
+
+def report(folder: Path) -> list[str]:
+    return ["report", str(folder / "detections.json"), "--ground-truth", str(folder / "annotations.json")]
+
+
+def start(name: str, **options: Any) -> Case:
+    return Case(
+        name=name,
+        what="videos",
+        size=20_000,
+        make=lambda folder, count, rng: make_data_set(folder, count, rng, **options),
+        command=lambda folder: ["train", str(folder / "config.py")],
+        until=lambda folder: folder / "exps/gpu1_id0/metrics.jsonl",
+        bytes_each=20_000,
+    )
+
+
+def on_detections(name: str, *, each: int, size: int, command: Callable[[Path], list[str]], bytes_each: int) -> Case:
+    return Case(
+        name=name,
+        what="detections",
+        size=size,
+        make=lambda folder, count, rng: make_detections(folder, count // each, rng, each=each),
+        command=command,
+        bytes_each=bytes_each,
+    )
+
+
+CASES = (
+    start("start-whole", whole=True),
+    start("start-windows", whole=False),
+    start("start-unknown", whole=False, frames=False),
+    Case(
+        name="check-data",
+        what="videos",
+        size=20_000,
+        make=lambda folder, count, rng: make_data_set(folder, count, rng, whole=False),
+        command=lambda folder: ["check-data", str(folder / "config.py"), "--decode", "none"],
+        bytes_each=20_000,
+    ),
+    Case(
+        name="predict", what="videos", size=10_000, make=make_predictable, command=predict, bytes_in_all=64 * 2**20
+    ),
+    Case(
+        name="predict-again", what="videos", size=10_000, make=make_predicted, command=predict, bytes_in_all=64 * 2**20
+    ),
+    on_detections("evaluate", each=200, size=1_000_000, command=on_files("evaluate"), bytes_each=1000),
+    on_detections("diagnose", each=200, size=1_000_000, command=on_files("diagnose"), bytes_each=1500),
+    on_detections("report", each=200, size=1_000_000, command=report, bytes_each=1500),
+    Case(
+        name="import",
+        what="rows",
+        size=1_000_000,
+        make=make_table,
+        command=lambda folder: [
+            *("import", str(folder / "labels.csv"), "--videos", str(folder / "videos")),
+            *("--out", str(folder / "imported.json")),
+        ],
+        bytes_each=3000,
+    ),
+)
+
+
+def run(arguments: list[str], *, until: Path | None = None) -> tuple[float, float]:
+    """Seconds and MiB at most of a fresh process of re2tal; stopped once the file `until` is there."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "re2tal", *arguments], stdout=told, stderr=subprocess.STDOUT, cwd=ROOT
+        )
+        is_stopped = False
+        while True:
+            done, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if done:
+                break
+            if until is not None and not is_stopped and until.is_file():
+                process.terminate()
+                is_stopped = True
+            time.sleep(0.01)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - begin
+        if process.returncode and not is_stopped:
+            told.seek(0)
+            sys.exit(f"re2tal {' '.join(arguments)}\nended with {process.returncode}:\n{told.read().decode()[-4000:]}")
+    return seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure(case: Case, count: int, *, seed: int) -> tuple[float, float]:
+    """Seconds and MiB of a case of one size."""
+    with tempfile.TemporaryDirectory(prefix="re2tal-load-") as name:
+        folder = Path(name)
+        case.make(folder, count, random.Random(seed))
+        return run(case.command(folder), until=None if case.until is None else case.until(folder))
+
+
+def row_of(case: Case, *, scale: float, seed: int) -> dict[str, Any]:
+    """Both sizes, and whether the promises are held."""
+    full = max(round(case.size * scale), 1000)
+    small = full // 10
+    (small_seconds, small_mib), (seconds, mib) = (measure(case, count, seed=seed) for count in (small, full))
+    allowed_seconds = SLACK * small_seconds * full * math.log(full) / (small * math.log(small))
+    allowed_mib = case.bound(full - small)
+    return {
+        "case": case.name,
+        "what": case.what,
+        "sizes": [small, full],
+        "seconds": [round(small_seconds, 2), round(seconds, 2)],
+        "allowed_seconds": round(allowed_seconds, 2),
+        "mib": [round(small_mib), round(mib)],
+        "growth_mib": round(mib - small_mib),
+        "allowed_mib": round(allowed_mib),
+        "held": seconds <= allowed_seconds and mib - small_mib <= allowed_mib,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [case.name for case in CASES]
+    parser.add_argument("--cases", nargs="+", choices=names, default=names, metavar="CASE", help=", ".join(names))
+    parser.add_argument("--scale", type=float, default=1.0, help="times the sizes of the inputs")
+    parser.add_argument("--seed", type=int, default=0, help="of the inputs")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
+    options = parser.parse_args()
+    rows = []
+    if not options.json:
+        print("| case | n | seconds | allowed | MiB | growth | allowed | held |\n|---|---|---|---|---|---|---|---|")
+    for case in CASES:
+        if case.name not in options.cases:
+            continue
+        row = row_of(case, scale=options.scale, seed=options.seed)
+        rows.append(row)
+        if not options.json:
+            pairs = ("{:,} / {:,} {}".format(*row["sizes"], row["what"]), "{} / {}".format(*row["seconds"]))
+            verdict = "yes" if row["held"] else "NO"
+            print(
+                f"| {row['case']} | {pairs[0]} | {pairs[1]} | {row['allowed_seconds']} | "
+                f"{'{} / {}'.format(*row['mib'])} | {row['growth_mib']} | {row['allowed_mib']} | {verdict} |",
+                flush=True,
+            )
+    if options.json:
+        print(json.dumps({"rows": rows, "held": all(row["held"] for row in rows)}))
+    sys.exit(0 if all(row["held"] for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()
