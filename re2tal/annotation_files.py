@@ -10,14 +10,15 @@ read:
 
 import csv
 import json
+import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["AnnotationFile", "AnnotationFileError", "plain_ids", "read_annotation_file", "read_json"]
+__all__ = ["AnnotationFile", "AnnotationFileError", "SeenSegments", "plain_ids", "read_annotation_file", "read_json"]
 
 _THUMOS_TEXT = re.compile(r"(?P<label>\w+)_(?P<part>val|test)\.txt")
 _THUMOS_SUBSETS = {"val": "Validation", "test": "Test"}
@@ -65,6 +66,30 @@ def read_annotation_file(
             for name, entry in database.items()
         }
     return AnnotationFile(path=path, database=database, tells_durations=tells_durations)
+
+
+class SeenSegments:
+    """The annotations so far, to tell those that are written twice: one label, this close at both ends.
+
+    They lie in drawers by label and start, so that a film with a hundred thousand of them takes no ten billion looks.
+    """
+
+    SAME_SECONDS = 1e-3
+    _DRAWER_SECONDS = 4e-3
+
+    def __init__(self) -> None:
+        self._drawers: dict[tuple[Hashable, int], list[tuple[float, float]]] = {}
+
+    def add(self, label: Hashable, start: float, end: float) -> bool:
+        """Note an annotation, in seconds; False if it is there already, and so not noted again."""
+        # A little wider than the tolerance: what rounding puts into the next drawer is looked at too.
+        first, last = (math.floor((start + side * 1.5e-3) / self._DRAWER_SECONDS) for side in (-1, 1))
+        for drawer in range(first, last + 1):
+            for other_start, other_end in self._drawers.get((label, drawer), ()):
+                if max(abs(start - other_start), abs(end - other_end)) <= self.SAME_SECONDS:
+                    return False
+        self._drawers.setdefault((label, math.floor(start / self._DRAWER_SECONDS)), []).append((start, end))
+        return True
 
 
 def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from re2tal.annotation_files import AnnotationFile, AnnotationFileError, read_annotation_file
+from re2tal.annotation_files import AnnotationFile, AnnotationFileError, SeenSegments, read_annotation_file
 from re2tal.types import Action, AnnotatedVideo
 
 __all__ = [
@@ -20,9 +20,6 @@ __all__ = [
     "read_ids",
     "select_subset",
 ]
-
-# Annotations of one label this close at both ends are the same action, written twice.
-_SAME_SECONDS = 1e-3
 
 # Ends this far past the video's end are rounding: durations are written with two decimals.
 _ROUNDING_SECONDS = 0.01
@@ -213,6 +210,7 @@ def _read_video(
     if not isinstance(annotations, list):
         raise AnnotationError(f'{where}: "annotations" must be a list, got {_show(annotations)}')
     actions: list[Action] = []
+    seen = SeenSegments()
 
     def tell(kind: ProblemKind, detail: str) -> None:
         problems.append(AnnotationProblem(kind=kind, path=path, video_id=video_id, detail=detail))
@@ -221,11 +219,11 @@ def _read_video(
         action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
         if action is None:
             continue
-        if any(_same(action, earlier) for earlier in actions):
+        if seen.add(action.label, action.start_seconds, action.end_seconds):
+            actions.append(action)
+        else:
             times = f"{action.start_seconds:g} to {action.end_seconds:g} s"
             tell("annotated twice", f"{action.label!r} from {times} is annotated twice; used once")
-        else:
-            actions.append(action)
     return AnnotatedVideo(
         video_id=video_id,
         subset=subset,
@@ -256,11 +254,6 @@ def _read_action(
     if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
         tell("clamped", f"{label!r} from {start:g} to {end:g} s reaches past the {duration:g} s; clamped")
     return Action(start_seconds=max(float(start), 0.0), end_seconds=min(float(end), float(duration)), label=label)
-
-
-def _same(a: Action, b: Action) -> bool:
-    near = max(abs(a.start_seconds - b.start_seconds), abs(a.end_seconds - b.end_seconds)) <= _SAME_SECONDS
-    return near and a.label == b.label
 
 
 def _is_number(value: Any) -> bool:

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from re2tal.annotation_files import AnnotationFileError, read_annotation_file, read_json
+from re2tal.annotation_files import AnnotationFileError, SeenSegments, read_annotation_file, read_json
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
 
-# Annotations of one label this close at both ends are the same action, written twice.
-_SAME_SECONDS = 1e-3
 _NPZ_COLUMNS = ("video_id", "t_start", "t_end", "label", "score")
 
 
@@ -152,16 +150,15 @@ def _cleaned(truth: GroundTruth) -> GroundTruth:
     """Without empty segments and repeated annotations, which are named in `problems`."""
     kept: list[int] = []
     problems: list[str] = []
-    earlier: dict[tuple[int, int], list[int]] = {}
-    for row, segment in enumerate(truth.segments):
-        cell = earlier.setdefault((int(truth.video_index[row]), int(truth.label_index[row])), [])
-        name = f"video {truth.video_ids[truth.video_index[row]]!r}, segment {segment.tolist()}"
-        if segment[0] >= segment[1]:
+    seen = SeenSegments()
+    columns = (truth.video_index.tolist(), truth.label_index.tolist(), truth.segments.tolist())
+    for row, (video, label, (start, end)) in enumerate(zip(*columns, strict=True)):
+        name = f"video {truth.video_ids[video]!r}, segment {[start, end]}"
+        if start >= end:
             problems.append(f"{name}: does not end after it starts; left out")
-        elif any(np.abs(segment - truth.segments[other]).max() <= _SAME_SECONDS for other in cell):
+        elif not seen.add((video, label), start, end):
             problems.append(f"{name}: annotated twice with the same label; counted once")
         else:
-            cell.append(row)
             kept.append(row)
     used, label_index = np.unique(truth.label_index[kept], return_inverse=True)
     return replace(

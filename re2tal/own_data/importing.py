@@ -6,11 +6,12 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from re2tal.annotation_files import SeenSegments
 from re2tal.own_data.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.own_data.report import ImportReport
 from re2tal.own_data.splitting import split_groups
@@ -20,7 +21,6 @@ from re2tal.video import VideoInfo
 __all__ = ["ImportOptions", "Imported", "import_annotations", "write_annotations"]
 
 # As the reader of annotations has them: closer ends are one action, and overhangs up to this are rounding.
-_SAME_SECONDS = 1e-3
 _ROUNDING_SECONDS = 0.01
 _DIGITS = 6
 
@@ -65,6 +65,7 @@ class _Video:
 
     info: VideoInfo
     segments: list[tuple[float, float, str]] = field(default_factory=list)
+    seen: SeenSegments = field(default_factory=SeenSegments)
     subsets: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
 
@@ -119,18 +120,34 @@ def import_annotations(
 def write_annotations(imported: Imported, path: Path) -> None:
     """As JSON of ActivityNet's layout, with the folder of the videos relative to the file; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
+    about = {
         "version": "re2tal 1",
         "videos": Path(os.path.relpath(imported.root.resolve(), path.parent.resolve())).as_posix(),
         "video_pattern": imported.video_pattern,
-        "database": imported.database,
     }
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            file.writelines(_lines(about, imported.database))
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:
+    """JSON with a line for each annotation: as `json.dumps` indents, every number would have its own, at ten times the
+    time."""
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    yield text(about).removesuffix("}") + ', "database": {'
+    for place, (video_id, entry) in enumerate(database.items()):
+        told = {name: value for name, value in entry.items() if name != "annotations"}
+        yield f'{"," if place else ""}\n {text(video_id)}: {text(told).removesuffix("}")}, "annotations": ['
+        rows = entry["annotations"]
+        yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
+    yield "\n}}\n"
 
 
 def _with_label(reading: Reading, options: ImportOptions) -> Reading:
@@ -266,10 +283,9 @@ class _Collector:
         if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
             self._note("clipped to the video", record, f"{shown}, of a video of {duration:.2f} s; kept, clipped")
         start, end = max(start, 0.0), min(end, duration)
-        for other_start, other_end, other in video.segments:
-            if other == label and max(abs(start - other_start), abs(end - other_end)) <= _SAME_SECONDS:
-                self._note("duplicate", record, f"{shown} is there already")
-                return
+        if not video.seen.add(label, start, end):
+            self._note("duplicate", record, f"{shown} is there already")
+            return
         video.segments.append((start, end, label))
 
 
