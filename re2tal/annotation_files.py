@@ -83,13 +83,15 @@ class SeenSegments:
     def add(self, label: Hashable, start: float, end: float) -> bool:
         """Note an annotation, in seconds; False if it is there already, and so not noted again."""
         # A little wider than the tolerance: what rounding puts into the next drawer is looked at too.
-        first, last = (math.floor((start + side * 1.5e-3) / self._DRAWER_SECONDS) for side in (-1, 1))
-        for drawer in range(first, last + 1):
+        for drawer in range(self._drawer(start - 1.5e-3), self._drawer(start + 1.5e-3) + 1):
             for other_start, other_end in self._drawers.get((label, drawer), ()):
                 if max(abs(start - other_start), abs(end - other_end)) <= self.SAME_SECONDS:
                     return False
-        self._drawers.setdefault((label, math.floor(start / self._DRAWER_SECONDS)), []).append((start, end))
+        self._drawers.setdefault((label, self._drawer(start)), []).append((start, end))
         return True
+
+    def _drawer(self, seconds: float) -> int:
+        return math.floor(min(max(seconds, -1e12), 1e12) / self._DRAWER_SECONDS)
 
 
 def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:
