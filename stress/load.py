@@ -1,6 +1,6 @@
 """Large inputs: how long the commands take and what memory they need, against a tenth of the input.
 
-    python stress/load.py [--cases start-whole predict evaluate ...] [--scale 1.0] [--seed 0] [--json]
+    python stress/load.py [--cases predict evaluate ...] [--scale 1.0] [--seed 0] [--json]
 
 Every case makes its input at a tenth of the size and in full, and runs the command on each in a fresh process. Two
 promises are held:
@@ -10,8 +10,10 @@ promises are held:
 * memory (the largest resident size of the process) grows by no more than is stated for each video, detection or row.
   `predict` gets a bound for all of its videos together: its memory does not depend on how many there are.
 
-There is no footage: the videos are hard links to four files of 16 frames. `--scale` multiplies all sizes. `report`
-needs playwright and Chromium to open its page, which is told and left out where they are missing.
+There is no footage: the videos are hard links to four files of 16 frames. `start-` is `re2tal train` up to its first
+step: on whole videos with a classifier's scores, on windows, and on windows of videos whose frames no annotation counts,
+so that those of the test set have to be opened. `predict-again` has nothing left to do. `--scale` multiplies all sizes.
+How a page of thousands of videos opens in a browser is measured by benchmarks/report_page.py.
 """
 
 import argparse
@@ -23,14 +25,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [f"class {number:03d}" for number in range(200)]
 ACTIONS_PER_VIDEO = 10
+DETECTIONS_PER_VIDEO = 200
 NUM_FILES, NUM_FRAMES, FPS, SIDE = 4, 16, 8, 16
 SLACK = 1.5
 """Times what n log n predicts; the machine does other things too."""
@@ -84,28 +88,34 @@ config = ExperimentConfig(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """One command on a large input."""
+class Step:
+    """One command, and what it may take."""
 
     name: str
+    command: Callable[[Path], list[str]]
+    """The arguments of re2tal for an input's folder."""
+    until: Callable[[Path], Path] | None = None
+    """A file whose appearance ends the measurement; None: the command ends by itself."""
+    bytes_each: int | None = None
+    """Bound of the growth of memory for each thing counted."""
+    bytes_in_all: int = 0
+    """Bound of the growth of memory, however many there are; counts if there is none for each."""
+
+    def allowed_mib(self, more: int) -> float:
+        """What the memory may grow by for `more` things."""
+        return (self.bytes_in_all if self.bytes_each is None else self.bytes_each * more) / 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A large input, and the commands that run on it one after the other."""
+
     what: str
     """What is counted."""
     size: int
     make: Callable[[Path, int, random.Random], None]
     """Makes the input in a folder."""
-    command: Callable[[Path], list[str]]
-    """The arguments of re2tal."""
-    until: Callable[[Path], Path] | None = None
-    """A file whose appearance ends the measurement; None: the command ends by itself."""
-    bytes_each: int | None = None
-    """Bound of the growth of memory for each thing counted."""
-    bytes_in_all: int | None = None
-    """Bound of the growth of memory, however many there are."""
-
-    def bound(self, more: int) -> float:
-        """MiB that the memory may grow by for `more` things."""
-        assert (self.bytes_each is None) != (self.bytes_in_all is None)
-        return (self.bytes_each * more if self.bytes_each is not None else self.bytes_in_all or 0) / 2**20
+    steps: tuple[Step, ...]
 
 
 def make_videos(folder: Path, names: Iterator[str]) -> None:
@@ -149,16 +159,16 @@ def make_annotations(
         file.write("}}")
 
 
-def make_detections(folder: Path, count: int, rng: random.Random, *, each: int) -> None:
-    """Ground truth of `count` videos, and `each` detections of every one, near to actions."""
+def make_detections(folder: Path, count: int, rng: random.Random) -> None:
+    """Ground truth, and `count` detections near to its actions, a few hundred of every video."""
     truth = folder / "annotations.json"
-    make_annotations(truth, count, rng, seconds=300.0, subsets=1)
+    make_annotations(truth, count // DETECTIONS_PER_VIDEO, rng, seconds=300.0, subsets=1)
     database = json.loads(truth.read_text())["database"]
     with (folder / "detections.json").open("w") as file:
         file.write('{"version": "ActivityNet-1.3", "results": {')
         for number, (name, entry) in enumerate(database.items()):
             rows = []
-            for _ in range(each):
+            for _ in range(DETECTIONS_PER_VIDEO):
                 action = rng.choice(entry["annotations"])
                 start, end = (max(time + rng.gauss(0, 4), 0.0) for time in action["segment"])
                 label = action["label"] if rng.random() < 0.8 else rng.choice(CLASSES)
@@ -196,11 +206,6 @@ def make_predictable(folder: Path, count: int, rng: random.Random) -> None:
     make_videos(folder, names_of(count))
 
 
-def make_predicted(folder: Path, count: int, rng: random.Random) -> None:
-    make_predictable(folder, count, rng)
-    run(predict(folder))
-
-
 def make_table(folder: Path, count: int, rng: random.Random) -> None:
     """A CSV of `count` rows, a thousand for each video."""
     videos = list(names_of(max(count // 1000, 1)))
@@ -233,57 +238,61 @@ def report(folder: Path) -> list[str]:
 
 
 def start(name: str, **options: Any) -> Case:
-    return Case(
+    step = Step(
         name=name,
-        what="videos",
-        size=20_000,
-        make=lambda folder, count, rng: make_data_set(folder, count, rng, **options),
         command=lambda folder: ["train", str(folder / "config.py")],
         until=lambda folder: folder / "exps/gpu1_id0/metrics.jsonl",
         bytes_each=20_000,
     )
-
-
-def on_detections(name: str, *, each: int, size: int, command: Callable[[Path], list[str]], bytes_each: int) -> Case:
-    return Case(
-        name=name,
-        what="detections",
-        size=size,
-        make=lambda folder, count, rng: make_detections(folder, count // each, rng, each=each),
-        command=command,
-        bytes_each=bytes_each,
-    )
+    return Case(what="videos", size=20_000, make=partial(make_data_set, **options), steps=(step,))
 
 
 CASES = (
     start("start-whole", whole=True),
     start("start-windows", whole=False),
-    start("start-unknown", whole=False, frames=False),
+    start("start-uncounted", whole=False, frames=False),
     Case(
-        name="check-data",
         what="videos",
         size=20_000,
-        make=lambda folder, count, rng: make_data_set(folder, count, rng, whole=False),
-        command=lambda folder: ["check-data", str(folder / "config.py"), "--decode", "none"],
-        bytes_each=20_000,
+        make=partial(make_data_set, whole=False),
+        steps=(
+            Step(
+                name="check-data",
+                command=lambda folder: ["check-data", str(folder / "config.py"), "--decode", "none"],
+                bytes_each=20_000,
+            ),
+        ),
     ),
-    Case(name="predict", what="videos", size=10_000, make=make_predictable, command=predict, bytes_in_all=64 * 2**20),
     Case(
-        name="predict-again", what="videos", size=10_000, make=make_predicted, command=predict, bytes_in_all=64 * 2**20
+        what="videos",
+        size=10_000,
+        make=make_predictable,
+        steps=tuple(Step(name=name, command=predict, bytes_in_all=64 * 2**20) for name in ("predict", "predict-again")),
     ),
-    on_detections("evaluate", each=200, size=1_000_000, command=on_files("evaluate"), bytes_each=1000),
-    on_detections("diagnose", each=200, size=1_000_000, command=on_files("diagnose"), bytes_each=1500),
-    on_detections("report", each=200, size=1_000_000, command=report, bytes_each=1500),
     Case(
-        name="import",
+        what="detections",
+        size=1_000_000,
+        make=make_detections,
+        steps=(
+            Step(name="evaluate", command=on_files("evaluate"), bytes_each=1000),
+            Step(name="diagnose", command=on_files("diagnose"), bytes_each=1500),
+            Step(name="report", command=report, bytes_each=1500),
+        ),
+    ),
+    Case(
         what="rows",
         size=1_000_000,
         make=make_table,
-        command=lambda folder: [
-            *("import", str(folder / "labels.csv"), "--videos", str(folder / "videos")),
-            *("--out", str(folder / "imported.json")),
-        ],
-        bytes_each=3000,
+        steps=(
+            Step(
+                name="import",
+                command=lambda folder: [
+                    *("import", str(folder / "labels.csv"), "--videos", str(folder / "videos")),
+                    *("--out", str(folder / "imported.json")),
+                ],
+                bytes_each=3000,
+            ),
+        ),
     ),
 )
 
@@ -311,58 +320,68 @@ def run(arguments: list[str], *, until: Path | None = None) -> tuple[float, floa
     return seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure(case: Case, count: int, *, seed: int) -> tuple[float, float]:
-    """Seconds and MiB of a case of one size."""
+def measure(case: Case, count: int, *, steps: Sequence[Step], seed: int) -> list[tuple[float, float]]:
+    """Seconds and MiB of each step on an input of one size."""
     with tempfile.TemporaryDirectory(prefix="re2tal-load-") as name:
         folder = Path(name)
         case.make(folder, count, random.Random(seed))
-        return run(case.command(folder), until=None if case.until is None else case.until(folder))
+        return [run(step.command(folder), until=step.until and step.until(folder)) for step in steps]
 
 
-def row_of(case: Case, *, scale: float, seed: int) -> dict[str, Any]:
+def rows_of(case: Case, *, steps: Sequence[Step], scale: float, seed: int) -> Iterator[dict[str, Any]]:
     """Both sizes, and whether the promises are held."""
     full = max(round(case.size * scale), 1000)
     small = full // 10
-    (small_seconds, small_mib), (seconds, mib) = (measure(case, count, seed=seed) for count in (small, full))
-    allowed_seconds = SLACK * small_seconds * full * math.log(full) / (small * math.log(small))
-    allowed_mib = case.bound(full - small)
-    return {
-        "case": case.name,
-        "what": case.what,
-        "sizes": [small, full],
-        "seconds": [round(small_seconds, 2), round(seconds, 2)],
-        "allowed_seconds": round(allowed_seconds, 2),
-        "mib": [round(small_mib), round(mib)],
-        "growth_mib": round(mib - small_mib),
-        "allowed_mib": round(allowed_mib),
-        "held": seconds <= allowed_seconds and mib - small_mib <= allowed_mib,
-    }
+    of_small, of_full = (measure(case, count, steps=steps, seed=seed) for count in (small, full))
+    for step, (small_seconds, small_mib), (seconds, mib) in zip(steps, of_small, of_full, strict=True):
+        allowed_seconds = SLACK * small_seconds * full * math.log(full) / (small * math.log(small))
+        allowed_mib = step.allowed_mib(full - small)
+        yield {
+            "case": step.name,
+            "what": case.what,
+            "sizes": [small, full],
+            "seconds": [round(small_seconds, 1), round(seconds, 1)],
+            "allowed_seconds": round(allowed_seconds),
+            "mib": [round(small_mib), round(mib)],
+            "growth_mib": round(mib - small_mib),
+            "allowed_mib": round(allowed_mib),
+            "held": seconds <= allowed_seconds and mib - small_mib <= allowed_mib,
+        }
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """A line of the table."""
+    cells = [
+        row["case"],
+        "{:,} / {:,} {}".format(*row["sizes"], row["what"]),
+        "{} / {}".format(*row["seconds"]),
+        row["allowed_seconds"],
+        "{} / {}".format(*row["mib"]),
+        row["growth_mib"],
+        row["allowed_mib"],
+        "yes" if row["held"] else "NO",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [case.name for case in CASES]
+    names = [step.name for case in CASES for step in case.steps]
     parser.add_argument("--cases", nargs="+", choices=names, default=names, metavar="CASE", help=", ".join(names))
     parser.add_argument("--scale", type=float, default=1.0, help="times the sizes of the inputs")
     parser.add_argument("--seed", type=int, default=0, help="of the inputs")
     parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     options = parser.parse_args()
+    wanted = set(options.cases) | ({"predict"} if "predict-again" in options.cases else set())
     rows = []
     if not options.json:
         print("| case | n | CPU seconds | allowed | MiB | growth | allowed | held |\n|---|---|---|---|---|---|---|---|")
     for case in CASES:
-        if case.name not in options.cases:
-            continue
-        row = row_of(case, scale=options.scale, seed=options.seed)
-        rows.append(row)
-        if not options.json:
-            pairs = ("{:,} / {:,} {}".format(*row["sizes"], row["what"]), "{} / {}".format(*row["seconds"]))
-            verdict = "yes" if row["held"] else "NO"
-            print(
-                f"| {row['case']} | {pairs[0]} | {pairs[1]} | {row['allowed_seconds']} | "
-                f"{'{} / {}'.format(*row['mib'])} | {row['growth_mib']} | {row['allowed_mib']} | {verdict} |",
-                flush=True,
-            )
+        steps = [step for step in case.steps if step.name in wanted]
+        for row in rows_of(case, steps=steps, scale=options.scale, seed=options.seed) if steps else ():
+            rows.append(row)
+            if not options.json:
+                print(line_of(row), flush=True)
     if options.json:
         print(json.dumps({"rows": rows, "held": all(row["held"] for row in rows)}))
     sys.exit(0 if all(row["held"] for row in rows) else 1)

@@ -266,7 +266,7 @@ class _PlacedClips(Dataset[Clip]):
         ]
 
     def _count_unknown(self, videos: Collection[AnnotatedVideo]) -> dict[str, int]:
-        """Frames of the files of those videos whose annotations do not count them; resized whole ones need no number."""
+        """Frames of the files of the videos whose annotations do not count them."""
         if isinstance(self._config.sampling, ResizeSampling) and not self._labelled:
             return {}
         unknown = [video.video_id for video in videos if video.num_frames is None]
