@@ -11,9 +11,9 @@ promises are held:
   `predict` gets a bound for all of its videos together: its memory does not depend on how many there are.
 
 There is no footage: the videos are hard links to four files of 16 frames. `start-` is `re2tal train` up to its first
-step: on whole videos with a classifier's scores, on windows, and on windows of videos whose frames no annotation counts,
-so that those of the test set have to be opened. `predict-again` has nothing left to do. `--scale` multiplies all sizes.
-How a page of thousands of videos opens in a browser is measured by benchmarks/report_page.py.
+step: on whole videos with a classifier's scores, on windows, and on windows of videos whose frames no annotation
+counts, so that those of the test set have to be opened. `predict-again` has nothing left to do. `--scale` multiplies
+all sizes. How a page of thousands of videos opens in a browser is measured by benchmarks/report_page.py.
 """
 
 import argparse

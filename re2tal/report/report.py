@@ -43,14 +43,15 @@ class Written:
         return {"out": str(self.path), **counts, **self.metrics, "notes": list(self.notes)}
 
 
-def write_report(sources: Sources, *, out: Path, embed: bool = False, max_detections: int = 200) -> Written:
+def write_report(sources: Sources, *, out: Path, embed: bool = False, max_detections: int | None = None) -> Written:
     """Write the page of a run or of a file of detections.
 
     Args:
         sources: what there is.
         out: the HTML file; an old one stays until the new one is whole.
         embed: put the video files into the page instead of linking them.
-        max_detections: of one video that the page shows, the best ones; the metric counts all.
+        max_detections: of one video that the page shows, the best ones; the metric counts all. None: see
+            `table_videos`.
     """
     material = _read(sources, max_detections=max_detections)
     media = material.media
@@ -85,7 +86,7 @@ class _Material:
     notes: tuple[str, ...]
 
 
-def _read(sources: Sources, *, max_detections: int) -> _Material:
+def _read(sources: Sources, *, max_detections: int | None) -> _Material:
     excerpt = sources.excerpt
     read_from = sources.detections if excerpt is None else excerpt.path
     found = None if read_from is None else read_found(read_from)
