@@ -15,11 +15,8 @@ from re2tal.backbones import BackboneConfig, pixel_norm
 from re2tal.building import build_detector, count_parameters
 from re2tal.classifying import Classifier, FinetuneConfig, TrainingClips
 from re2tal.config import ExperimentConfig
-from re2tal.data import (
-    TestingSet,
-    TrainingSet,
-    collate,
-)
+from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of, collate
+from re2tal.data.annotations import select_subset
 from re2tal.detections import read_video_labels, write_detections
 from re2tal.detector import Detector
 from re2tal.evaluation import (
@@ -78,8 +75,9 @@ def train(
 ) -> None:
     """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics."""
     prepare_process(config.training.seed, deterministic=deterministic)
-    clips = TrainingSet(config.data, config.augment, seed=config.training.seed)
-    tester = Tester(config, peers=peers) if evaluate else None
+    annotations = annotations_of(config.data)
+    clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
+    tester = Tester(config, peers=peers, annotations=annotations) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
     if resume is None:
         start_from_pretrained(model, config.backbone)
@@ -154,13 +152,17 @@ def test(
 class Tester:
     """The test videos of an experiment, shared by the processes, and the metric on them."""
 
-    def __init__(self, config: ExperimentConfig, *, peers: Processes) -> None:
+    def __init__(self, config: ExperimentConfig, *, peers: Processes, annotations: Annotations | None = None) -> None:
         self.config = config
         self.peers = peers
         self.board: Board | None = None
         """Where pictures of what `evaluate` has found go."""
         # Blocked videos do not count, so they need neither file nor class scores.
-        self.clips = TestingSet(config.data, leave_out=read_blocked(config.evaluation.blocked))
+        blocked = read_blocked(config.evaluation.blocked)
+        annotations = annotations or annotations_of(config.data)
+        if unknown := _num_uncounted(annotations, config.data):
+            log.info('counting the frames of %d test videos, since the annotations do not ("frame")', unknown)
+        self.clips = TestingSet(config.data, leave_out=blocked, annotations=annotations)
         self.class_names = self.clips.class_names
         """That the network tells apart."""
         chosen = config.postprocess.video_labels
@@ -222,6 +224,13 @@ class Tester:
             self.board.write_pictures(timeline_pictures(self.truth(), found))
         log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
         return metrics
+
+
+def _num_uncounted(annotations: Annotations, config: DataConfig) -> int:
+    """Test videos that have to be opened before anything else, to learn how many windows they have."""
+    if config.sampling.kind == "resize" or config.features is not None:
+        return 0
+    return sum(video.num_frames is None for video in select_subset(annotations, config.test_subset))
 
 
 def prepare_process(seed: int, *, deterministic: bool) -> None:

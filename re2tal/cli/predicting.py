@@ -86,15 +86,20 @@ def predict(
 
 
 def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
-    """A page on which a click on a detection plays it."""
-    from re2tal.report import Sources, VideoFolder, write_report
+    """A page on which a click on a detection plays it; one of the same detections is left as it is."""
+    from re2tal.report import Excerpt, Sources, VideoFolder, write_report
 
-    paths = {video.video_id: video.path for video in done.outcome.usable}
-    videos = VideoFolder(path=out, known=paths)
     page = out / "report.html"
-    write_report(
-        Sources(title=f"Predictions of {checkpoint}", detections=done.folder.submission, videos=videos), out=page
+    if page.is_file() and not done.written.is_new:
+        return page
+    paths = {video.video_id: video.path for video in done.outcome.usable}
+    sources = Sources(
+        title=f"Predictions of {checkpoint}",
+        detections=done.folder.submission,
+        excerpt=Excerpt(path=done.folder.excerpt, num_detections=done.written.num_kept),
+        videos=VideoFolder(path=out, known=paths),
     )
+    write_report(sources, out=page)
     return page
 
 

@@ -33,7 +33,7 @@ def report(
     tious: str | None = None,
     videos: Path | None = None,
     embed: bool = False,
-    max_detections: Annotated[int, Parameter(validator=Number(gte=1))] = 200,
+    max_detections: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -61,7 +61,8 @@ def report(
     embed
         Put the video files into the page, so that it can be sent to somebody.
     max_detections
-        Detections of one video that the page shows, the best ones; the metric counts all.
+        Detections of one video that the page shows, the best ones; the metric counts all. By default 200, fewer where
+        those of all videos would be more than a million.
     out
         The page; by default report.html in the run's folder, or beside the detections.
     json

@@ -1,8 +1,10 @@
 """Map-style data sets of clips, for training, testing and the validation loss."""
 
+import os
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +59,14 @@ class _Videos:
     problems: tuple[AnnotationProblem, ...]
 
     @staticmethod
-    def load(config: DataConfig, subset: str | tuple[str, ...], *, leave_out: Collection[str] = ()) -> "_Videos":
-        annotations = annotations_of(config)
+    def load(
+        config: DataConfig,
+        subset: str | tuple[str, ...],
+        *,
+        leave_out: Collection[str] = (),
+        annotations: Annotations | None,
+    ) -> "_Videos":
+        annotations = annotations or annotations_of(config)
         left_out = read_ids(config.missing).union(leave_out)
         videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in left_out)
         _require_files(config, videos)
@@ -116,8 +124,22 @@ class TrainingSet(Dataset[Clip]):
     run change nothing. A video that cannot be decoded is replaced by another, drawn from the same numbers.
     """
 
-    def __init__(self, config: DataConfig, augment_config: AugmentConfig, *, seed: int = 42) -> None:
-        loaded = _Videos.load(config, config.train_subset)
+    def __init__(
+        self,
+        config: DataConfig,
+        augment_config: AugmentConfig,
+        *,
+        seed: int = 42,
+        annotations: Annotations | None = None,
+    ) -> None:
+        """
+        Args:
+            config: see there.
+            augment_config: see there.
+            seed: of all random numbers.
+            annotations: those of the config, where they have been read already.
+        """
+        loaded = _Videos.load(config, config.train_subset, annotations=annotations)
         self.class_names: tuple[str, ...] = loaded.class_names
         """In the order of the label indices."""
         self.problems: tuple[AnnotationProblem, ...] = loaded.problems
@@ -191,8 +213,16 @@ class TrainingSet(Dataset[Clip]):
 class _PlacedClips(Dataset[Clip]):
     """Clips at fixed places, centre-cropped."""
 
-    def __init__(self, config: DataConfig, *, overlap: float, labelled: bool, leave_out: Collection[str] = ()) -> None:
-        loaded = _Videos.load(config, config.test_subset, leave_out=leave_out)
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        overlap: float,
+        labelled: bool,
+        leave_out: Collection[str] = (),
+        annotations: Annotations | None = None,
+    ) -> None:
+        loaded = _Videos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
         self.class_names: tuple[str, ...] = loaded.class_names
         """In the order of the label indices."""
         self.labels: frozenset[str] = loaded.labels
@@ -202,6 +232,7 @@ class _PlacedClips(Dataset[Clip]):
         self._config = config
         self._labelled = labelled
         self._store = _store(config, loaded.videos, short_side=config.short_side_test)
+        self._file_frames = self._count_unknown(loaded.videos)
         self._places = [place for video in loaded.videos for place in self._places_in(video, overlap=overlap)]
 
     def __len__(self) -> int:
@@ -225,7 +256,10 @@ class _PlacedClips(Dataset[Clip]):
 
     def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[Place]:
         sampling = self._config.sampling
-        num_frames = cache(lambda: self._count_frames(self._config.input_path(video.video_id)))
+
+        def num_frames() -> int:
+            return self._file_frames[video.video_id]
+
         places = places_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
         if not self._labelled:
             return places
@@ -234,6 +268,18 @@ class _PlacedClips(Dataset[Clip]):
         return [
             place for place in places if len(placed_cut(place, file_frames=file_frames, sampling=sampling).segments)
         ]
+
+    def _count_unknown(self, videos: Collection[AnnotatedVideo]) -> dict[str, int]:
+        """Frames of the files of the videos whose annotations do not count them."""
+        if isinstance(self._config.sampling, ResizeSampling) and not self._labelled:
+            return {}
+        unknown = [video.video_id for video in videos if video.num_frames is None]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # FFmpeg reads outside of Python's lock
+            try:
+                counts = list(pool.map(self._count_frames, map(self._config.input_path, unknown)))
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return dict(zip(unknown, counts, strict=True))
 
     def _count_frames(self, path: Path) -> int:
         if isinstance(self._store, FeatureStore):
@@ -247,13 +293,17 @@ class TestingSet(_PlacedClips):
 
     __test__ = False  # the name makes pytest look for tests in it
 
-    def __init__(self, config: DataConfig, *, leave_out: Collection[str] = ()) -> None:
+    def __init__(
+        self, config: DataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
+    ) -> None:
         """
         Args:
             config: see there.
             leave_out: ids of videos not to test on.
+            annotations: those of the config, where they have been read already.
         """
-        super().__init__(config, overlap=_overlaps(config.sampling)[0], labelled=False, leave_out=leave_out)
+        overlap = _overlaps(config.sampling)[0]
+        super().__init__(config, overlap=overlap, labelled=False, leave_out=leave_out, annotations=annotations)
 
 
 class ValidationSet(_PlacedClips):

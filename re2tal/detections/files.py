@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from re2tal.types import Detections
 
-__all__ = ["rows_of", "whole_text", "write_detections", "write_rows"]
+__all__ = ["rows_of", "whole_text", "write_detections", "write_rows", "writing_rows"]
 
 
 def write_detections(path: Path, *, detections: Iterable[Detections], class_names: Sequence[str]) -> None:
@@ -25,16 +25,27 @@ def write_detections(path: Path, *, detections: Iterable[Detections], class_name
 
 def write_rows(path: Path, videos: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
     """Write the rows (see `rows_of`) of several videos, as `write_detections`; one video is in memory at a time."""
+    with writing_rows(path) as write:
+        for video_id, rows in videos:
+            write(video_id, rows)
+
+
+@contextmanager
+def writing_rows(path: Path) -> Iterator[Callable[[str, Sequence[Mapping[str, Any]]], None]]:
+    """The same for whoever has one video after the other: gives a function that takes its id and rows."""
     known: set[str] = set()
+
+    def write(video_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if video_id in known:
+            raise ValueError(
+                f"each video may come once, got {video_id!r} twice; merge its windows first (merge_windows)"
+            )
+        file.write(f"{', ' if known else ''}{json.dumps(video_id)}: {json.dumps(rows, allow_nan=False)}")
+        known.add(video_id)
+
     with whole_text(path) as file:
         file.write('{"version": "ActivityNet-1.3", "results": {')
-        for video_id, rows in videos:
-            if video_id in known:
-                raise ValueError(
-                    f"each video may come once, got {video_id!r} twice; merge its windows first (merge_windows)"
-                )
-            file.write(f"{', ' if known else ''}{json.dumps(video_id)}: {json.dumps(rows, allow_nan=False)}")
-            known.add(video_id)
+        yield write
         file.write('}, "external_data": {}}')
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -122,20 +122,35 @@ def import_annotations(
 def write_annotations(imported: Imported, path: Path) -> None:
     """As JSON of ActivityNet's layout, with the folder of the videos relative to the file; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
+    about = {
         "version": "re2tal 1",
         "videos": Path(os.path.relpath(imported.root.resolve(), path.parent.resolve())).as_posix(),
         "video_pattern": imported.video_pattern,
-        "database": imported.database,
     }
     draft = path.with_name(f".{path.name}.tmp")
     try:
         # Half surrogate pairs, which odd names hold, become what JSON writes for them.
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(_lines(about, imported.database))
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:
+    """JSON with a line for each annotation: as `json.dumps` indents, every number would have its own, at ten times the
+    time."""
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    yield text(about).removesuffix("}") + ', "database": {'
+    for place, (video_id, entry) in enumerate(database.items()):
+        told = {name: value for name, value in entry.items() if name != "annotations"}
+        yield f'{"," if place else ""}\n {text(video_id)}: {text(told).removesuffix("}")}, "annotations": ['
+        rows = entry["annotations"]
+        yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
+    yield "\n}}\n"
 
 
 def _with_label(reading: Reading, options: ImportOptions) -> Reading:

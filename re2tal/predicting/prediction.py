@@ -10,11 +10,12 @@ from rich.console import Console
 from re2tal.data import AGNOSTIC_CLASS, ClipStream
 from re2tal.detections import VideoLabels, VideoLabelsError, rows_of
 from re2tal.predicting.clips import ClipDetector, batches_of, compute_repeatably, made_ahead
-from re2tal.predicting.folder import PredictionFolder, Written
+from re2tal.predicting.folder import PredictionFolder
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.progress import VideoProgress
 from re2tal.predicting.trained import TrainedDetector
 from re2tal.predicting.videos import Outcome, for_every_video
+from re2tal.predicting.written import Written
 from re2tal.training import Processes, log
 from re2tal.types import Detections
 
@@ -73,17 +74,15 @@ def predict(
         rows = rows_of(found, class_names=trained.detected_names)
         folder.keep(video, rows, duration_seconds=stream.info.duration_seconds)
 
-    outcome = for_every_video(
-        videos, work, is_done=lambda video: folder.found_in(video) is not None, peers=peers, console=console
-    )
+    outcome = for_every_video(videos, work, is_done=folder.is_done, peers=peers, console=console)
     written = Written()
     if peers.is_main:
         outcome.write_skips(out)
         written = folder.write_all(outcome.usable)
         if written.elsewhere:
             log.warning(
-                "%d videos were done by processes that write to another %s, such as %s: copy their finished/ here and "
-                "call this again",
+                "%d videos have no readable result in %s, such as %s: call this again; if processes on other machines "
+                "wrote to a folder of their own, copy its finished/ here first",
                 len(written.elsewhere),
                 out,
                 written.elsewhere[0],

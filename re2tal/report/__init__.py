@@ -3,10 +3,11 @@
 from re2tal.report.errors import ReportError
 from re2tal.report.picture import timeline_pictures
 from re2tal.report.report import Written, write_report
-from re2tal.report.sources import DEFAULT_TIOUS, Sources, TruthSource, VideoFolder
+from re2tal.report.sources import DEFAULT_TIOUS, Excerpt, Sources, TruthSource, VideoFolder
 
 __all__ = [
     "DEFAULT_TIOUS",
+    "Excerpt",
     "ReportError",
     "Sources",
     "TruthSource",

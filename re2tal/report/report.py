@@ -14,7 +14,7 @@ from re2tal.report.errors import ReportError
 from re2tal.report.media import MAX_EMBEDDED_BYTES, FoundVideos, data_of, find_videos, link_to
 from re2tal.report.page import render, write_text
 from re2tal.report.quality import Quality, choose_start, measure, score_steps
-from re2tal.report.sources import Sources, Truth, read_found, read_truth
+from re2tal.report.sources import Excerpt, Sources, Truth, read_found, read_truth
 from re2tal.report.training import Curve, Records, read_records, training_curves
 from re2tal.report.videos import VideoTable, best_scores, table_videos
 
@@ -43,14 +43,15 @@ class Written:
         return {"out": str(self.path), **counts, **self.metrics, "notes": list(self.notes)}
 
 
-def write_report(sources: Sources, *, out: Path, embed: bool = False, max_detections: int = 200) -> Written:
+def write_report(sources: Sources, *, out: Path, embed: bool = False, max_detections: int | None = None) -> Written:
     """Write the page of a run or of a file of detections.
 
     Args:
         sources: what there is.
         out: the HTML file; an old one stays until the new one is whole.
         embed: put the video files into the page instead of linking them.
-        max_detections: of one video that the page shows, the best ones; the metric counts all.
+        max_detections: of one video that the page shows, the best ones; the metric counts all. None: see
+            `table_videos`.
     """
     material = _read(sources, max_detections=max_detections)
     media = material.media
@@ -85,8 +86,10 @@ class _Material:
     notes: tuple[str, ...]
 
 
-def _read(sources: Sources, *, max_detections: int) -> _Material:
-    found = None if sources.detections is None else read_found(sources.detections)
+def _read(sources: Sources, *, max_detections: int | None) -> _Material:
+    excerpt = sources.excerpt
+    read_from = sources.detections if excerpt is None else excerpt.path
+    found = None if read_from is None else read_found(read_from)
     truth = None if sources.truth is None else read_truth(sources.truth, ids=found.video_ids if found else ())
     records = Records() if sources.metrics is None else read_records(sources.metrics)
     steps = score_steps(np.zeros(0) if found is None else found.scores)
@@ -113,7 +116,10 @@ def _read(sources: Sources, *, max_detections: int) -> _Material:
         media=media,
         tiou_row=row,
         start=choose_start(best, steps, quality=quality, row=row),
-        notes=(*sources.notes, *_remarks(records=records, found=found, truth=truth, table=table, media=media)),
+        notes=(
+            *sources.notes,
+            *_remarks(records=records, found=found, truth=truth, table=table, media=media, excerpt=excerpt),
+        ),
     )
 
 
@@ -135,8 +141,13 @@ def _remarks(
     truth: Truth | None,
     table: VideoTable,
     media: FoundVideos | None,
+    excerpt: Excerpt | None,
 ) -> list[str]:
     remarks = []
+    if excerpt is not None and found is not None and excerpt.num_detections > len(found.scores):
+        remarks.append(
+            f"The page has {len(found.scores):,} of {excerpt.num_detections:,} detections, the best ones of each video."
+        )
     if records.num_broken:
         remarks.append(f"{records.num_broken} lines of metrics.jsonl cannot be read and are left out.")
     if truth is not None and (problems := truth.actions.problems):
@@ -165,7 +176,7 @@ def _context(sources: Sources, material: _Material, *, embed: bool) -> dict[str,
         "title": sources.title,
         "notes": material.notes,
         "facts": sections.facts(sources, found=material.found, truth=material.truth, table=table),
-        "tiles": sections.tiles(quality, found=material.found, table=table),
+        "tiles": sections.tiles(quality, found=material.found, excerpt=sources.excerpt, table=table),
         "charts": [sections.training_chart(curve) for curve in material.curves],
         "quality": None if quality is None else sections.quality_tables(quality, class_names=table.class_names),
         "diagnosis": None if quality is None else diagnosis_charts(quality.diagnosis),

@@ -10,7 +10,7 @@ import numpy as np
 from re2tal import __version__
 from re2tal.evaluation import Predictions
 from re2tal.report.quality import Quality
-from re2tal.report.sources import Sources, Truth
+from re2tal.report.sources import Excerpt, Sources, Truth
 from re2tal.report.svg import LINES, NUM_COLOURS, Frame, Line, line_chart, line_path, nice_ticks, short_number
 from re2tal.report.training import Curve
 from re2tal.report.videos import VideoTable
@@ -40,12 +40,15 @@ _SETTINGS = (
 """Those that the summary names."""
 
 
-def tiles(quality: Quality | None, *, found: Predictions | None, table: VideoTable) -> list[tuple[str, str]]:
+def tiles(
+    quality: Quality | None, *, found: Predictions | None, excerpt: Excerpt | None, table: VideoTable
+) -> list[tuple[str, str]]:
     """How much there is of what."""
+    num_found = 0 if found is None else len(found.scores)
     counts = {
         "videos": len(table.videos),
         "actions": 0 if quality is None else quality.result.num_actions,
-        "detections": 0 if found is None else len(found.scores),
+        "detections": num_found if excerpt is None else excerpt.num_detections,
         "classes": len(table.class_names),
     }
     return [(name, f"{count:,}") for name, count in counts.items() if count]

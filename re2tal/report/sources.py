@@ -10,7 +10,7 @@ from re2tal.annotation_files import AnnotationFileError, read_annotation_file
 from re2tal.evaluation import GroundTruth, Predictions, read_ground_truth, read_predictions
 from re2tal.report.errors import ReportError
 
-__all__ = ["Sources", "Truth", "TruthSource", "VideoFolder", "read_found", "read_truth"]
+__all__ = ["Excerpt", "Sources", "Truth", "TruthSource", "VideoFolder", "read_found", "read_truth"]
 
 DEFAULT_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -41,11 +41,22 @@ class VideoFolder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Excerpt:
+    """The best detections of every video."""
+
+    path: Path
+    num_detections: int
+    """How many there are in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sources:
     """Everything that a page is made from; what is None it does without."""
 
     title: str
     detections: Path | None = None
+    excerpt: Excerpt | None = None
+    """What is read in place of `detections` where these are too many for a page; without `truth` only."""
     truth: TruthSource | None = None
     tious: tuple[float, ...] = DEFAULT_TIOUS
     metrics: Path | None = None

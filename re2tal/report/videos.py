@@ -17,6 +17,8 @@ from re2tal.report.sources import Truth
 __all__ = ["VideoTable", "best_scores", "table_videos"]
 
 _SECOND_DECIMALS = 2
+_OF_ONE_VIDEO = 200
+_OF_ALL_VIDEOS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class VideoTable:
 
 
 def table_videos(
-    *, found: Predictions | None, truth: Truth | None, quality: Quality | None, max_detections: int
+    *, found: Predictions | None, truth: Truth | None, quality: Quality | None, max_detections: int | None
 ) -> VideoTable:
     """Every video that has ground truth or detections.
 
@@ -43,11 +45,13 @@ def table_videos(
         found: the detections.
         truth: the actions.
         quality: which detection finds which action; there is one if there are `found` and `truth`.
-        max_detections: of one video in the page; the best are taken.
+        max_detections: of one video in the page; the best are taken. None: 200, fewer where those of all videos would
+            be more than a million, with which a page still opens in a second or two.
     """
     class_names = _class_names(found, truth)
     place_of = {name: place for place, name in enumerate(class_names)}
     ids = list(dict.fromkeys([*(truth.actions.video_ids if truth else ()), *(found.video_ids if found else ())]))
+    max_detections = max_detections or max(min(_OF_ONE_VIDEO, _OF_ALL_VIDEOS // max(len(ids), 1)), 1)
     found_rows = {} if found is None else _rows_of(found.video_ids, found.video_index, order=_best_first(found))
     truth_rows = {} if truth is None else _rows_of(truth.actions.video_ids, truth.actions.video_index)
     videos = []
