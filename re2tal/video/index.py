@@ -24,13 +24,16 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from re2tal.video.container import open_container
-from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError
+from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError, VideoError
+from re2tal.video.limits import Patience, require_frames, require_size, stalled
 from re2tal.video.orientation import Orientation, orientation_of
 
 __all__ = ["FrameIndex", "build_index", "decode_packets", "index_of"]
 
 # Wrong presentation times (packed B-frames, for one) show within the first few frames.
 _CHECKED_FRAMES = 8
+
+_MAX_REORDERED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,7 @@ def build_index(path: Path) -> FrameIndex:
     if by_timestamp:
         timestamps, keys = packets.timestamps, np.flatnonzero(packets.keys)
         last = packets.last_duration * time_base or 1 / rate
-        duration = int(timestamps[-1] - timestamps[0]) * time_base + last
+        duration = (int(timestamps[-1]) - int(timestamps[0])) * time_base + last
     else:
         timestamps, keys = np.arange(sum(1 for _ in _decode_from_start(path))), np.zeros(0, dtype=np.int64)
         duration = len(timestamps) / rate
@@ -188,12 +191,13 @@ def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> I
     next key frame, so nothing that follows can be trusted.
     """
     last_time: float | None = None
+    patience = Patience(path)
     while True:
         try:
             packet = next(packets, None)
             frames = packet.decode() if packet is not None else []
-        except av.error.FFmpegError as error:
-            raise _damaged(path, last_time, str(error.strerror)) from error
+        except (av.error.FFmpegError, MemoryError) as error:
+            raise _damaged(path, last_time, error) from error
         if packet is None:
             return
         for frame in frames:
@@ -201,25 +205,36 @@ def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> I
                 raise _damaged(path, frame.time, "the decoder marked a frame as corrupt")
             last_time = frame.time
             yield frame
+        if frames:
+            patience.renew()
+        else:
+            patience.check()
 
 
-def _damaged(path: Path, seconds: float | None, reason: str) -> CorruptVideoError:
+def _damaged(path: Path, seconds: float | None, reason: BaseException | str) -> VideoError:
+    if isinstance(reason, av.error.ExitError):
+        return stalled(path)
+    told = reason.strerror if isinstance(reason, av.error.FFmpegError) else reason
     where = "before the first frame" if seconds is None else f"near {seconds:.2f} s"
-    return CorruptVideoError(f"{path} is damaged {where} ({reason}); replace the file or leave it out")
+    return CorruptVideoError(f"{path} is damaged {where} ({told}); replace the file or leave it out")
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path) -> _Packets:
     shown = _Shown()
     num_packets, damaged = 0, None
+    require_frames(stream.frames, path=path)
     try:
         for packet in container.demux(stream):
             if packet.size == 0:
                 continue
             num_packets += 1
+            require_frames(num_packets, path=path)
             if packet.is_corrupt and damaged is None:
                 damaged = num_packets
             if not packet.is_discard:
                 shown.add(packet)
+    except av.error.ExitError as error:
+        raise stalled(path) from error
     except av.error.FFmpegError as error:
         raise CorruptVideoError(
             f"{path} is damaged after packet {num_packets} ({error.strerror}); replace the file or leave it out"
@@ -241,7 +256,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path)
 def _in_presentation_order(shown: _Shown, *, container_name: str) -> _Packets:
     times = np.array(shown.times, dtype=np.int64)
     # FFmpeg invents presentation times for AVI, differently after a seek.
-    has_times = len(np.unique(times)) == len(shown) and container_name != "avi"
+    has_times = len(np.unique(times)) == len(shown) and container_name != "avi" and _is_ordered(times, shown.keys)
     timestamps = times if has_times else np.arange(len(shown), dtype=np.int64)
     # A seek by presentation time lands on the key frame itself, but in MPEG streams on the one after it.
     by_decoding_time = container_name in ("mpegts", "mpeg")
@@ -254,6 +269,18 @@ def _in_presentation_order(shown: _Shown, *, container_name: str) -> _Packets:
         last_duration=shown.last_duration,
         has_times=has_times,
     )
+
+
+def _is_ordered(times: NDArray[np.int64], keys: bytearray) -> bool:
+    """Whether pictures may be shown in the order of their times, given that of the file.
+
+    Nothing that is stored before a key frame is shown after it, and none comes more than 16 pictures too early: decoders
+    keep no more. A damaged time, or a file joined of several, breaks that; the decoder tells the order then.
+    """
+    latest_before = np.maximum.accumulate(times)[:-1]
+    at_keys = np.frombuffer(keys, dtype=np.bool_)[1:]
+    moved = np.argsort(np.argsort(times)) - np.arange(len(times))
+    return bool((latest_before < times[1:])[at_keys].all() and np.abs(moved).max(initial=0) <= _MAX_REORDERED)
 
 
 def _check_length(packets: _Packets, container: InputContainer, stream: VideoStream, *, path: Path) -> None:

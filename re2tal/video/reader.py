@@ -245,10 +245,16 @@ class _PyAVReader:
         first = next(packets, None)
         if first is None or first.pts is None:
             return
-        timestamps = self._index.timestamps
+        timestamps, last = self._index.timestamps, first.pts - 1
         for frame in decode_packets(chain([first], packets), path=self._path):
             if frame.pts is None or frame.pts < first.pts:
                 continue
+            if frame.pts <= last:
+                raise CorruptVideoError(
+                    f"{self._path} is damaged near {frame.time:.2f} s (frames come in another order than their times "
+                    "say); replace the file or leave it out"
+                )
+            last = frame.pts
             position = int(np.searchsorted(timestamps, frame.pts))
             if position < len(timestamps) and timestamps[position] == frame.pts:
                 yield position, frame
