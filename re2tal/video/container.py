@@ -1,17 +1,19 @@
 """Open a file for decoding, or say what is wrong with it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISREG
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from re2tal.video.errors import MissingVideoError, NoVideoStreamError, UnreadableVideoError, VideoError
 from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size
 
-__all__ = ["open_container"]
+__all__ = ["open_container", "packets_of"]
 
 # FFmpeg takes pictures for videos of one frame, and text for ANSI art.
 _NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
@@ -23,7 +25,6 @@ _OPENING = {
     "protocol_whitelist": "file",
     "max_pixels": str(MAX_PIXELS),  # of the decoders that look into the file to know its streams
 }
-_DECODING = {"max_pixels": str(MAX_PIXELS)}
 
 
 def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoStream]:
@@ -49,8 +50,17 @@ def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoSt
         raise
     stream.thread_count = threads
     stream.thread_type = "AUTO"
-    stream.codec_context.options = _DECODING
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return container, stream
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """The packets of a stream, and an empty one at its end."""
+    try:
+        yield from container.demux(stream)
+    except IndexError:
+        # PyAV also ends streams that appeared on the way, as damage makes them in MPEG streams, and does not know them.
+        return  # they come after the one that was asked for
 
 
 def _require_content(path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from threading import Lock
 
@@ -23,12 +23,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from re2tal.video.container import open_container
+from re2tal.video.container import open_container, packets_of
 from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError, VideoError
-from re2tal.video.limits import Patience, require_frames, require_size, stalled
+from re2tal.video.limits import MAX_PIXELS, Patience, require_frames, stalled
 from re2tal.video.orientation import Orientation, orientation_of
 
-__all__ = ["FrameIndex", "build_index", "decode_packets", "index_of"]
+__all__ = ["FrameIndex", "build_index", "decode_packets", "from_key_frame", "index_of"]
 
 # Wrong presentation times (packed B-frames, for one) show within the first few frames.
 _CHECKED_FRAMES = 8
@@ -49,6 +49,8 @@ class FrameIndex:
     """(K,) numbers of the frames at which decoding can start, increasing."""
     key_seek_times: NDArray[np.int64]
     """(K,) what to seek to for each of them."""
+    has_keys: bool
+    """Some packets say that decoding can start at them; those before the first of them are left out."""
     by_timestamp: bool
     """False where presentation times are unusable: frames are counted from the start of the file."""
     duration_seconds: float
@@ -129,9 +131,10 @@ def index_of(path: Path) -> FrameIndex:
     Raises:
         VideoError: of the kind that says what is wrong with the file.
     """
-    if not path.is_file():
+    try:
+        status = path.stat()
+    except OSError:
         return build_index(path)  # says what is wrong
-    status = path.stat()
     key = (path.resolve(), status.st_size, status.st_mtime_ns)
     index = _cached.get(key)
     if index is None:
@@ -152,7 +155,8 @@ def build_index(path: Path) -> FrameIndex:
         packets = _read_packets(container, stream, path=path)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         time_base = stream.time_base or 1 / rate
-    head = list(islice(_decode_from_start(path), _CHECKED_FRAMES))
+    has_keys = bool(packets.keys.any())
+    head = list(islice(_decode_from_start(path, has_keys=has_keys), _CHECKED_FRAMES))
     if not head:
         raise UnreadableVideoError(f"{path}: no frame can be decoded; replace the file")
     first, times = head[0], [frame.pts for frame in head]
@@ -164,12 +168,14 @@ def build_index(path: Path) -> FrameIndex:
         last = packets.last_duration * time_base or 1 / rate
         duration = (int(timestamps[-1]) - int(timestamps[0])) * time_base + last
     else:
-        timestamps, keys = np.arange(sum(1 for _ in _decode_from_start(path))), np.zeros(0, dtype=np.int64)
+        count = sum(1 for _ in _decode_from_start(path, has_keys=has_keys))
+        timestamps, keys = np.arange(count), np.zeros(0, dtype=np.int64)
         duration = len(timestamps) / rate
     return FrameIndex(
         timestamps=timestamps,
         key_positions=keys,
         key_seek_times=packets.seek_times[keys],
+        has_keys=has_keys,
         by_timestamp=by_timestamp,
         duration_seconds=float(duration),
         width=first.width,
@@ -178,10 +184,16 @@ def build_index(path: Path) -> FrameIndex:
     )
 
 
-def _decode_from_start(path: Path) -> Iterator[VideoFrame]:
+def _decode_from_start(path: Path, *, has_keys: bool) -> Iterator[VideoFrame]:
     container, stream = open_container(path, threads=1)
     with container:
-        yield from decode_packets(container.demux(stream), path=path)
+        packets = packets_of(container, stream)
+        yield from decode_packets(from_key_frame(packets) if has_keys else packets, path=path)
+
+
+def from_key_frame(packets: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
+    """Without the packets before the first key frame, of which some decoders make frames all the same, wrong ones."""
+    return dropwhile(lambda packet: not packet.is_keyframe, packets)
 
 
 def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> Iterator[VideoFrame]:
@@ -215,6 +227,8 @@ def _damaged(path: Path, seconds: float | None, reason: BaseException | str) -> 
     if isinstance(reason, av.error.ExitError):
         return stalled(path)
     told = reason.strerror if isinstance(reason, av.error.FFmpegError) else reason
+    if isinstance(reason, av.error.ArgumentError):
+        told = f"{told}, as where frames have more than {MAX_PIXELS} pixels"
     where = "before the first frame" if seconds is None else f"near {seconds:.2f} s"
     return CorruptVideoError(f"{path} is damaged {where} ({told}); replace the file or leave it out")
 
@@ -224,7 +238,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path)
     num_packets, damaged = 0, None
     require_frames(stream.frames, path=path)
     try:
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if packet.size == 0:
                 continue
             num_packets += 1
@@ -274,8 +288,8 @@ def _in_presentation_order(shown: _Shown, *, container_name: str) -> _Packets:
 def _is_ordered(times: NDArray[np.int64], keys: bytearray) -> bool:
     """Whether pictures may be shown in the order of their times, given that of the file.
 
-    Nothing that is stored before a key frame is shown after it, and none comes more than 16 pictures too early: decoders
-    keep no more. A damaged time, or a file joined of several, breaks that; the decoder tells the order then.
+    Nothing that is stored before a key frame is shown after it, and no picture moves by more than 16, since decoders
+    keep no more. A damaged time breaks that, and so does a file joined of several; the decoder tells the order then.
     """
     latest_before = np.maximum.accumulate(times)[:-1]
     at_keys = np.frombuffer(keys, dtype=np.bool_)[1:]

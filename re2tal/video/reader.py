@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, dropwhile
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -17,9 +17,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
-from re2tal.video.container import open_container
+from re2tal.video.container import open_container, packets_of
 from re2tal.video.errors import CorruptVideoError
-from re2tal.video.index import decode_packets, index_of
+from re2tal.video.index import decode_packets, from_key_frame, index_of
 from re2tal.video.orientation import UPRIGHT
 
 __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
@@ -228,14 +228,13 @@ class _PyAVReader:
                 self._start_at(-1)
                 return
             self._next = int(self._index.key_positions[key])
-        packets = self._container.demux(self._stream)
-        if not self._index.by_timestamp:
-            self._decoded = enumerate(decode_packets(packets, path=self._path))
-        elif key < 0:
+        packets = packets_of(self._container, self._stream)
+        if self._index.has_keys:  # some containers land between two key frames
+            packets = from_key_frame(packets)
+        if self._index.by_timestamp:
             self._decoded = self._number(packets)
         else:
-            # Some containers land between two key frames, where nothing can be decoded yet.
-            self._decoded = self._number(dropwhile(lambda packet: not packet.is_keyframe, packets))
+            self._decoded = enumerate(decode_packets(packets, path=self._path))
 
     def _number(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers, without those that are shown before the first packet.

@@ -229,16 +229,16 @@ def lossy_copies(original: Original, *, folder: Path) -> Iterator[Case]:
 
 def _copy_without(source: Path, target: Path, *, dropped: set[int]) -> None:
     with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
-        stream = writing.add_stream_from_template(reading.streams.video[0])
-        packets = (packet for packet in reading.demux(video=0) if packet.dts is not None)
+        stream = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
+        packets = (packet for packet in reading.demux(video=0) if packet.size)
         for place, packet in enumerate(packets):
             if place not in dropped:
                 packet.stream = stream
+                if packet.dts is None and packet.pts is not None:  # Matroska does not tell the first ones
+                    packet.dts = packet.pts - 1000
                 writing.mux(packet)
 
 
 def sound_case(path: Path, *, family: str, truth: Sequence[Fingerprint]) -> Case:
     """A file that must be read whole."""
-    return Case(
-        name=path.name, family=family, path=path, truth=tuple(truth), sound_before=len(truth), must_read=True
-    )
+    return Case(name=path.name, family=family, path=path, truth=tuple(truth), sound_before=len(truth), must_read=True)

@@ -1,5 +1,6 @@
 """One file read in the ways that users read it, in a process of its own that may crash or hang."""
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -140,15 +141,17 @@ def _compare(case: Case, numbers: Sequence[int], frames: np.ndarray, *, total: i
     if not case.truth:
         return
     truth, missing = case.truth, len(case.truth) - total
+    num_damaged = len(truth) - case.sound_before - case.sound_after
+    # Where more is missing than was damaged, sound frames are lost, too, and any number of damaged ones may be left.
+    sound_from = case.sound_before + num_damaged - (missing if missing <= num_damaged else 0)
     for number, frame in zip(numbers, frames, strict=True):
         found: Fingerprint = fingerprint(frame)
         from_end = number + missing
         if number < case.sound_before:
             is_sound, is_right = True, truth[number] == found
-        elif from_end >= len(truth) - case.sound_after:
-            is_sound, is_right = True, truth[from_end] == found
         else:
-            is_sound, is_right = False, found in (truth[i] for i in (number, from_end) if 0 <= i < len(truth))
+            is_sound = number >= sound_from
+            is_right = found in (truth[i] for i in (number, from_end) if 0 <= i < len(truth))
         way.num_right += is_right
         way.num_wrong_sound += is_sound and not is_right
         way.num_wrong_damaged += not is_sound and not is_right
@@ -237,10 +240,8 @@ def _serve(pipe: Connection, seed: int) -> None:
 
 def _forget_peak() -> None:
     """Let the kernel count the peak from now on, where it can."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak_bytes() -> int:

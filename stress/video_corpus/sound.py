@@ -24,18 +24,14 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
 
 
 def plain_decode(path: Path) -> list[Fingerprint]:
-    """Every frame in presentation order, scaled to the size of the first; nothing of the package takes part."""
-    frames: list[tuple[int | None, Fingerprint]] = []
+    """Every frame as decoders give them, which is in the order of showing, scaled to the size of the first."""
+    frames: list[Fingerprint] = []
     size: dict[str, int] = {}
     with av.open(str(path), metadata_errors="replace") as container:
         for frame in container.decode(video=0):
             size = size or {"width": frame.width, "height": frame.height}
-            image = frame.to_ndarray(format="rgb24", interpolation=SCALING, **size)
-            frames.append((frame.pts, fingerprint(image)))
-    times = [time for time, _ in frames]
-    if None not in times and len(set(times)) == len(times):
-        frames.sort(key=lambda timed: timed[0] or 0)
-    return [image for _, image in frames]
+            frames.append(fingerprint(frame.to_ndarray(format="rgb24", interpolation=SCALING, **size)))
+    return frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +131,7 @@ ODD = (
 
 
 def picture(number: int, *, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3): gradients that move, with a grain that stays, so that no two frames are alike and packets hold much."""
+    """(H, W, 3): gradients that move and a grain that stays, so that no two frames are alike and packets hold much."""
     height, width = size
     y, x = np.mgrid[:height, :width]
     grain = np.random.default_rng(1).integers(0, 40, size=(height, width))

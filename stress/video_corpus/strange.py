@@ -140,29 +140,34 @@ def _absurd_headers(folder: Path, *, sound: Path) -> Iterator[Path]:
         path = folder / name
         path.write_bytes(content[:place] + new + content[place + len(new) :])
         yield path
-    for width, height in ((16_384, 16_384), (65_535, 65_535), (8_192, 8_192), (16_384, 16), (16, 16_384)):
-        yield _bomb(folder / f"bomb_{width}x{height}.avi", width=width, height=height)
-        yield _bomb(folder / f"bomb_{width}x{height}.mov", width=width, height=height)
+    for width, height in ((16_384, 16_384), (65_535, 65_535), (16_384, 16)):
+        yield _claim(folder / f"claims_{width}x{height}.avi", width=width, height=height)
+        yield _claim(folder / f"claims_{width}x{height}.mov", width=width, height=height)
+    for width, height in ((12_000, 12_000), (16, 16_384)):
+        path = folder / f"bomb_{width}x{height}.mov"
+        path.write_bytes(_still(path, "png", "gray", size=(height, width), num_frames=2))
+        yield path
 
 
-def _bomb(path: Path, *, width: int, height: int) -> Path:
-    """A file of some kilobytes whose pictures claim to be huge: JPEG in AVI, PNG in QuickTime."""
+def _claim(path: Path, *, width: int, height: int) -> Path:
+    """A small file whose pictures claim to be huge: JPEG in AVI, PNG in QuickTime."""
     if path.suffix == ".avi":
-        content, tag, skip = _small(path, "mjpeg", "yuvj420p"), b"\xff\xc0", 3
+        content, tag, skip = _still(path, "mjpeg", "yuvj420p"), b"\xff\xc0", 3
         size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
     else:
-        content, tag, skip = _small(path, "png", "gray"), b"IHDR", 0
+        content, tag, skip = _still(path, "png", "gray"), b"IHDR", 0
         size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     first, *pictures = content.split(tag)
     path.write_bytes(tag.join([first, *(rest[:skip] + size + rest[skip + len(size) :] for rest in pictures)]))
     return path
 
 
-def _small(path: Path, codec: str, pix_fmt: str) -> bytes:
+def _still(path: Path, codec: str, pix_fmt: str, *, size: tuple[int, int] = (64, 64), num_frames: int = 12) -> bytes:
+    """The content of a file in which nothing is to be seen, which packs well."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, pix_fmt
-        for _ in range(12):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        (stream.height, stream.width), stream.pix_fmt = size, pix_fmt
+        for _ in range(num_frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros(size, np.uint8), format="gray")))
         container.mux(stream.encode(None))
     return path.read_bytes()
