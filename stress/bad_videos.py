@@ -38,8 +38,8 @@ MAX_GROWTH_MIB = 20.0
 MAX_PEAK_MIB = 64.0
 """While a file that claims to be huge is read."""
 SOUND = ("odd but sound", "wrong extension", "sound")
-SMALL = 100
-"""Below so many files the corpus holds no real footage and no slow file."""
+SMALL = 200
+"""Below so many files the corpus holds no real footage, and half of what is odd and strange."""
 
 
 def make_corpus(folder: Path, *, num_files: int, seed: int) -> Iterator[Case]:

@@ -18,6 +18,7 @@ from re2tal.video import (
     TruncatedVideoError,
     VideoError,
     VideoInfo,
+    VideoTimeoutError,
     open_video,
     probe,
 )
@@ -47,6 +48,7 @@ _NAMES: dict[type[Exception], str] = {
     NoVideoStreamError: "no pictures",
     TruncatedVideoError: "truncated",
     CorruptVideoError: "damaged",
+    VideoTimeoutError: "stalled",
 }
 
 

@@ -11,7 +11,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from re2tal.video.errors import MissingVideoError, NoVideoStreamError, UnreadableVideoError, VideoError
-from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size
+from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size, stalled
 
 __all__ = ["open_container", "packets_of"]
 
@@ -40,6 +40,8 @@ def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoSt
     try:
         # Tags may be in any encoding, and nobody reads them. The prefix keeps names from being taken for addresses.
         container = av.open(f"file:{path}", options=_OPENING, metadata_errors="replace", timeout=STALL_SECONDS)
+    except av.error.ExitError as error:
+        raise stalled(path) from error
     except av.error.FFmpegError as error:
         raise UnreadableVideoError(f"{path} is not a readable video file ({error.strerror}); replace it") from error
     try:

@@ -1,6 +1,7 @@
 """Frames of a video file by number, exact on any file the index understands."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -192,7 +193,10 @@ class _PyAVReader:
         key = int(np.searchsorted(self._index.key_positions, index, side="right")) - 1
         start = int(self._index.key_positions[key]) if key >= 0 else 0
         is_near = self._decoded is not None and self._next <= index and start <= self._next + _SEEK_PAYS_AFTER
-        found = self._advance(index) if is_near else None
+        found = None
+        if is_near:
+            with suppress(CorruptVideoError):  # what lies between may be damaged, and the key frame after that sound
+                found = self._advance(index)
         # Not every key frame is a clean start: under periodic intra refresh the decoder drops frames after it,
         # and some containers land behind it. From the start of the file nothing is dropped.
         for earlier in (key, key - 1, -1):
