@@ -1,6 +1,6 @@
 """Bad videos: reading ends in frames that are right or in a typed error, in bounded time and flat memory.
 
-    python stress/bad_videos.py [--files 600] [--clips 5000] [--seed 0] [--jobs 2] [--only NAME] [--json]
+    python stress/bad_videos.py [--files 2000] [--clips 5000] [--seed 0] [--jobs 2] [--only NAME] [--json]
 
 Files are encoded here, and taken from the real footage of `RE2TAL_DATA` where that is there; copies of them are
 damaged in many ways. Each is indexed, read clip by clip as in training and as a stream as in predict, by processes
@@ -130,7 +130,7 @@ def faults(outcomes: Sequence[Outcome], growth: Growth | None) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--files", type=int, default=600, help="about how many to read")
+    parser.add_argument("--files", type=int, default=2000, help="about how many to read")
     parser.add_argument("--clips", type=int, default=5000, help="to decode for the measurement of memory; 0: none")
     parser.add_argument(
         "--limit", type=float, default=120.0, help="seconds after which reading a file counts as a hang"

@@ -7,6 +7,7 @@ are its damaged part; what is shown before and after them is its sound part. Whe
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -81,9 +82,11 @@ def _packets_of(path: Path, *, num_bytes: int) -> list[_Packet]:
     order = sorted(range(len(noted)), key=lambda place: (times[place] or 0) if has_times else place)
     number_of = {place: number for number, place in enumerate(order)}
     starts = [position or 0 for position, *_ in noted]
-    ends = [*starts[1:], min(starts[-1] + noted[-1][1], num_bytes)] if noted else []
+    distinct = [*sorted(set(starts)), min(starts[-1] + noted[-1][1], num_bytes)] if noted else []
+    # Several may lie in one piece of the container, whose place is told of all of them.
+    end_of = dict(pairwise(distinct))
     return [
-        _Packet(start=starts[place], end=max(ends[place], starts[place] + 1), number=number_of[place], is_key=key)
+        _Packet(start=starts[place], end=end_of[starts[place]], number=number_of[place], is_key=key)
         for place, (*_, key) in enumerate(noted)
     ]
 

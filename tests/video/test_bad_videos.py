@@ -1,4 +1,4 @@
-"""`stress/bad_videos.py` in small: every bad file ends in right frames or a typed error; and the program would notice."""
+"""`stress/bad_videos.py` in small: every bad file ends in right frames or a typed error; and what is not is counted."""
 
 import json
 import os
