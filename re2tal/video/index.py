@@ -289,7 +289,7 @@ def _is_ordered(times: NDArray[np.int64], keys: bytearray) -> bool:
     """Whether pictures may be shown in the order of their times, given that of the file.
 
     Nothing that is stored before a key frame is shown after it, and no picture moves by more than 16, since decoders
-    keep no more. A damaged time breaks that, and so does a file joined of several; the decoder tells the order then.
+    keep no more. A damaged time breaks that; the decoder tells the order then.
     """
     latest_before = np.maximum.accumulate(times)[:-1]
     at_keys = np.frombuffer(keys, dtype=np.bool_)[1:]

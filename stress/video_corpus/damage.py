@@ -36,6 +36,10 @@ class Case:
     """The file is sound: an error is a fault."""
 
 
+_MAX_MOVED = 4
+"""The encoders at work here store no picture farther from its place."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Packet:
     start: int
@@ -53,8 +57,10 @@ class Original:
         self.path = path
         self.content = path.read_bytes()
         self.truth = tuple(plain_decode(path))
-        self.packets = _packets_of(path, num_bytes=len(self.content))
+        self.packets, has_times = _packets_of(path, num_bytes=len(self.content))
         """In the order of the file; none where the container does not tell places."""
+        self.moved = 0 if has_times else _MAX_MOVED
+        """By how many places the order of showing may differ from `number`."""
 
     def sound_parts(self, start: int, end: int) -> tuple[int, int]:
         """How many frames before and after a damage of the bytes from `start` to `end` are sound."""
@@ -65,30 +71,32 @@ class Original:
         after = touched[-1] + 1
         while after < len(self.packets) and not self.packets[after].is_key:
             after += 1
-        before = min(packet.number for packet in self.packets[touched[0] :])
+        before = max(min(packet.number for packet in self.packets[touched[0] :]) - self.moved, 0)
         # Pictures shown before a key frame that follows the damage may refer to what lies before that.
         last_damaged = self.packets[after].number if after < len(self.packets) else len(self.truth)
-        return before, len(self.truth) - last_damaged
+        return before, max(len(self.truth) - last_damaged - self.moved, 0)
 
 
-def _packets_of(path: Path, *, num_bytes: int) -> list[_Packet]:
+def _packets_of(path: Path, *, num_bytes: int) -> tuple[list[_Packet], bool]:
+    """The packets, and whether the file tells the order in which they are shown."""
     with av.open(str(path), metadata_errors="replace") as container:
         found = [packet for packet in container.demux(video=0) if packet.size]
         noted = [(packet.pos, packet.size, packet.pts, packet.is_keyframe) for packet in found]
     if any(position is None for position, *_ in noted):
-        return []
+        return [], False
     times = [time for _, _, time, _ in noted]
-    has_times = None not in times and len(set(times)) == len(times)
+    has_times = None not in times and len(set(times)) == len(times) and path.suffix != ".avi"  # AVI has none
     order = sorted(range(len(noted)), key=lambda place: (times[place] or 0) if has_times else place)
     number_of = {place: number for number, place in enumerate(order)}
     starts = [position or 0 for position, *_ in noted]
     distinct = [*sorted(set(starts)), min(starts[-1] + noted[-1][1], num_bytes)] if noted else []
     # Several may lie in one piece of the container, whose place is told of all of them.
     end_of = dict(pairwise(distinct))
-    return [
+    packets = [
         _Packet(start=starts[place], end=end_of[starts[place]], number=number_of[place], is_key=key)
         for place, (*_, key) in enumerate(noted)
     ]
+    return packets, has_times
 
 
 Change = Callable[[Original, Random], tuple[bytes, tuple[int, int]]]
