@@ -19,6 +19,7 @@ from re2tal.video import (
     TruncatedVideoError,
     VideoError,
     VideoInfo,
+    VideoTimeoutError,
     open_video,
     probe,
 )
@@ -48,6 +49,7 @@ _NAMES: dict[type[Exception], str] = {
     NoVideoStreamError: "no pictures",
     TruncatedVideoError: "truncated",
     CorruptVideoError: "damaged",
+    VideoTimeoutError: "stalled",
 }
 
 

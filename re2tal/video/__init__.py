@@ -15,6 +15,7 @@ from re2tal.video.errors import (
     TruncatedVideoError,
     UnreadableVideoError,
     VideoError,
+    VideoTimeoutError,
 )
 from re2tal.video.rand_augment import RandAugmentConfig
 from re2tal.video.reader import FrameReader, VideoInfo, open_video, probe
@@ -32,6 +33,7 @@ __all__ = [
     "UnreadableVideoError",
     "VideoError",
     "VideoInfo",
+    "VideoTimeoutError",
     "augment",
     "available_encoder",
     "center_crop",

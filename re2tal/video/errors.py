@@ -7,6 +7,7 @@ __all__ = [
     "TruncatedVideoError",
     "UnreadableVideoError",
     "VideoError",
+    "VideoTimeoutError",
 ]
 
 
@@ -32,3 +33,7 @@ class TruncatedVideoError(VideoError):
 
 class CorruptVideoError(VideoError):
     """Part of the stream is damaged, so frames after it may be silently wrong."""
+
+
+class VideoTimeoutError(VideoError):
+    """Reading the file came to nothing for too long."""

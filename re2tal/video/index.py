@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from threading import Lock
 
@@ -23,14 +23,17 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from re2tal.video.container import open_container
-from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError
+from re2tal.video.container import open_container, packets_of
+from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError, VideoError
+from re2tal.video.limits import MAX_PIXELS, Patience, require_frames, stalled
 from re2tal.video.orientation import Orientation, orientation_of
 
-__all__ = ["FrameIndex", "build_index", "decode_packets", "index_of"]
+__all__ = ["FrameIndex", "build_index", "decode_packets", "from_key_frame", "index_of"]
 
 # Wrong presentation times (packed B-frames, for one) show within the first few frames.
 _CHECKED_FRAMES = 8
+
+_MAX_REORDERED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class FrameIndex:
     """(K,) numbers of the frames at which decoding can start, increasing."""
     key_seek_times: NDArray[np.int64]
     """(K,) what to seek to for each of them."""
+    has_keys: bool
+    """Some packets say that decoding can start at them; those before the first of them are left out."""
     by_timestamp: bool
     """False where presentation times are unusable: frames are counted from the start of the file."""
     duration_seconds: float
@@ -126,9 +131,10 @@ def index_of(path: Path) -> FrameIndex:
     Raises:
         VideoError: of the kind that says what is wrong with the file.
     """
-    if not path.is_file():
+    try:
+        status = path.stat()
+    except OSError:
         return build_index(path)  # says what is wrong
-    status = path.stat()
     key = (path.resolve(), status.st_size, status.st_mtime_ns)
     index = _cached.get(key)
     if index is None:
@@ -149,7 +155,8 @@ def build_index(path: Path) -> FrameIndex:
         packets = _read_packets(container, stream, path=path)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         time_base = stream.time_base or 1 / rate
-    head = list(islice(_decode_from_start(path), _CHECKED_FRAMES))
+    has_keys = bool(packets.keys.any())
+    head = list(islice(_decode_from_start(path, has_keys=has_keys), _CHECKED_FRAMES))
     if not head:
         raise UnreadableVideoError(f"{path}: no frame can be decoded; replace the file")
     first, times = head[0], [frame.pts for frame in head]
@@ -159,14 +166,16 @@ def build_index(path: Path) -> FrameIndex:
     if by_timestamp:
         timestamps, keys = packets.timestamps, np.flatnonzero(packets.keys)
         last = packets.last_duration * time_base or 1 / rate
-        duration = int(timestamps[-1] - timestamps[0]) * time_base + last
+        duration = (int(timestamps[-1]) - int(timestamps[0])) * time_base + last
     else:
-        timestamps, keys = np.arange(sum(1 for _ in _decode_from_start(path))), np.zeros(0, dtype=np.int64)
+        count = sum(1 for _ in _decode_from_start(path, has_keys=has_keys))
+        timestamps, keys = np.arange(count), np.zeros(0, dtype=np.int64)
         duration = len(timestamps) / rate
     return FrameIndex(
         timestamps=timestamps,
         key_positions=keys,
         key_seek_times=packets.seek_times[keys],
+        has_keys=has_keys,
         by_timestamp=by_timestamp,
         duration_seconds=float(duration),
         width=first.width,
@@ -175,10 +184,16 @@ def build_index(path: Path) -> FrameIndex:
     )
 
 
-def _decode_from_start(path: Path) -> Iterator[VideoFrame]:
+def _decode_from_start(path: Path, *, has_keys: bool) -> Iterator[VideoFrame]:
     container, stream = open_container(path, threads=1)
     with container:
-        yield from decode_packets(container.demux(stream), path=path)
+        packets = packets_of(container, stream)
+        yield from decode_packets(from_key_frame(packets) if has_keys else packets, path=path)
+
+
+def from_key_frame(packets: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
+    """Without the packets before the first key frame, of which some decoders make frames all the same, wrong ones."""
+    return dropwhile(lambda packet: not packet.is_keyframe, packets)
 
 
 def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> Iterator[VideoFrame]:
@@ -188,12 +203,13 @@ def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> I
     next key frame, so nothing that follows can be trusted.
     """
     last_time: float | None = None
+    patience = Patience(path)
     while True:
         try:
             packet = next(packets, None)
             frames = packet.decode() if packet is not None else []
-        except av.error.FFmpegError as error:
-            raise _damaged(path, last_time, str(error.strerror)) from error
+        except (av.error.FFmpegError, MemoryError) as error:
+            raise _damaged(path, last_time, error) from error
         if packet is None:
             return
         for frame in frames:
@@ -201,25 +217,38 @@ def decode_packets(packets: "Iterator[Packet[VideoStream]]", *, path: Path) -> I
                 raise _damaged(path, frame.time, "the decoder marked a frame as corrupt")
             last_time = frame.time
             yield frame
+        if frames:
+            patience.renew()
+        else:
+            patience.check()
 
 
-def _damaged(path: Path, seconds: float | None, reason: str) -> CorruptVideoError:
+def _damaged(path: Path, seconds: float | None, reason: BaseException | str) -> VideoError:
+    if isinstance(reason, av.error.ExitError):
+        return stalled(path)
+    told = reason.strerror if isinstance(reason, av.error.FFmpegError) else reason
+    if isinstance(reason, av.error.ArgumentError):
+        told = f"{told}, as where frames have more than {MAX_PIXELS} pixels"
     where = "before the first frame" if seconds is None else f"near {seconds:.2f} s"
-    return CorruptVideoError(f"{path} is damaged {where} ({reason}); replace the file or leave it out")
+    return CorruptVideoError(f"{path} is damaged {where} ({told}); replace the file or leave it out")
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path) -> _Packets:
     shown = _Shown()
     num_packets, damaged = 0, None
+    require_frames(stream.frames, path=path)
     try:
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if packet.size == 0:
                 continue
             num_packets += 1
+            require_frames(num_packets, path=path)
             if packet.is_corrupt and damaged is None:
                 damaged = num_packets
             if not packet.is_discard:
                 shown.add(packet)
+    except av.error.ExitError as error:
+        raise stalled(path) from error
     except av.error.FFmpegError as error:
         raise CorruptVideoError(
             f"{path} is damaged after packet {num_packets} ({error.strerror}); replace the file or leave it out"
@@ -241,7 +270,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, *, path: Path)
 def _in_presentation_order(shown: _Shown, *, container_name: str) -> _Packets:
     times = np.array(shown.times, dtype=np.int64)
     # FFmpeg invents presentation times for AVI, differently after a seek.
-    has_times = len(np.unique(times)) == len(shown) and container_name != "avi"
+    has_times = len(np.unique(times)) == len(shown) and container_name != "avi" and _is_ordered(times, shown.keys)
     timestamps = times if has_times else np.arange(len(shown), dtype=np.int64)
     # A seek by presentation time lands on the key frame itself, but in MPEG streams on the one after it.
     by_decoding_time = container_name in ("mpegts", "mpeg")
@@ -254,6 +283,18 @@ def _in_presentation_order(shown: _Shown, *, container_name: str) -> _Packets:
         last_duration=shown.last_duration,
         has_times=has_times,
     )
+
+
+def _is_ordered(times: NDArray[np.int64], keys: bytearray) -> bool:
+    """Whether pictures may be shown in the order of their times, given that of the file.
+
+    Nothing that is stored before a key frame is shown after it, and no picture moves by more than 16, since decoders
+    keep no more. A damaged time breaks that; the decoder tells the order then.
+    """
+    latest_before = np.maximum.accumulate(times)[:-1]
+    at_keys = np.frombuffer(keys, dtype=np.bool_)[1:]
+    moved = np.argsort(np.argsort(times)) - np.arange(len(times))
+    return bool((latest_before < times[1:])[at_keys].all() and np.abs(moved).max(initial=0) <= _MAX_REORDERED)
 
 
 def _check_length(packets: _Packets, container: InputContainer, stream: VideoStream, *, path: Path) -> None:

@@ -1,8 +1,9 @@
 """Frames of a video file by number, exact on any file the index understands."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, dropwhile
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -17,9 +18,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
-from re2tal.video.container import open_container
+from re2tal.video.container import open_container, packets_of
 from re2tal.video.errors import CorruptVideoError
-from re2tal.video.index import decode_packets, index_of
+from re2tal.video.index import decode_packets, from_key_frame, index_of
 from re2tal.video.orientation import UPRIGHT
 
 __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
@@ -192,7 +193,10 @@ class _PyAVReader:
         key = int(np.searchsorted(self._index.key_positions, index, side="right")) - 1
         start = int(self._index.key_positions[key]) if key >= 0 else 0
         is_near = self._decoded is not None and self._next <= index and start <= self._next + _SEEK_PAYS_AFTER
-        found = self._advance(index) if is_near else None
+        found = None
+        if is_near:
+            with suppress(CorruptVideoError):  # what lies between may be damaged, and the key frame after that sound
+                found = self._advance(index)
         # Not every key frame is a clean start: under periodic intra refresh the decoder drops frames after it,
         # and some containers land behind it. From the start of the file nothing is dropped.
         for earlier in (key, key - 1, -1):
@@ -228,14 +232,13 @@ class _PyAVReader:
                 self._start_at(-1)
                 return
             self._next = int(self._index.key_positions[key])
-        packets = self._container.demux(self._stream)
-        if not self._index.by_timestamp:
-            self._decoded = enumerate(decode_packets(packets, path=self._path))
-        elif key < 0:
+        packets = packets_of(self._container, self._stream)
+        if self._index.has_keys:  # some containers land between two key frames
+            packets = from_key_frame(packets)
+        if self._index.by_timestamp:
             self._decoded = self._number(packets)
         else:
-            # Some containers land between two key frames, where nothing can be decoded yet.
-            self._decoded = self._number(dropwhile(lambda packet: not packet.is_keyframe, packets))
+            self._decoded = enumerate(decode_packets(packets, path=self._path))
 
     def _number(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers, without those that are shown before the first packet.
@@ -245,10 +248,16 @@ class _PyAVReader:
         first = next(packets, None)
         if first is None or first.pts is None:
             return
-        timestamps = self._index.timestamps
+        timestamps, last = self._index.timestamps, first.pts - 1
         for frame in decode_packets(chain([first], packets), path=self._path):
             if frame.pts is None or frame.pts < first.pts:
                 continue
+            if frame.pts <= last:
+                raise CorruptVideoError(
+                    f"{self._path} is damaged near {frame.time:.2f} s (frames come in another order than their times "
+                    "say); replace the file or leave it out"
+                )
+            last = frame.pts
             position = int(np.searchsorted(timestamps, frame.pts))
             if position < len(timestamps) and timestamps[position] == frame.pts:
                 yield position, frame

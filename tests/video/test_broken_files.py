@@ -1,5 +1,6 @@
 """What cannot be read is refused with the reason, never answered with wrong or repeated frames."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -174,3 +175,71 @@ def test_frames_before_the_damage_can_still_be_read(tmp_path: Path) -> None:
 def test_every_reason_is_a_video_error_and_a_value_error() -> None:
     for error in (CorruptVideoError, MissingVideoError, NoVideoStreamError, TruncatedVideoError, UnreadableVideoError):
         assert issubclass(error, VideoError) and issubclass(error, ValueError)
+
+
+def retimed(source: Path, target: Path, *, number: int, shift: int) -> Path:
+    """A copy in which the picture shown as `number` claims to be shown `shift` units later."""
+    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
+        packets = [packet for packet in reading.demux(video=0) if packet.size]
+        moved = sorted(packet.pts or 0 for packet in packets)[number]
+        stream = writing.add_stream_from_template(reading.streams.video[0])
+        for place, packet in enumerate(packets):
+            packet.stream, packet.dts = stream, place - 1000  # of their order alone
+            if packet.pts == moved:
+                packet.pts = moved + shift
+            writing.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("shift", [500, 1030])
+def test_a_damaged_time_that_crosses_a_key_frame_leaves_the_order_to_the_decoder(tmp_path: Path, shift: int) -> None:
+    source = make_video(tmp_path / "video.mkv")
+    path = retimed(source, tmp_path / "retimed.mkv", number=15, shift=shift)
+    with av.open(str(path)) as container:
+        assert len({packet.pts for packet in container.demux(video=0) if packet.size}) == 50
+    expected = torch.from_numpy(decode_in_order(source))
+    with open_video(path) as reader:
+        assert reader.num_frames == 50
+        for indices in (range(20, 35), [15], range(50)):
+            assert torch.equal(reader.frames(indices), expected[list(indices)])
+
+
+def test_a_damaged_time_among_its_neighbours_is_noticed(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "video.mkv")
+    path = retimed(source, tmp_path / "retimed.mkv", number=23, shift=90)
+    expected = torch.from_numpy(decode_in_order(source))
+    with open_video(path) as reader:
+        with pytest.raises(CorruptVideoError, match="announced but cannot be decoded"):
+            reader.frames(range(20, 30))
+        with pytest.raises(CorruptVideoError, match="frames come in another order than their times say"):
+            reader.frames([25, 26])
+        assert torch.equal(reader.frames(range(20)), expected[:20])
+        assert torch.equal(reader.frames(range(30, 50)), expected[30:])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("video.mp4", "mpeg4"), ("video.ts", "mpeg2video")])
+def test_a_video_cut_off_its_first_key_frame_begins_at_the_next(tmp_path: Path, name: str, codec: str) -> None:
+    source = make_video(tmp_path / name, codec=codec)
+    expected = torch.from_numpy(decode_in_order(source))
+    path = tmp_path / f"cut_{name}"
+    with av.open(str(source)) as reading, av.open(str(path), "w") as writing:
+        stream = writing.add_stream_from_template(reading.streams.video[0])
+        for packet in list(reading.demux(video=0))[1:]:
+            if packet.size:
+                packet.stream = stream
+                writing.mux(packet)
+    with open_video(path) as reader:
+        frames = reader.frames(range(reader.num_frames))
+    assert torch.equal(frames, expected[-len(frames) :]) and len(frames) >= 38
+
+
+def test_streams_that_damage_makes_appear_on_the_way_are_passed_over(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.ts")
+    good = path.read_bytes()
+    for seed in range(60):  # a dozen of them damage the tables that tell of streams
+        damaged, rng = bytearray(good), random.Random(seed)
+        for _ in range(20):
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(VideoError), open_video(path, threads=1) as reader:
+            reader.frames(range(reader.num_frames))

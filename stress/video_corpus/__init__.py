@@ -1,0 +1,1 @@
+"""Videos that are sound, that are odd, and that are damaged; and what reading each of them comes to."""
