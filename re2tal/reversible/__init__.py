@@ -23,6 +23,7 @@ from re2tal.reversible.rewiring import (
     set_headrooms,
     set_lanes,
     set_mode,
+    sharding_units,
     unrewire,
 )
 from re2tal.reversible.stepwise import StepwiseChain
@@ -52,6 +53,7 @@ __all__ = [
     "set_headrooms",
     "set_lanes",
     "set_mode",
+    "sharding_units",
     "unrewire",
     "verify",
 ]

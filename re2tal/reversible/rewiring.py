@@ -31,6 +31,7 @@ __all__ = [
     "set_headrooms",
     "set_lanes",
     "set_mode",
+    "sharding_units",
     "unrewire",
 ]
 
@@ -249,6 +250,18 @@ def chains(model: nn.Module) -> Iterator[ReversibleChain | StepwiseChain]:
             yield module
         elif isinstance(module, RewiredSequential):
             yield from module.chains
+
+
+def sharding_units(model: nn.Module) -> Iterator[nn.Module]:
+    """What to give FSDP2's `fully_shard` one by one, before the model itself.
+
+    It gathers the parameters of a module where that is called, forward and backward. So a chain that calls its blocks'
+    insides is a unit, with what stands between it and the next; blocks that a model calls one by one are units each.
+    """
+    for module in model.modules():
+        if isinstance(module, ReversibleChain | RewiredSequential):
+            yield module
+    yield from (block.block for block in linked(model))
 
 
 def set_mode(model: nn.Module, mode: Mode) -> None:
