@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"annotation_files", "segments", "settings", "types"},
     "diagnosis": {"evaluation"},
     "report": {"annotation_files", "diagnosis", "evaluation", "weights"},
-    "training": {"settings", "types", "weights"},
+    "training": {"reversible", "settings", "types", "weights"},
     "predicting": {
         *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "video", "weights"),
     },

@@ -10,6 +10,9 @@ from re2tal.reversible.branch import Branch
 from re2tal.reversible.by_example import BlockReport, Example, Rewiring
 from re2tal.reversible.cells import Cell, CellSize, Locality, Mode
 from re2tal.reversible.chain import ReversibleChain
+from re2tal.reversible.grid import GridOverflowError
+from re2tal.reversible.non_finite import Origin, first_non_finite
+from re2tal.reversible.recomputed import first_to_differ
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
@@ -17,6 +20,7 @@ from re2tal.reversible.rewiring import (
     examine,
     headrooms,
     reconstruction_error,
+    reconstruction_errors,
     report_of,
     rewire,
     set_cells,
@@ -35,8 +39,10 @@ __all__ = [
     "Cell",
     "CellSize",
     "Example",
+    "GridOverflowError",
     "Locality",
     "Mode",
+    "Origin",
     "ReconstructionWarning",
     "ReversibleChain",
     "RewiredSequential",
@@ -45,8 +51,11 @@ __all__ = [
     "Verification",
     "chains",
     "examine",
+    "first_non_finite",
+    "first_to_differ",
     "headrooms",
     "reconstruction_error",
+    "reconstruction_errors",
     "report_of",
     "rewire",
     "set_cells",

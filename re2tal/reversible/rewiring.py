@@ -25,6 +25,7 @@ __all__ = [
     "examine",
     "headrooms",
     "reconstruction_error",
+    "reconstruction_errors",
     "report_of",
     "rewire",
     "set_cells",
@@ -325,10 +326,22 @@ def set_headrooms(model: nn.Module, values: Sequence[int]) -> None:
         chain.headroom = value
 
 
-def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
-    """The worst reconstruction error of the chains in `model` in their last backward passes, relative.
+def reconstruction_errors(model: nn.Module) -> dict[str, float]:
+    """The reconstruction error of each chain in its last backward pass, relative, by the chain's blocks.
 
-    Zero, unless a branch computed something else the second time.
+    Zero, unless a branch computed something else the second time; chains that have not run backward are left out.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    errors = {}
+    for chain in chains(model):
+        if chain.reconstruction_error is not None:
+            blocks = list(chain.children()) if isinstance(chain, ReversibleChain) else chain.blocks
+            errors[" to ".join(dict.fromkeys((names[blocks[0]], names[blocks[-1]])))] = chain.reconstruction_error
+    return {name: float(error) for name, error in errors.items()}
+
+
+def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
+    """The worst of `reconstruction_errors`.
 
     Args:
         model: with any number of chains.
@@ -337,15 +350,15 @@ def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float
     Returns:
         None if no chain has run backward.
     """
-    errors = [float(chain.reconstruction_error) for chain in chains(model) if chain.reconstruction_error is not None]
+    errors = reconstruction_errors(model)
     if not errors:
         return None
-    worst = max(errors)
-    if worst > warn_above:
+    name, worst = max(errors.items(), key=lambda item: (item[1] != item[1], item[1]))
+    if not worst <= warn_above:
         warnings.warn(
-            f"recovered streams are off by {worst:.2e} of their largest value, so gradients are wrong: a branch gave "
-            "another result when it was computed again; randomness must come from torch's generators, and no state may "
-            "change in a forward pass",
+            f"recovered streams of {name} are off by {worst:.2e} of their largest value, so gradients are wrong: a "
+            "branch gave another result when it was computed again; randomness must come from torch's generators, and "
+            "no state may change in a forward pass; first_to_differ finds the module",
             ReconstructionWarning,
             stacklevel=2,
         )
