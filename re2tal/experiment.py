@@ -1,6 +1,7 @@
 """From a config to a trained and tested detector: everything built, handed to each other, and run."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
@@ -216,6 +217,18 @@ class Tester:
 def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministic: bool) -> None:
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
+    if peers.device.type == "cuda":
+        # Kernels that add in any order have repeating versions, a little slower; torch names those that have none.
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if not deterministic:
+        log.info(
+            "--disable_deterministic: two runs of one seed, or a resumed and an undisturbed one, may differ in last "
+            "digits and drift apart, since cuDNN takes what it times as fastest and others add in any order; rewired "
+            "networks need the same kernels forward and backward, and warn if recovered streams differ"
+        )
     seed_all(config.training.seed)
 
 
