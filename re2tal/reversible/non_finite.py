@@ -95,6 +95,8 @@ class _Search:
 
     def __init__(self) -> None:
         self.found: Origin | None = None
+        self._minus_infinity = ""
+        """What of the model's input holds it: a mask, or a fault if numbers that are not finite are made of it."""
         self._running: list[tuple[str, float, list[Any]]] = []
         """Places that have begun, the magnitude of what they were given, and the nodes of the graph it came from."""
 
@@ -109,9 +111,16 @@ class _Search:
     def _handed_on(self, place: str, given: NamedTensors) -> Origin | None:
         if self._running:
             caller, magnitude, _ = self._running[-1]
-            return Origin("output", caller, f"what it hands to {place}", magnitude)
-        bad = (name for name, tensor in given if not is_finite([tensor.clamp(min=0)]))
-        return next((Origin("input", name) for name in bad), None)
+            return self._made(caller, f"what it hands to {place}", magnitude)
+        bad = [name for name, tensor in given if not is_finite([tensor])]
+        self._minus_infinity = bad[0]
+        worse = (name for name, tensor in given if name in bad and not is_finite([tensor.clamp(min=0)]))
+        return next((Origin("input", name) for name in worse), None)
+
+    def _made(self, place: str, detail: str, magnitude: float) -> Origin:
+        if math.isinf(magnitude):
+            return Origin("input", self._minus_infinity)
+        return Origin("output", place, detail, magnitude)
 
     def leave(self, place: str, result: NamedTensors) -> None:
         magnitude = 0.0
@@ -122,7 +131,7 @@ class _Search:
                 break
         if self.found is None:
             bad = (name for name, tensor in result if not is_finite([tensor]))
-            self.found = next((Origin("output", place, name, magnitude) for name in bad), None)
+            self.found = next((self._made(place, name, magnitude) for name in bad), None)
             self._claim(place, [tensor.grad_fn for _, tensor in result], before)
 
     def _claim(self, place: str, ends: list[Any], starts: list[Any]) -> None:
