@@ -1,6 +1,7 @@
 """From a config to a trained and tested detector: everything built, handed to each other, and run."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
@@ -74,7 +75,7 @@ def train(
     console: Console | None = None,
 ) -> None:
     """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics."""
-    prepare_process(config.training.seed, deterministic=deterministic)
+    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
     annotations = annotations_of(config.data)
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
     tester = Tester(config, peers=peers, annotations=annotations) if evaluate else None
@@ -131,7 +132,7 @@ def test(
     Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets
     the result.
     """
-    prepare_process(config.training.seed, deterministic=deterministic)
+    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
     tester = Tester(config, peers=peers)
     path = checkpoint or _best_of(config, folder)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
@@ -233,10 +234,22 @@ def _num_uncounted(annotations: Annotations, config: DataConfig) -> int:
     return sum(video.num_frames is None for video in select_subset(annotations, config.test_subset))
 
 
-def prepare_process(seed: int, *, deterministic: bool) -> None:
+def prepare_process(seed: int, *, device: torch.device, deterministic: bool) -> None:
     """What comes before anything is drawn or computed."""
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
+    if device.type == "cuda":
+        # Kernels that add in any order have repeating versions, a little slower; torch names those that have none.
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if not deterministic:
+        log.info(
+            "--disable_deterministic: two runs of one seed, or a resumed and an undisturbed one, may differ in last "
+            "digits and drift apart, since cuDNN takes what it times as fastest and others add in any order; rewired "
+            "networks need the same kernels forward and backward, and warn if recovered streams differ"
+        )
     seed_all(seed)
 
 

@@ -47,7 +47,7 @@ def finetune(
         `backbone.safetensors` in it: the best epoch's averaged weights of the backbone alone, for
         `backbone.pretrained` of a detector. The classifier's last layer stays in `best.pth`.
     """
-    prepare_process(config.training.seed, deterministic=deterministic)
+    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
     train, test = (list_clips(source) for source in (config.data.train, config.data.test))
     class_names = train.class_names
     test.require_classes(class_names, source=config.data.test)

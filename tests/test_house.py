@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"annotation_files", "segments", "settings", "types", "untrusted"},
     "diagnosis": {"evaluation"},
     "report": {"annotation_files", "diagnosis", "evaluation", "untrusted", "weights"},
-    "training": {"settings", "types", "untrusted", "weights"},
+    "training": {"reversible", "settings", "types", "untrusted", "weights"},
     "predicting": {
         *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "untrusted"),
         *("video", "weights"),

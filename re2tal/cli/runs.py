@@ -19,7 +19,7 @@ NotDeterministic = Annotated[
     bool,
     Parameter(
         name=["--disable_deterministic", "--disable-deterministic"],
-        help="Let cuDNN choose the fastest kernels, whether or not they repeat exactly.",
+        help="Take the fastest kernels, whether or not they repeat exactly: one seed no longer gives one run.",
     ),
 ]
 

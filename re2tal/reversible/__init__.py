@@ -11,6 +11,9 @@ from re2tal.reversible.by_example import BlockReport, Example, Rewiring
 from re2tal.reversible.cells import Cell, CellSize, Locality, Mode
 from re2tal.reversible.chain import ReversibleChain
 from re2tal.reversible.coefficients import Coefficients
+from re2tal.reversible.grid import GridOverflowError
+from re2tal.reversible.non_finite import Origin, first_non_finite
+from re2tal.reversible.recomputed import first_to_differ
 from re2tal.reversible.rewiring import (
     ReconstructionWarning,
     RewiredSequential,
@@ -19,6 +22,7 @@ from re2tal.reversible.rewiring import (
     examine,
     headrooms,
     reconstruction_error,
+    reconstruction_errors,
     report_of,
     rewire,
     set_cells,
@@ -26,6 +30,7 @@ from re2tal.reversible.rewiring import (
     set_headrooms,
     set_lanes,
     set_mode,
+    sharding_units,
     unrewire,
 )
 from re2tal.reversible.stepwise import StepwiseChain
@@ -38,8 +43,10 @@ __all__ = [
     "CellSize",
     "Coefficients",
     "Example",
+    "GridOverflowError",
     "Locality",
     "Mode",
+    "Origin",
     "ReconstructionWarning",
     "ReversibleChain",
     "RewiredSequential",
@@ -49,8 +56,11 @@ __all__ = [
     "chains",
     "coefficients",
     "examine",
+    "first_non_finite",
+    "first_to_differ",
     "headrooms",
     "reconstruction_error",
+    "reconstruction_errors",
     "report_of",
     "rewire",
     "set_cells",
@@ -58,6 +68,7 @@ __all__ = [
     "set_headrooms",
     "set_lanes",
     "set_mode",
+    "sharding_units",
     "unrewire",
     "verify",
 ]

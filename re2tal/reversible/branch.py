@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,21 @@ class Branch:
         ]
         own = self.owner._parameters
         return slots + [Slot(self.owner, name, p) for name in self.uses if (p := own.get(name)) is not None]
+
+    def check_gathered(self, slots: Sequence[Slot]) -> None:
+        """Raise a ValueError if FSDP2 still holds a parameter in shards: it gathers them where it calls a module."""
+        sharding = sys.modules.get("torch.distributed.fsdp")
+        if sharding is None or not any(isinstance(m, sharding.FSDPModule) for m in (self.owner, *self.modules())):
+            return
+        from torch.distributed.tensor import DTensor
+
+        for slot in slots:
+            if isinstance(slot.parameter, DTensor):
+                raise ValueError(
+                    f"fully_shard was given a {type(slot.module).__name__} or a module around it, which a reversible "
+                    f"chain does not call, so its {slot.name} is in shards; give fully_shard what "
+                    "re2tal.reversible.sharding_units(model) yields, and the model, and nothing inside of these"
+                )
 
     def running_norms(self) -> list[nn.Module]:
         """The batch norms whose running statistics a call changes."""

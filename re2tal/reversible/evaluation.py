@@ -12,6 +12,7 @@ from torch import Tensor
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.cells import Box, Cell
+from re2tal.reversible.observed import observers
 from re2tal.reversible.rehearsal import computing_a_cell, to_compute
 
 __all__ = ["Evaluation", "Gradients", "autocast_contexts", "entered"]
@@ -76,11 +77,18 @@ class Evaluation:
 
     def compute(self, x: Tensor, prepared: tuple[Tensor, ...], cell: Cell, args: Sequence[object]) -> Tensor:
         """`f` of a cell."""
+        told = observers()
+        for observer in told:
+            observer.begins(self.branch, x)
         with computing_a_cell():
             if not self.in_cells:
-                return self.branch(x, *args)
-            assert self.branch.locality is not None
-            return self.branch.locality.compute(self.branch.owner, x, prepared, cell)
+                f = self.branch(x, *args)
+            else:
+                assert self.branch.locality is not None
+                f = self.branch.locality.compute(self.branch.owner, x, prepared, cell)
+        for observer in told:
+            observer.ended(self.branch, f)
+        return f
 
     def with_graph(self, x: Tensor, args: Sequence[object]) -> Tensor:
         """`f` of everything, by the same steps, under ordinary autograd."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -74,6 +75,9 @@ class LinkedBlock:
     def _trace(self, given: Given) -> BlockSplit:
         forward = own_forward(self.block)
         self.block.__dict__["forward"] = forward
+        # Hooks (of FSDP2, for one) belong to the call that is under way.
+        hooks = {name: self.block.__dict__[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
+        self.block.__dict__.update((name, OrderedDict()) for name in hooks)
         try:
             recording = record(self.block, lambda: self.block(*given.args, **given.kwargs), device=given.stream.device)
             call = next(call for call in recording.calls() if call.module is self.block)
@@ -84,6 +88,7 @@ class LinkedBlock:
                 "network as in the example it was rewired with, or unrewire it"
             ) from reason
         finally:
+            self.block.__dict__.update(hooks)
             self.block.__dict__["forward"] = self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LinkedBlock:

@@ -51,6 +51,8 @@ def run_reversibly(
     # hooks, accumulation and torch.autograd.grad see what they see with any module. Shared parameters enter once:
     # the sum returned for each of their occurrences would count double.
     slots = [branch.parameters() for branch in branches]
+    for branch, group in zip(branches, slots, strict=True):
+        branch.check_gathered(group)
     parameters = trainable(slot for group in slots for slot in group)
     tensors = [arg for arg in args if isinstance(arg, Tensor)]
     call = _Call(

@@ -27,6 +27,7 @@ __all__ = [
     "examine",
     "headrooms",
     "reconstruction_error",
+    "reconstruction_errors",
     "report_of",
     "rewire",
     "set_cells",
@@ -34,6 +35,7 @@ __all__ = [
     "set_headrooms",
     "set_lanes",
     "set_mode",
+    "sharding_units",
     "unrewire",
 ]
 
@@ -254,6 +256,18 @@ def chains(model: nn.Module) -> Iterator[ReversibleChain | StepwiseChain]:
             yield from module.chains
 
 
+def sharding_units(model: nn.Module) -> Iterator[nn.Module]:
+    """What to give FSDP2's `fully_shard` one by one, before the model itself.
+
+    It gathers the parameters of a module where that is called, forward and backward. So a chain that calls its blocks'
+    insides is a unit, with what stands between it and the next; blocks that a model calls one by one are units each.
+    """
+    for module in model.modules():
+        if isinstance(module, ReversibleChain | RewiredSequential):
+            yield module
+    yield from (block.block for block in linked(model))
+
+
 def set_mode(model: nn.Module, mode: Mode) -> None:
     """Set the mode of every reversible chain in `model`, and of what is computed again beside them.
 
@@ -338,10 +352,22 @@ def set_headrooms(model: nn.Module, values: Sequence[int]) -> None:
         chain.headroom = value
 
 
-def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
-    """The worst reconstruction error of the chains in `model` in their last backward passes, relative.
+def reconstruction_errors(model: nn.Module) -> dict[str, float]:
+    """The reconstruction error of each chain in its last backward pass, relative, by the chain's blocks.
 
-    Zero, unless a branch computed something else the second time.
+    Zero, unless a branch computed something else the second time; chains that have not run backward are left out.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    errors = {}
+    for chain in chains(model):
+        if chain.reconstruction_error is not None:
+            blocks = list(chain.children()) if isinstance(chain, ReversibleChain) else chain.blocks
+            errors[" to ".join(dict.fromkeys((names[blocks[0]], names[blocks[-1]])))] = chain.reconstruction_error
+    return {name: float(error) for name, error in errors.items()}
+
+
+def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
+    """The worst of `reconstruction_errors`.
 
     Args:
         model: with any number of chains.
@@ -350,15 +376,15 @@ def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float
     Returns:
         None if no chain has run backward.
     """
-    errors = [float(chain.reconstruction_error) for chain in chains(model) if chain.reconstruction_error is not None]
+    errors = reconstruction_errors(model)
     if not errors:
         return None
-    worst = max(errors)
-    if worst > warn_above:
+    name, worst = max(errors.items(), key=lambda item: (item[1] != item[1], item[1]))
+    if not worst <= warn_above:
         warnings.warn(
-            f"recovered streams are off by {worst:.2e} of their largest value, so gradients are wrong: a branch gave "
-            "another result when it was computed again; randomness must come from torch's generators, and no state may "
-            "change in a forward pass",
+            f"recovered streams of {name} are off by {worst:.2e} of their largest value, so gradients are wrong: a "
+            "branch gave another result when it was computed again; randomness must come from torch's generators, and "
+            "no state may change in a forward pass; first_to_differ finds the module",
             ReconstructionWarning,
             stacklevel=2,
         )

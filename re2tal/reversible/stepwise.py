@@ -65,7 +65,7 @@ class StepwiseChain(Settings):
             What is read out of both streams, of the shape of `x`.
         """
         call = BlockCall.plan(branches, x, args, limit=most_bytes(self.cell_size, x.device))
-        place = getattr(x, "_re2tal_place", None)
+        place = _place_of(x)
         match self.mode:
             case "store":
                 if not (isinstance(place, _StoredPlace) and place.continues(x, self)):
@@ -75,7 +75,15 @@ class StepwiseChain(Settings):
                     place = _Place(Streams(x, self), 0, x, x, 0)
             case _:
                 assert_never(self.mode)
-        return place.step(call, args)
+        return place.step(x, call, args)
+
+
+def _place_of(x: Tensor) -> object:
+    """Where on the streams `x` stands, or what it is a view of, as a whole: FSDP2 gives such views to every block."""
+    base = x._base
+    if base is not None and (base.shape, base.stride(), base.dtype) == (x.shape, x.stride(), x.dtype):
+        return getattr(x, "_re2tal_place", getattr(base, "_re2tal_place", None))
+    return getattr(x, "_re2tal_place", None)
 
 
 def _version(x: Tensor) -> int:
@@ -100,9 +108,11 @@ class _Place:
         here = self.done == len(self.streams.calls) and self.streams.pair is not None
         return here and self.streams.settings is chain and self.version == _version(x)
 
-    def step(self, call: BlockCall, args: Sequence[Tensor]) -> Tensor:
+    def step(self, x: Tensor, call: BlockCall, args: Sequence[Tensor]) -> Tensor:
         parameters = trainable(slot for group in call.slots for slot in group)
-        y, u, v = _Reversible.apply(self.streams, call, self.u, self.v, *args, *parameters)
+        # Hooks of a view wait for its gradient, although the streams carry all of it: it is none.
+        view = None if hasattr(x, "_re2tal_place") or x is self.u else x
+        y, u, v = _Reversible.apply(self.streams, call, view, self.u, self.v, *args, *parameters)
         y._re2tal_place = _Place(self.streams, self.done + 1, u, v, _version(y))
         result: Tensor = y
         return result
@@ -111,7 +121,7 @@ class _Place:
 class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, streams: Streams, call: BlockCall, u: Tensor, v: Tensor, *tensors: Tensor
+        ctx: Any, streams: Streams, call: BlockCall, view: Tensor | None, u: Tensor, v: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`tensors`: the arguments, then the parameters."""
         ctx.set_materialize_grads(False)
@@ -127,7 +137,7 @@ class _Reversible(torch.autograd.Function):
         streams: Streams = ctx.streams
         call = streams.calls[ctx.done - 1]
         call.unmodified.check()
-        u_needs, v_needs, *needs = ctx.needs_input_grad[2:]
+        u_needs, v_needs, *needs = ctx.needs_input_grad[3:]
         x_needs = u_needs or v_needs
         shares = streams.coefficients.shares
         before, after = (_owned(g, dy, streams.like, share) for g, share in zip((du, dv), shares, strict=True))
@@ -148,7 +158,7 @@ class _Reversible(torch.autograd.Function):
             streams.finish()
             before, after = before.to(streams.dtype), after.to(streams.dtype)
         of_streams = (before, after) if x_needs else (None, None)
-        return None, None, *of_streams, *of_args, *(found.get(key) for key in ctx.parameters)
+        return None, None, None, *of_streams, *of_args, *(found.get(key) for key in ctx.parameters)
 
 
 def _owned(gradient: Tensor | None, dy: Tensor | None, like: Tensor, share: float) -> Tensor:
@@ -217,7 +227,7 @@ class _StoredPlace:
         here = self.done == len(self.stored.calls)
         return here and self.stored.chain is chain and self.version == _version(x)
 
-    def step(self, call: BlockCall, args: Sequence[Tensor]) -> Tensor:
+    def step(self, x: Tensor, call: BlockCall, args: Sequence[Tensor]) -> Tensor:
         call.states = [GeneratorState.snapshot(self.u.values.device)]
         statistics = call.statistics()
         self.stored.calls.append((call, list(args)))

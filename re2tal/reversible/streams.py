@@ -66,6 +66,8 @@ class BlockCall:
         """For an input of the shape of `x`, with cells of about `limit` bytes."""
         detached = [arg.detach() for arg in args]
         slots = [branch.parameters() for branch in branches]
+        for branch, group in zip(branches, slots, strict=True):
+            branch.check_gathered(group)
         return BlockCall(
             branches=branches,
             evaluations=[

@@ -6,7 +6,8 @@ from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoi
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes, processes
 from re2tal.training.ema import EMA
-from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingError, TrainingLoader
+from re2tal.training.faults import Faults, TrainingError, load_fault
+from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingLoader
 from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
@@ -21,6 +22,7 @@ __all__ = [
     "CheckpointError",
     "EpochLoader",
     "Evaluate",
+    "Faults",
     "GlobalBatches",
     "Processes",
     "Progress",
@@ -36,6 +38,7 @@ __all__ = [
     "build_optimizer",
     "counting",
     "load_checkpoint",
+    "load_fault",
     "log",
     "logging_to",
     "parameter_groups",

@@ -1,5 +1,7 @@
 """How a detector is trained: every setting of the loop, the optimizer and the schedule."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from re2tal.settings import Settings
@@ -36,6 +38,11 @@ class TrainingConfig(Settings):
     anneal_epochs: float = Field(default=0, ge=0)
     """Epochs in which the coefficients of a rewired backbone go linearly from backbone.alpha and backbone.beta to
     Re2TAL's, 0 and 1; fractions are allowed. 0: they stay as they are."""
+    on_non_finite: Literal["stop", "skip"] = "stop"
+    """What to do about a step whose loss or gradients are not finite: end the training, or leave the step out. Either
+    way, what went wrong where is told, and kept in the folder `faults`."""
+    max_skips: int = Field(default=10, ge=0)
+    """Steps in a row that `on_non_finite="skip"` leaves out; one more ends the training."""
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     """Share of the averaged weights that a step keeps; the average is what is evaluated. 0: the last weights."""
     eval_from: int = Field(default=0, ge=0)

@@ -23,6 +23,7 @@ from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoi
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes
 from re2tal.training.ema import EMA
+from re2tal.training.faults import Faults, TrainingError
 from re2tal.training.optimizer import build_optimizer
 from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, log
@@ -36,10 +37,6 @@ Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 BEST_BY = "average_mAP"
 """The figure of an evaluation that decides which epoch of a detector is the best."""
-
-
-class TrainingError(ValueError):
-    """Training that cannot go on, and why."""
 
 
 class TrainingLoader(Protocol):
@@ -94,6 +91,7 @@ class Trainer:
         )
         self.annealing = Annealing((model, self.ema.module), steps=round(config.anneal_epochs * steps))
         self.scaler = torch.amp.GradScaler(peers.device.type, enabled=config.amp == "fp16")
+        self.faults = Faults(model, config=config, peers=peers, folder=folder, about=about)
         self.records = Records(folder.metrics)
         self.board = Board(folder.board) if config.tensorboard and peers.is_main else None
         """TensorBoard's event files; None on other processes, or if they are not wanted."""
@@ -153,18 +151,24 @@ class Trainer:
                 window.clear()
 
     def step(self, pieces: Iterable[Batch]) -> dict[str, float]:
-        """One optimizer step; returns this process's losses and the norm of the gradients before clipping."""
+        """One optimizer step; returns this process's losses and the norm of the gradients before clipping.
+
+        Raises:
+            TrainingError: they are not finite, and the config says to stop.
+        """
         self.optimizer.zero_grad(set_to_none=True)
+        self.faults.begin(self.schedule.step + 1)
         means: dict[str, float] = {}
         for number, piece in enumerate(pieces, start=1):
-            with self._exchange_gradients(number == self.config.accumulate):
+            piece = piece.to(self.peers.device)
+            with self.faults.watching(piece, means), self._exchange_gradients(number == self.config.accumulate):
                 with autocast(self.config.amp, device=self.peers.device):
-                    losses: Mapping[str, Tensor] = self.parallel(piece.to(self.peers.device))
+                    losses: Mapping[str, Tensor] = self.parallel(piece)
                 for name, value in losses.items():
                     means[name] = means.get(name, 0.0) + float(value.detach()) / self.config.accumulate
-                self._require_finite(means, piece)
+                # Also of a loss that is not finite: the other processes wait for its gradients.
                 self.scaler.scale(losses["loss"] / self.config.accumulate).backward()
-        means["gradient_norm"] = self._update()
+        means["gradient_norm"] = self._update(means)
         return means
 
     def _exchange_gradients(self, now: bool) -> AbstractContextManager[object]:
@@ -173,26 +177,19 @@ class Trainer:
             return self.parallel.no_sync()
         return nullcontext()
 
-    def _update(self) -> float:
+    def _update(self, losses: Mapping[str, float]) -> float:
         self.scaler.unscale_(self.optimizer)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm or math.inf))
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
-            raise TrainingError(
-                f"the norm of the gradients is {norm}; lower training.learning_rate or training.backbone_learning_rate"
-            )
+        scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
+        if self.faults.judge(losses, norm=norm, scale=scale):
+            self.scaler.update(scale)
+            return norm
         # With fp16 a step of infinite gradients is left out, and the scale lowered.
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update(self.model)
         return norm
-
-    def _require_finite(self, losses: Mapping[str, float], piece: Batch) -> None:
-        if not all(map(math.isfinite, losses.values())):
-            raise TrainingError(
-                f"the losses of {', '.join(piece.video_ids)} are {losses}; lower the learning rates"
-                + (", or set training.amp to bf16 or none" if self.config.amp == "fp16" else "")
-            )
 
     # What is told
 
@@ -200,9 +197,9 @@ class Trainer:
         parts = self.peers.gather(window)
         if not self.peers.is_main:
             return
-        means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+        means = {name: _mean(part[name] for part in parts) for name in parts[0]}
         log.info("epoch %d step %d/%d  %s", epoch, done, progress.total_steps, progress.describe(done, losses=means))
-        # A left-out fp16 step has an infinite norm, which JSON has no word for.
+        # Where all steps were left out nothing is finite, which JSON has no word for.
         finite = {name: value if math.isfinite(value) else None for name, value in means.items()}
         record: dict[str, Any] = {"kind": "step", "epoch": epoch, "step": done, **finite}
         record["learning_rate"] = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
@@ -307,6 +304,12 @@ class Trainer:
         log.info("resumed from %s, next is epoch %d of %d", path, self.next_epoch, self.config.epochs)
         if self.next_epoch >= self.config.epochs:
             log.warning("nothing is left to train; raise training.epochs to go on")
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of those that are finite: steps may have been left out."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def headrooms(model: nn.Module) -> list[int] | None:

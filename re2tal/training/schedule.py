@@ -31,9 +31,12 @@ class WarmupCosine:
         self.minimum = minimum
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
+        self.step = 0
+        """The one whose rates are set."""
 
     def set_step(self, step: int) -> None:
         """Set the rates that optimizer step `step` (from 0) uses."""
+        self.step = step
         for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
             group["lr"] = warmup_cosine_rate(
                 step, base=base, minimum=self.minimum, warmup_steps=self.warmup_steps, total_steps=self.total_steps

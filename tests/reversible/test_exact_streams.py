@@ -43,7 +43,7 @@ def test_a_branch_that_computes_something_else_the_second_time_is_warned_about()
     model = MlpNet(depth=1)
     model.chain = ReversibleChain([Counting(), Counting()])
     model(torch.randn(2, 5)).sum().backward()
-    with pytest.warns(UserWarning, match="recovered streams are off by .* computed again"):
+    with pytest.warns(UserWarning, match="recovered streams of chain.0 to chain.1 are off by .* computed again"):
         assert reconstruction_error(model) > 0.1
 
 

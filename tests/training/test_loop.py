@@ -234,7 +234,7 @@ class Broken(ToyDetector):
 
 
 def test_a_loss_that_is_no_number_stops_training_and_names_the_videos(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"losses of video\d, .* are .*nan.*lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"losses are .*nan.* for video\d, .*lower the learning rate"):
         toy_trainer(tmp_path, config=toy_config(), make=Broken).run(None)
 
 
