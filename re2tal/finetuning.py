@@ -27,7 +27,7 @@ from re2tal.training import (
 )
 from re2tal.weights import BACKBONE_PREFIX, Layout, WeightsFile, write_weights
 
-__all__ = ["finetune"]
+__all__ = ["ClipTester", "finetune"]
 
 
 def finetune(
@@ -76,7 +76,7 @@ def finetune(
     seed_all(config.training.seed + peers.rank)
     if resume is not None:
         trainer.resume(resume)
-    tester = _Tester(config, TestingClips(test.videos, config.data, class_names=class_names), peers=peers)
+    tester = ClipTester(config, TestingClips(test.videos, config.data, class_names=class_names), peers=peers)
     trainer.run(tester.evaluate, after_epoch=broken_lister(clips, peers=peers), console=console)
     weights = folder.path / "backbone.safetensors"
     if peers.is_main:
@@ -98,7 +98,7 @@ def _loader(clips: TrainingClips, config: FinetuneConfig, *, peers: Processes) -
     )
 
 
-class _Tester:
+class ClipTester:
     """The test videos, shared by the processes."""
 
     def __init__(self, config: FinetuneConfig, clips: TestingClips, *, peers: Processes) -> None:
