@@ -31,13 +31,12 @@ from re2tal import experiment
 from re2tal.building import build_detector
 from re2tal.config import ExperimentConfig, override
 from re2tal.data.demo import make_demo_set
+from re2tal.planning.simulation import NoBatches
 from re2tal.presets import demo, demo_slowfast, demo_swin
 from re2tal.reversible import Branch
 from re2tal.reversible.observed import observed_by
 from re2tal.reversible.watching import NamedTensors, watching
 from re2tal.training import (
-    EpochLoader,
-    GlobalBatches,
     Processes,
     RunFolder,
     Trainer,
@@ -84,24 +83,10 @@ def clips(generator: torch.Generator) -> Batch:
     )
 
 
-class NoClips:
-    """The trainer is handed its batches."""
-
-    def set_epoch(self, epoch: int) -> None:
-        pass
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> Clip:
-        raise IndexError(index)
-
-
 def trainer_of(model: nn.Module, folder: Path) -> Trainer:
     config = demo(data=Path("unused")).training.model_copy(update={"batch_size": 2})
-    loader = EpochLoader(NoClips(), batches=GlobalBatches(2, batch_size=2), collate=Batch.stack)
     about = {"config": "{}", "class_names": ["a", "b", "c"]}
-    return Trainer(model, config=config, loader=loader, peers=Processes(), folder=RunFolder(folder), about=about)
+    return Trainer(model, config=config, loader=NoBatches(), peers=Processes(), folder=RunFolder(folder), about=about)
 
 
 class Places:

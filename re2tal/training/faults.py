@@ -70,6 +70,10 @@ class Faults:
         self._step, self._is_suspect = step, False
         self._buffers = [buffer.detach().clone() for buffer in self.model.buffers()]
 
+    def end(self) -> None:
+        """The step is over; nothing of it is kept in memory."""
+        self._piece, self._buffers = None, []
+
     @contextmanager
     def watching(self, piece: Batch, losses: Mapping[str, float]) -> Iterator[None]:
         """Around the forward and backward pass of a piece, which adds to `losses`.
@@ -178,7 +182,7 @@ class Faults:
     def _loss(self, scale: float | None) -> Tensor:
         assert self._piece is not None
         with autocast(self.config.amp, device=self.peers.device):
-            losses = self.model(self._piece)
+            losses = self.model(self._piece.to(self.peers.device))
         return losses["loss"] / self.config.accumulate * (1.0 if scale is None else scale)
 
     def _trace(self, scale: float | None) -> Origin | None:

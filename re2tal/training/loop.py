@@ -160,15 +160,15 @@ class Trainer:
         self.faults.begin(self.schedule.step + 1)
         means: dict[str, float] = {}
         for number, piece in enumerate(pieces, start=1):
-            piece = piece.to(self.peers.device)
             with self.faults.watching(piece, means), self._exchange_gradients(number == self.config.accumulate):
                 with autocast(self.config.amp, device=self.peers.device):
-                    losses: Mapping[str, Tensor] = self.parallel(piece)
+                    losses: Mapping[str, Tensor] = self.parallel(piece.to(self.peers.device))
                 for name, value in losses.items():
                     means[name] = means.get(name, 0.0) + float(value.detach()) / self.config.accumulate
                 # Also of a loss that is not finite: the other processes wait for its gradients.
                 self.scaler.scale(losses["loss"] / self.config.accumulate).backward()
         means["gradient_norm"] = self._update(means)
+        self.faults.end()
         return means
 
     def _exchange_gradients(self, now: bool) -> AbstractContextManager[object]:
