@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -41,7 +42,10 @@ from re2tal.training import (
     RunFolder,
     Share,
     Trainer,
+    TrainingConfig,
+    leave_signals_to_main,
     log,
+    newest_good,
     seed_all,
 )
 from re2tal.types import Batch, Detections
@@ -60,32 +64,33 @@ def train(
     *,
     peers: Processes,
     folder: RunFolder,
-    resume: Path | None = None,
+    resume: Path | Literal["auto"] | None = None,
     evaluate: bool = True,
     deterministic: bool = True,
     console: Console | None = None,
 ) -> None:
-    """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics."""
+    """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics.
+
+    Args:
+        config: see there.
+        peers: the processes that share the work.
+        folder: of the run.
+        resume: a whole state to go on from; "auto": the newest good one in `folder`, if there is any.
+        evaluate: whether epochs are evaluated on the test videos.
+        deterministic: whether cuDNN takes kernels that repeat exactly.
+        console: of a terminal, for a live bar.
+
+    Raises:
+        Stopped: SIGTERM or SIGINT came; everything is saved.
+    """
     _prepare_process(config, peers=peers, deterministic=deterministic)
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed)
     tester = Tester(config, peers=peers) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
-    if resume is None:
+    checkpoint = _newest(folder, peers=peers) if resume == "auto" else resume
+    if checkpoint is None:
         _start_from_pretrained(model, config.backbone)
-    batches = GlobalBatches(
-        len(clips),
-        batch_size=config.training.batch_size,
-        accumulate=config.training.accumulate,
-        seed=config.training.seed,
-        peers=peers,
-    )
-    loader = EpochLoader(
-        clips,
-        batches=batches,
-        collate=collate,
-        num_workers=config.training.num_workers,
-        pin_memory=peers.device.type == "cuda",
-    )
+    loader = _load_epochs(clips, config.training, peers=peers)
     _note_config(config, folder.config, peers=peers)
     about = {
         "config": config.model_dump_json(),
@@ -97,8 +102,8 @@ def train(
     _introduce(config, model=model, clips=clips, peers=peers)
     # The weights start alike in every process; dropout must not.
     seed_all(config.training.seed + peers.rank)
-    if resume is not None:
-        trainer.resume(resume)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
     require_features_of(model.backbone, config=config.backbone, stored=clips.features)
     if tester is not None and trainer.board is not None:
         tester.board = trainer.board
@@ -170,6 +175,7 @@ class Tester:
             persistent_workers=num_workers > 0,
             pin_memory=peers.device.type == "cuda",
             generator=torch.Generator(),
+            worker_init_fn=leave_signals_to_main,
         )
 
     def detect(self, model: nn.Module) -> list[Detections]:
@@ -217,6 +223,27 @@ def _prepare_process(config: ExperimentConfig, *, peers: Processes, deterministi
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     seed_all(config.training.seed)
+
+
+def _load_epochs(clips: TrainingSet, config: TrainingConfig, *, peers: Processes) -> EpochLoader:
+    batches = GlobalBatches(
+        len(clips), batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, peers=peers
+    )
+    return EpochLoader(
+        clips,
+        batches=batches,
+        collate=collate,
+        num_workers=config.num_workers,
+        pin_memory=peers.device.type == "cuda",
+    )
+
+
+def _newest(folder: RunFolder, *, peers: Processes) -> Path | None:
+    """What the main process finds to go on from."""
+    found = peers.from_main(newest_good(folder) if peers.is_main else None)
+    if found is None:
+        log.info("there is no checkpoint in %s: the run begins", folder.checkpoints)
+    return found
 
 
 def _note_config(config: ExperimentConfig, path: Path, *, peers: Processes) -> None:

@@ -4,14 +4,17 @@ from re2tal.training.batches import EpochLoader, GlobalBatches, Share
 from re2tal.training.board import Board, BoardError
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
-from re2tal.training.distributed import Processes, processes
+from re2tal.training.disk import DiskFullError
+from re2tal.training.distributed import LostProcessError, Processes, processes
 from re2tal.training.ema import EMA
 from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingError, TrainingLoader
 from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
 from re2tal.training.random_state import seed_all
+from re2tal.training.resuming import newest_good
 from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
+from re2tal.training.stopping import Stopped, leave_signals_to_main
 
 __all__ = [
     "BEST_BY",
@@ -19,14 +22,17 @@ __all__ = [
     "Board",
     "BoardError",
     "CheckpointError",
+    "DiskFullError",
     "EpochLoader",
     "Evaluate",
     "GlobalBatches",
+    "LostProcessError",
     "Processes",
     "Progress",
     "Records",
     "RunFolder",
     "Share",
+    "Stopped",
     "Trainer",
     "TrainingConfig",
     "TrainingError",
@@ -35,9 +41,11 @@ __all__ = [
     "autocast",
     "build_optimizer",
     "counting",
+    "leave_signals_to_main",
     "load_checkpoint",
     "log",
     "logging_to",
+    "newest_good",
     "parameter_groups",
     "processes",
     "save_checkpoint",

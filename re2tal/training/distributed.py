@@ -15,9 +15,13 @@ from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["Processes", "processes"]
+__all__ = ["LostProcessError", "Processes", "processes"]
 
 T = TypeVar("T")
+
+
+class LostProcessError(ValueError):
+    """Another process has gone, and work that all of them share cannot go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,14 @@ class Processes:
         holder = [value]
         distributed.broadcast_object_list(holder, src=0)
         return holder[0]
+
+    def largest(self, *values: int) -> list[int]:
+        """The largest of every process's first, second ... value, on every process."""
+        if self.world_size == 1:
+            return list(values)
+        found = torch.tensor(values, device=self.device)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return found.tolist()
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite `tensors` by the main process's."""
@@ -92,7 +104,23 @@ def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Pro
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    peers = Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
     try:
-        yield Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
-    finally:
-        distributed.destroy_process_group()
+        yield peers
+    except BaseException as error:
+        # gloo is left at once, which the others notice; NCCL would wait for them, but ends with the process.
+        if backend == "gloo":
+            distributed.destroy_process_group()
+        if _is_about_others(error):
+            raise LostProcessError(
+                f"process {peers.rank} of {peers.world_size} stops, because another one has failed or was killed; it "
+                "may have said why. Go on with --resume auto"
+            ) from error
+        error.add_note(f"(in process {peers.rank} of {peers.world_size}, counted from 0)")
+        raise
+    distributed.destroy_process_group()
+
+
+def _is_about_others(error: BaseException) -> bool:
+    """Whether a collective failed because another process has gone."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from re2tal.weights.errors import WeightsError
+from re2tal.weights.intact import require_intact
 from re2tal.weights.names import BACKBONE_PREFIX, Layout, map_names
 from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
 
@@ -136,8 +137,19 @@ def written_whole(path: Path) -> Iterator[Path]:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+        _sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name survive a loss of power; only POSIX opens folders."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -173,6 +185,7 @@ def _translate(path: Path, state: Mapping[Any, Any]) -> WeightsFile:
 
 def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     """A checkpoint of our training, whose `weights` are the averaged ones."""
+    require_intact(path)
     file = _translate(path, content["weights"])
     config, class_names = content.get("config"), content.get("class_names")
     try:
