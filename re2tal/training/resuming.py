@@ -46,8 +46,8 @@ def newest_good(folder: RunFolder) -> Path | None:
 def tidy(folder: RunFolder, *, position: tuple[int, int]) -> None:
     """Leave no file in `folder` that a run which goes on from `position` could be taken for the writer of.
 
-    What a killed process had begun to write is removed. Whole states of later steps, of an earlier run in the same
-    folder, get `.before` behind their names: nothing resumes from them, and nobody has lost them.
+    What a killed process had begun to write is removed. Damaged files and whole states of later steps, of an earlier
+    run in the same folder, get `.before` behind their names: nothing resumes from them, and nobody has lost them.
     """
     for unfinished in folder.checkpoints.glob(".*.tmp"):
         unfinished.unlink()
@@ -59,7 +59,7 @@ def tidy(folder: RunFolder, *, position: tuple[int, int]) -> None:
         if is_later:
             aside = path.with_name(f"{path.name}.before")
             path.replace(aside)
-            log.info("%s is of another or an undone part of the run: it is now %s", path, aside.name)
+            log.info("%s is of a later step than this run goes on from, or damaged: it is now %s", path, aside.name)
 
 
 def _position_of(path: Path) -> tuple[int, int]:
