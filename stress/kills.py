@@ -61,6 +61,7 @@ class Kill:
     count: int = 1
     """The pass of the point that it does not survive; of "time", hundredths of a second after training has begun."""
     signal: int = signal.SIGKILL
+    """0: it raises an error of its own."""
     rank: int = 0
     """Of several processes, the one that it happens to."""
 
@@ -76,6 +77,8 @@ class Trap:
         return self.left == 0
 
     def end(self) -> None:
+        if not self.signal:
+            raise RuntimeError("made to fail")
         os.kill(self.process, self.signal)
         if self.signal == signal.SIGKILL:
             time.sleep(60)

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 __all__ = ["LostProcessError", "Processes", "processes"]
@@ -103,7 +104,7 @@ def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Pro
         yield Processes(device=device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    _join(backend, device)
     peers = Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
     try:
         yield peers
@@ -119,6 +120,17 @@ def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Pro
         error.add_note(f"(in process {peers.rank} of {peers.world_size}, counted from 0)")
         raise
     distributed.destroy_process_group()
+
+
+def _join(backend: str, device: torch.device) -> None:
+    own_store: dict[str, Any] = {}
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    # What torchrun starts again meets its old store, with addresses of processes that are gone, and would call those.
+    # The count is of one machine; on several, torchrun has to make new stores (TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1).
+    if attempt is not None and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        store, rank, world_size = next(rendezvous("env://"))
+        own_store = {"store": distributed.PrefixStore(attempt, store), "rank": rank, "world_size": world_size}
+    distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None, **own_store)
 
 
 def _is_about_others(error: BaseException) -> bool:
