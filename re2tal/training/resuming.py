@@ -24,14 +24,12 @@ def newest_good(folder: RunFolder) -> Path | None:
         try:
             found.append((_position_of(path), path))
         except (WeightsError, OSError) as error:
-            problems.append(str(error))
-            log.warning("passed over: %s", error)
+            problems.append(_told(path, error))
     for _, path in sorted(found, reverse=True):
         try:
             require_intact(path)
-        except (WeightsError, OSError) as error:
-            problems.append(str(error))
-            log.warning("passed over: %s", error)
+        except WeightsError as error:
+            problems.append(_told(path, error))
         else:
             return path
     if problems:
@@ -41,6 +39,13 @@ def newest_good(folder: RunFolder) -> Path | None:
             f"begin anew:{listed}"
         )
     return None
+
+
+def _told(path: Path, error: Exception) -> str:
+    """Why a file is passed over, told and returned; the system's errors need not name it."""
+    problem = str(error) if isinstance(error, WeightsError) else f"{path} cannot be read ({error})"
+    log.warning("passed over: %s", problem)
+    return problem
 
 
 def tidy(folder: RunFolder, *, position: tuple[int, int]) -> None:

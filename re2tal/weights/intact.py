@@ -17,8 +17,6 @@ def require_intact(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except OSError:
-        raise
     except Exception as error:  # a damaged archive makes the reader fail in any way
         raise WeightsError(
             f"{path} is damaged ({error}); it was cut off or changed: take another checkpoint"
