@@ -1,6 +1,7 @@
 """Runs that are stopped anywhere and gone on with, in one process: the same end, bit for bit."""
 
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -228,6 +229,10 @@ class Signalled(WithDropout):
         self.steps += 1
         if self.steps == 3:
             for number in self.signals:
+                # As Ctrl-C in a terminal and `scancel` do, loader processes get it as well.
+                for child in multiprocessing.active_children():
+                    assert child.pid is not None
+                    os.kill(child.pid, number)
                 signal.raise_signal(number)
         return super().forward(batch)
 
@@ -236,15 +241,16 @@ class Signalled(WithDropout):
 def test_a_signal_ends_the_run_after_its_step_with_everything_saved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, status: int
 ) -> None:
-    go_on(tmp_path / "alone", checkpoint_minutes=60)
+    settings: dict[str, Any] = {"checkpoint_minutes": 60, "num_workers": 2}
+    go_on(tmp_path / "alone", **settings)
     before = signal.getsignal(number)
     with pytest.raises(Stopped) as stopped:
-        go_on(tmp_path / "stopped", model=lambda: Signalled(number, number), checkpoint_minutes=60)
+        go_on(tmp_path / "stopped", model=lambda: Signalled(number, number), **settings)
     assert stopped.value.code == status
     assert signal.getsignal(number) is before
     assert "after step 3, which is saved; go on with --resume auto" in caplog.text
     assert load_checkpoint(RunFolder(tmp_path / "stopped").last)["position"]["steps"] == 3
-    go_on(tmp_path / "stopped", checkpoint_minutes=60)
+    go_on(tmp_path / "stopped", **settings)
     assert state_of(tmp_path / "stopped") == state_of(tmp_path / "alone")
 
 
