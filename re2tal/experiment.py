@@ -38,12 +38,12 @@ from re2tal.training import (
     CheckpointError,
     EpochLoader,
     GlobalBatches,
+    LeaveSignalsToMain,
     Processes,
     RunFolder,
     Share,
     Trainer,
     TrainingConfig,
-    leave_signals_to_main,
     log,
     newest_good,
     seed_all,
@@ -175,7 +175,7 @@ class Tester:
             persistent_workers=num_workers > 0,
             pin_memory=peers.device.type == "cuda",
             generator=torch.Generator(),
-            worker_init_fn=leave_signals_to_main,
+            worker_init_fn=LeaveSignalsToMain() if num_workers else None,
         )
 
     def detect(self, model: nn.Module) -> list[Detections]:

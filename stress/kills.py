@@ -381,7 +381,8 @@ def start(
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), environment.get("PYTHONPATH", "")])
     command = [*(launcher or [sys.executable]), *killed_command(kills, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    # A process that does not end is a broken promise, too.
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1200)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from re2tal.training.progress import Progress, Records, counting, log, logging_t
 from re2tal.training.random_state import seed_all
 from re2tal.training.resuming import newest_good
 from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
-from re2tal.training.stopping import Stopped, leave_signals_to_main
+from re2tal.training.stopping import LeaveSignalsToMain, Stopped
 
 __all__ = [
     "BEST_BY",
@@ -26,6 +26,7 @@ __all__ = [
     "EpochLoader",
     "Evaluate",
     "GlobalBatches",
+    "LeaveSignalsToMain",
     "LostProcessError",
     "Processes",
     "Progress",
@@ -41,7 +42,6 @@ __all__ = [
     "autocast",
     "build_optimizer",
     "counting",
-    "leave_signals_to_main",
     "load_checkpoint",
     "log",
     "logging_to",

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from re2tal.training.distributed import Processes
-from re2tal.training.stopping import leave_signals_to_main
+from re2tal.training.stopping import LeaveSignalsToMain
 from re2tal.types import Batch, Clip
 
 __all__ = ["EpochLoader", "GlobalBatches", "Share"]
@@ -114,7 +114,7 @@ class EpochLoader:
             pin_memory=pin_memory,
             # Its own generator: seeding loader processes must not draw from the process's random state.
             generator=torch.Generator(),
-            worker_init_fn=leave_signals_to_main,
+            worker_init_fn=LeaveSignalsToMain() if num_workers else None,
         )
 
     @property

@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C as requests: the step at hand is finished and saved before the process leaves."""
 
+import atexit
 import os
 import signal
 import threading
@@ -9,7 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["StopSignals", "Stopped", "leave_signals_to_main"]
+import torch
+
+__all__ = ["LeaveSignalsToMain", "StopSignals", "Stopped"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SAME_REQUEST_SECONDS = 1.0
@@ -71,7 +74,22 @@ class StopSignals:
             signal.raise_signal(number)
 
 
-def leave_signals_to_main(worker: int) -> None:
-    """For loader processes: signals to a whole process group must not take the clips of the last step away."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+class LeaveSignalsToMain:
+    """For loader processes: a signal to all processes of a run must not take the clips of the last step away.
+
+    They end when the main process does, or if it has died.
+    """
+
+    def __init__(self) -> None:
+        # In shared memory: `multiprocessing` ends daemons with SIGTERM, and then waits for them.
+        self._is_leaving = torch.zeros((), dtype=torch.bool).share_memory_()
+        atexit.register(self._is_leaving.fill_, True)
+
+    def __call__(self, worker: int) -> None:
+        """In loader process number `worker`."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._end_with_main)
+
+    def _end_with_main(self, number: int, frame: FrameType | None) -> None:
+        if self._is_leaving:
+            os._exit(0)

@@ -1,6 +1,7 @@
 """The short versions of stress/kills.py and stress/restarts.py: real processes, really killed."""
 
 import json
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ restarts = load_script("stress/restarts.py")
 def test_a_training_killed_at_named_points_ends_like_one_left_alone(tmp_path: Path) -> None:
     runs = kills.Runs(tmp_path, videos=4, seed=1)
     alone = runs.alone(threads=1, workers=0)
-    planned = [kills.Kill("saving", 2), kills.Kill("decoding", 3)]
+    planned = [kills.Kill("saving", 2), kills.Kill("forward", 2, signal.SIGTERM), kills.Kill("decoding", 3)]
     result = runs.killed("killed", threads=1, workers=2, kills=planned)
     assert (result["kills"], result["wrong"]) == (planned, [])
     assert kills.differences(alone, result["folder"]) == []
