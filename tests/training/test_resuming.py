@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,10 +230,9 @@ class Signalled(WithDropout):
         self.steps += 1
         if self.steps == 3:
             for number in self.signals:
-                # As Ctrl-C in a terminal and `scancel` do, loader processes get it as well.
-                for child in multiprocessing.active_children():
-                    assert child.pid is not None
-                    os.kill(child.pid, number)
+                # As of Ctrl-C in a terminal and of `scancel`: loader processes get it, too, and not from their parent.
+                if children := [str(child.pid) for child in multiprocessing.active_children()]:
+                    subprocess.run(["kill", f"-{int(number)}", *children], check=True)
                 signal.raise_signal(number)
         return super().forward(batch)
 
