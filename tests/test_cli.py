@@ -140,6 +140,15 @@ def test_without_evaluation_there_are_checkpoints_and_detections_only(re2tal: An
     assert re2tal("train", tiny, "--id", 6, "--not_eval", "--resume", folder / "checkpoint/epoch_0.pth") == 0
 
 
+def test_resuming_automatically_begins_or_goes_on(re2tal: Any, tiny: Path) -> None:
+    arguments = ("train", tiny, "--id", 8, "--not_eval", "--resume", "auto", "--cfg-options")
+    assert re2tal(*arguments, "training.epochs=1") == 0
+    log = tiny.parent / "exps/gpu1_id8/log.txt"
+    assert "the run begins" in log.read_text()
+    assert re2tal(*arguments, "training.epochs=2") == 0
+    assert "epoch_0.pth, next is epoch 1 of 2" in log.read_text()
+
+
 def test_a_wrong_option_is_answered_in_one_message(re2tal: Any, tiny: Path) -> None:
     assert re2tal("train", tiny, "--cfg-options", "training.epoch=1").startswith(
         "error: there is no setting 'training.epoch'; did you mean 'training.epochs'"

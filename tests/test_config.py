@@ -129,7 +129,7 @@ def test_a_window_longer_than_the_position_code_is_refused_when_the_config_loads
 
 
 # A Swin from scratch needs more time and another rate than a SlowFast.
-BUDGET = ("epochs", "eval_from", "checkpoint_every", "learning_rate", "backbone_learning_rate")
+BUDGET = ("epochs", "eval_from", "learning_rate", "backbone_learning_rate")
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,12 @@ def run(command: App) -> None:
     try:
         command(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit("interrupted; go on from the newest checkpoint with --resume")
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except ValueError as error:
         if not _is_from_us(error):
             raise
-        sys.exit(f"error: {visible_lines(str(error))}")
+        sys.exit(visible_lines(" ".join([f"error: {error}", *getattr(error, "__notes__", ())])))
 
 
 def _is_from_us(error: ValueError) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -10,7 +10,13 @@ from re2tal.cli.app import ConfigPath, Options, app, print_result
 
 Seed = Annotated[int | None, Parameter(help="Replaces training.seed.")]
 RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of one id overwrite each other.")]
-Resume = Annotated[Path | None, Parameter(help="An epoch_N.pth to go on from.")]
+Resume = Annotated[
+    Literal["auto"] | Path | None,
+    Parameter(
+        help="An epoch_N.pth or last.pth to go on from; auto: the newest good one of the run, from the beginning if "
+        "there is none."
+    ),
+]
 Checkpoint = Annotated[
     Path | None, Parameter(help="Weights to test: ours, imported, or of OpenTAD; by default the best of the run.")
 ]
@@ -95,6 +101,7 @@ def demo(
     seed: int = 42,
     num_train: int = 240,
     num_test: int = 60,
+    resume: Resume = None,
     cfg_options: Options = None,
 ) -> None:
     """Make videos, train a reversible detector on them from pixels, test it, and print the mAP.
@@ -123,7 +130,7 @@ def demo(
         log.info("making %d videos in %s", num_train + num_test, out / "data")
         progress = tell_counts("videos", tell=log.info)
         make_demo_set(out / "data", seed=seed, num_train=num_train, num_test=num_test, progress=progress)
-        experiment.train(settings, peers=peers, folder=folder, console=console)
+        experiment.train(settings, peers=peers, folder=folder, resume=resume, console=console)
         result = experiment.test(settings, peers=peers, folder=folder)
         assert result is not None
         print_result(result, title="Demo: mAP (%) on unseen videos")

@@ -114,7 +114,7 @@ class NoBatches:
 
     steps_per_epoch = 1
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, *, first_step: int = 0) -> None:
         """There is none."""
 
     def __iter__(self) -> Iterator[Batch]:

@@ -4,7 +4,8 @@ from re2tal.training.batches import EpochLoader, GlobalBatches, Share
 from re2tal.training.board import Board, BoardError
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
-from re2tal.training.distributed import Processes, processes
+from re2tal.training.disk import DiskFullError
+from re2tal.training.distributed import LostProcessError, Processes, processes
 from re2tal.training.ema import EMA
 from re2tal.training.faults import Faults, TrainingError, load_fault
 from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingLoader
@@ -12,7 +13,9 @@ from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
 from re2tal.training.random_state import seed_all
+from re2tal.training.resuming import newest_good
 from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
+from re2tal.training.stopping import LeaveSignalsToMain, Stopped
 
 __all__ = [
     "BEST_BY",
@@ -20,15 +23,19 @@ __all__ = [
     "Board",
     "BoardError",
     "CheckpointError",
+    "DiskFullError",
     "EpochLoader",
     "Evaluate",
     "Faults",
     "GlobalBatches",
+    "LeaveSignalsToMain",
+    "LostProcessError",
     "Processes",
     "Progress",
     "Records",
     "RunFolder",
     "Share",
+    "Stopped",
     "Trainer",
     "TrainingConfig",
     "TrainingError",
@@ -41,6 +48,7 @@ __all__ = [
     "load_fault",
     "log",
     "logging_to",
+    "newest_good",
     "parameter_groups",
     "processes",
     "save_checkpoint",

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from re2tal.training.distributed import Processes
+from re2tal.training.stopping import LeaveSignalsToMain
 from re2tal.types import Batch, Clip
 
 __all__ = ["EpochLoader", "GlobalBatches", "Share"]
@@ -43,23 +44,24 @@ class GlobalBatches(Sampler[list[int]]):
         self.seed = seed
         self.rank = peers.rank
         self.epoch = 0
+        self.first_step = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch."""
         return self.num_clips // self.batch_size
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order; call it before each pass."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, *, first_step: int = 0) -> None:
+        """Choose the order, and the step to begin at; call it before each pass."""
+        self.epoch, self.first_step = epoch, first_step
 
     def __len__(self) -> int:
-        return self.steps_per_epoch * self.accumulate
+        return (self.steps_per_epoch - self.first_step) * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_clips).tolist()
         own = self.rank * self.accumulate * self.piece_size
-        for step in range(self.steps_per_epoch):
+        for step in range(self.first_step, self.steps_per_epoch):
             for piece in range(self.accumulate):
                 start = step * self.batch_size + own + piece * self.piece_size
                 yield order[start : start + self.piece_size]
@@ -112,6 +114,7 @@ class EpochLoader:
             pin_memory=pin_memory,
             # Its own generator: seeding loader processes must not draw from the process's random state.
             generator=torch.Generator(),
+            worker_init_fn=LeaveSignalsToMain() if num_workers else None,
         )
 
     @property
@@ -119,9 +122,9 @@ class EpochLoader:
         """Optimizer steps in an epoch."""
         return self.batches.steps_per_epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and random draws."""
-        self.batches.set_epoch(epoch)
+    def set_epoch(self, epoch: int, *, first_step: int = 0) -> None:
+        """Choose the epoch's order and random draws, and the step to begin at."""
+        self.batches.set_epoch(epoch, first_step=first_step)
         self.clips.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Batch]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from re2tal.weights import CHECKPOINT_FORMAT, WeightsError, load_pickle, written_whole
+from re2tal.training.disk import size_of, telling_of_full_disk
+from re2tal.weights import CHECKPOINT_FORMAT, WeightsError, load_pickle, require_intact, written_whole
 
-__all__ = ["CheckpointError", "RunFolder", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CheckpointError", "RunFolder", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
 
 
 class CheckpointError(WeightsError):
@@ -23,9 +24,24 @@ class RunFolder:
     path: Path
 
     @property
+    def checkpoints(self) -> Path:
+        """The folder of the files below."""
+        return self.path / "checkpoint"
+
+    @property
     def best(self) -> Path:
         """The weights of the best evaluated epoch."""
-        return self.path / "checkpoint" / "best.pth"
+        return self.checkpoints / "best.pth"
+
+    @property
+    def last(self) -> Path:
+        """The whole state in the middle of an epoch, replaced from time to time."""
+        return self.checkpoints / "last.pth"
+
+    @property
+    def previous(self) -> Path:
+        """What `last` was before."""
+        return self.checkpoints / "previous.pth"
 
     @property
     def metrics(self) -> Path:
@@ -54,28 +70,56 @@ class RunFolder:
 
     def epoch(self, epoch: int) -> Path:
         """The whole state after `epoch` (counted from 0)."""
-        return self.path / "checkpoint" / f"epoch_{epoch}.pth"
+        return self.checkpoints / f"epoch_{epoch}.pth"
 
     def saved_epochs(self) -> list[int]:
         """The epochs that have a file, oldest first."""
-        numbers = (file.stem.removeprefix("epoch_") for file in (self.path / "checkpoint").glob("epoch_*.pth"))
+        numbers = (file.stem.removeprefix("epoch_") for file in self.checkpoints.glob("epoch_*.pth"))
         return sorted(int(number) for number in numbers if number.isdigit())
+
+    def whole_states(self) -> list[Path]:
+        """The files that a run can go on from, if they are good, in no order."""
+        return [
+            *map(self.epoch, self.saved_epochs()),
+            *(path for path in (self.last, self.previous) if path.is_file()),
+        ]
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content`; a crash on the way leaves the file that was there before."""
-    with written_whole(path) as unfinished, unfinished.open("wb") as file:
+    """Write `content`; a crash on the way leaves the file that was there before.
+
+    Raises:
+        DiskFullError: there is no room.
+    """
+    needed = size_of(content)
+    with (
+        telling_of_full_disk(path, needed=needed),
+        written_whole(path) as unfinished,
+        unfinished.open("wb") as file,
+    ):
         torch.save({"format": CHECKPOINT_FORMAT, **content}, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a file of `save_checkpoint` onto the CPU; nothing in it is executed.
+    """Read a file of `save_checkpoint` onto the CPU and compare its checksums; nothing in it is executed.
 
     It holds at least `weights` (those to evaluate), `config` (JSON) and `class_names`.
     """
+    content = read_checkpoint(path)
+    require_intact(path)
+    return content
+
+
+def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """As `load_checkpoint`, unchecked.
+
+    Args:
+        path: of the file.
+        mmap: leave tensors on disk until they are used.
+    """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
-    content = load_pickle(path)
+    content = load_pickle(path, mmap=mmap)
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(
             f"{path} is no checkpoint of this package (its `format` is not {CHECKPOINT_FORMAT!r}); give a file that "

@@ -51,6 +51,8 @@ class TrainingConfig(Settings):
     """Epochs between two evaluations."""
     checkpoint_every: int = Field(default=1, gt=0)
     """Epochs between two checkpoints; the last epoch and evaluated ones always have one."""
+    checkpoint_minutes: float = Field(default=10, ge=0)
+    """Minutes between two `last.pth`, from which a run stopped within an epoch goes on; 0: after every step."""
     keep_checkpoints: int | None = Field(default=None, gt=0)
     """How many of the newest `epoch_<n>.pth` stay on disk; None: all. `best.pth` always stays."""
     log_every: int = Field(default=50, gt=0)

@@ -8,16 +8,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["Processes", "processes"]
+__all__ = ["LostProcessError", "Processes", "processes"]
 
 T = TypeVar("T")
+
+
+class LostProcessError(ValueError):
+    """Another process has gone, and work that all of them share cannot go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,14 @@ class Processes:
         holder = [value]
         distributed.broadcast_object_list(holder, src=0)
         return holder[0]
+
+    def largest(self, *values: int) -> list[int]:
+        """The largest of every process's first, second ... value, on every process."""
+        if self.world_size == 1:
+            return list(values)
+        found = torch.tensor(values, device=self.device)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return found.tolist()
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite `tensors` by the main process's."""
@@ -91,8 +104,35 @@ def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Pro
         yield Processes(device=device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    _join(backend, device)
+    peers = Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
     try:
-        yield Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
-    finally:
-        distributed.destroy_process_group()
+        yield peers
+    except BaseException as error:
+        # gloo is left at once, which the others notice; NCCL would wait for them, but ends with the process.
+        if backend == "gloo":
+            distributed.destroy_process_group()
+        if _is_about_others(error):
+            raise LostProcessError(
+                f"process {peers.rank} of {peers.world_size} stops, because another one has failed or was killed; it "
+                "may have said why. Go on with --resume auto"
+            ) from error
+        error.add_note(f"(in process {peers.rank} of {peers.world_size}, counted from 0)")
+        raise
+    distributed.destroy_process_group()
+
+
+def _join(backend: str, device: torch.device) -> None:
+    own_store: dict[str, Any] = {}
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    # What torchrun starts again meets its old store, with addresses of processes that are gone, and would call those.
+    # The count is of one machine; on several, torchrun has to make new stores (TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1).
+    if attempt is not None and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        store, rank, world_size = next(rendezvous("env://"))
+        own_store = {"store": distributed.PrefixStore(attempt, store), "rank": rank, "world_size": world_size}
+    distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None, **own_store)
+
+
+def _is_about_others(error: BaseException) -> bool:
+    """Whether a collective failed because another process has gone."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -55,7 +55,8 @@ class Faults:
         self.model, self.config, self.peers, self.folder, self.about = model, config, peers, folder, about
         self._told: set[str] = set()
         """Chains whose reconstruction error has been warned about."""
-        self._skipped = 0
+        self.skipped = 0
+        """Steps in a row that were left out so far."""
         """Steps in a row."""
         self._step = 0
         self._buffers: list[Tensor] = []
@@ -115,7 +116,7 @@ class Faults:
             self._put_back()
             self._answer(losses, norm, scale)
             return True
-        self._skipped = 0
+        self.skipped = 0
         if any(is_lost for _, is_lost in reports):
             self._warn_of(lost, scale)
         return False
@@ -137,18 +138,18 @@ class Faults:
         gathered = self.peers.gather([told])
         reports = [gathered[rank] for rank in owners]
         message = f"step {self._step}: {'; '.join(text for text, _ in reports)}"
-        self._skipped += 1
+        self.skipped += 1
         if any(is_lasting for _, is_lasting in reports):
             raise TrainingError(f"{message}; go on from a checkpoint before that step, with lower learning rates")
         if self.config.on_non_finite == "stop":
             raise TrainingError(f"{message}; {self._advice()}, or leave such steps out: training.on_non_finite=skip")
-        if self._skipped > self.config.max_skips:
+        if self.skipped > self.config.max_skips:
             raise TrainingError(
-                f"{message}; {self._skipped} steps in a row were like this, more than training.max_skips; "
+                f"{message}; {self.skipped} steps in a row were like this, more than training.max_skips; "
                 f"{self._advice()}"
             )
         if self.peers.is_main:
-            log.warning("%s; the step is left out (%d in a row)", message, self._skipped)
+            log.warning("%s; the step is left out (%d in a row)", message, self.skipped)
 
     def _describe(self, origin: Origin | None, losses: Mapping[str, float], norm: float) -> str:
         bad = {name: value for name, value in losses.items() if not math.isfinite(value)}

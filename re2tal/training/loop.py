@@ -5,6 +5,7 @@ What is evaluated and kept as best is the running average of the weights.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.training import random_state
-from re2tal.training.annealing import Annealing, coefficients, set_coefficients
+from re2tal.training.annealing import Annealing, coefficients
 from re2tal.training.board import Board
-from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
+from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes
 from re2tal.training.ema import EMA
@@ -27,9 +28,11 @@ from re2tal.training.faults import Faults, TrainingError
 from re2tal.training.optimizer import build_optimizer
 from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, log
+from re2tal.training.resuming import tidy
 from re2tal.training.schedule import WarmupCosine
+from re2tal.training.state import capture, restore
+from re2tal.training.stopping import Stopped, StopSignals
 from re2tal.types import Batch
-from re2tal.weights import place
 
 __all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
 
@@ -46,8 +49,8 @@ class TrainingLoader(Protocol):
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and random draws."""
+    def set_epoch(self, epoch: int, *, first_step: int = 0) -> None:
+        """Choose the epoch's order and random draws, and the step to begin at."""
 
     def __iter__(self) -> Iterator[Batch]:
         """This process's pieces of every batch."""
@@ -95,8 +98,18 @@ class Trainer:
         self.records = Records(folder.metrics)
         self.board = Board(folder.board) if config.tensorboard and peers.is_main else None
         """TensorBoard's event files; None on other processes, or if they are not wanted."""
-        self.next_epoch = 0
+        self.done = 0
+        """Optimizer steps done."""
+        self.window: list[dict[str, float]] = []
+        """What `step` returned since the last line of the log."""
         self.best: float | None = None
+        self._stop = StopSignals(is_told=peers.is_main)
+        self._saved_at = time.monotonic()
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch that the next step belongs to."""
+        return self.done // self.loader.steps_per_epoch
 
     def run(
         self,
@@ -105,50 +118,71 @@ class Trainer:
         after_epoch: Callable[[], None] | None = None,
         console: Console | None = None,
     ) -> None:
-        """Train up to the last epoch.
+        """Train up to the last epoch, or until SIGTERM or SIGINT asks to stop.
 
         Args:
             evaluate: is called with the averaged model, in eval mode, on every process.
             after_epoch: is called on every process when an epoch's steps are done.
             console: of a terminal, for a live bar.
+
+        Raises:
+            Stopped: a signal came; everything up to the last step is saved.
         """
-        if self.peers.is_main:
-            self.records.keep_before(self.next_epoch)
         steps = self.loader.steps_per_epoch
+        if self.peers.is_main:
+            self._begin_files()
         progress = Progress(
             total_steps=self.config.epochs * steps, clips_per_step=self.config.batch_size, console=console
         )
-        on_board = nullcontext() if self.board is None else self.board.writing(after_step=self.next_epoch * steps)
-        with progress, on_board:
+        on_board = nullcontext() if self.board is None else self.board.writing(after_step=self.done)
+        self._saved_at = time.monotonic()
+        with self._stop, progress, on_board:
             if evaluate is not None and self._was_stopped_before_evaluating():
                 self._evaluate(self.next_epoch - 1, evaluate)
             for epoch in range(self.next_epoch, self.config.epochs):
                 self._train_epoch(epoch, progress)
                 if after_epoch is not None:
                     after_epoch()
-                if self.config.is_saved(epoch):
-                    self._save(epoch)
+                is_saved = self.config.is_saved(epoch)
+                if is_saved:
+                    self._save_epoch(epoch)
+                self._heed_clock_and_signals(is_saved=is_saved)
                 if evaluate is not None and self.config.is_evaluated(epoch):
                     self._evaluate(epoch, evaluate)
+        if self.peers.is_main:
+            # The last epoch has a file of its own.
+            self.folder.last.unlink(missing_ok=True)
+            self.folder.previous.unlink(missing_ok=True)
+
+    def _begin_files(self) -> None:
+        steps = self.loader.steps_per_epoch
+        tidy(self.folder, position=divmod(self.done, steps))
+        self.records.keep(epochs=self.next_epoch, step=self.done)
+        scores = [record[self.best_by] for record in self.records.read() if record["kind"] == "evaluation"]
+        # The best file may be of an evaluation that is not recorded and so comes again.
+        self.best = max(scores) if scores and self.folder.best.is_file() else None
 
     # One epoch, one step
 
     def _train_epoch(self, epoch: int, progress: Progress) -> None:
-        self.loader.set_epoch(epoch)
-        self.parallel.train()
         steps = self.loader.steps_per_epoch
+        first = self.done % steps
+        self.loader.set_epoch(epoch, first_step=first)
+        self.parallel.train()
         pieces = iter(self.loader)
-        window: list[dict[str, float]] = []
         progress.resume()
-        for step in range(steps):
-            done = epoch * steps + step + 1
-            self.schedule.set_step(done - 1)
-            self.annealing.set_step(done - 1)
-            window.append(self.step(islice(pieces, self.config.accumulate)))
-            progress.step(done, losses={"loss": window[-1]["loss"]})
-            if done % self.config.log_every == 0 or step == steps - 1:
-                self._log_steps(epoch, done, window, progress)
-                window.clear()
+        for step in range(first, steps):
+            self.schedule.set_step(self.done)
+            self.annealing.set_step(self.done)
+            self.window.append(self.step(islice(pieces, self.config.accumulate)))
+            self.done += 1
+            progress.step(self.done, losses={"loss": self.window[-1]["loss"]})
+            is_last = step == steps - 1
+            if self.done % self.config.log_every == 0 or is_last:
+                self._log_steps(epoch, progress)
+                self.window.clear()
+            if not is_last and self._heed_clock_and_signals():
+                progress.resume()
 
     def step(self, pieces: Iterable[Batch]) -> dict[str, float]:
         """One optimizer step; returns this process's losses and the norm of the gradients before clipping.
@@ -193,8 +227,9 @@ class Trainer:
 
     # What is told
 
-    def _log_steps(self, epoch: int, done: int, window: list[dict[str, float]], progress: Progress) -> None:
-        parts = self.peers.gather(window)
+    def _log_steps(self, epoch: int, progress: Progress) -> None:
+        parts = self.peers.gather(self.window)
+        done = self.done
         if not self.peers.is_main:
             return
         means = {name: _mean(part[name] for part in parts) for name in parts[0]}
@@ -222,20 +257,22 @@ class Trainer:
     def _evaluate(self, epoch: int, evaluate: Evaluate) -> None:
         # Running statistics follow each process's own clips.
         self.peers.broadcast(list(self.ema.module.buffers()))
-        with random_state.preserved(self.peers.device), torch.no_grad():
+        with random_state.preserved(self.peers.device), torch.no_grad(), self._stop.at_once():
             metrics = dict(evaluate(self.ema.module))
         if not self.peers.is_main:
             return
-        self._record({"kind": "evaluation", "epoch": epoch, **metrics})
         if self.best is None or metrics[self.best_by] > self.best:
             self.best = metrics[self.best_by]
             save_checkpoint(self.folder.best, {**self._weights(epoch), "metrics": metrics})
             log.info("epoch %d is the best so far: %s", epoch, self.folder.best)
+        # Last: what is recorded is not evaluated again when the run is resumed.
+        self._record({"kind": "evaluation", "epoch": epoch, **metrics})
 
     def _was_stopped_before_evaluating(self) -> bool:
-        last = self.next_epoch - 1
+        last, started = divmod(self.done, self.loader.steps_per_epoch)
+        last -= 1
         done = any(record["kind"] == "evaluation" and record["epoch"] == last for record in self.records.read())
-        return self.peers.from_main(last >= 0 and self.config.is_evaluated(last) and not done)
+        return self.peers.from_main(not started and last >= 0 and self.config.is_evaluated(last) and not done)
 
     def _weights(self, epoch: int) -> dict[str, Any]:
         average = self.ema.module
@@ -246,63 +283,56 @@ class Trainer:
             "coefficients": coefficients(average),
         }
 
-    def _save(self, epoch: int) -> None:
-        states = self.peers.gather([random_state.capture(self.peers.device)])
-        rooms = self.peers.gather([[headrooms(model) for model in (self.model, self.ema.module)]])
-        if not self.peers.is_main:
-            return
-        content = {
-            **self._weights(epoch),
-            "training_weights": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random_states": states,
-            "headrooms": rooms,
-        }
-        save_checkpoint(self.folder.epoch(epoch), content)
-        if self.config.keep_checkpoints is not None:
-            for old in self.folder.saved_epochs()[: -self.config.keep_checkpoints]:
-                self.folder.epoch(old).unlink()
+    def _save_epoch(self, epoch: int) -> None:
+        state = capture(self)
+        if self.peers.is_main:
+            save_checkpoint(self.folder.epoch(epoch), {**self._weights(epoch), **state})
+            if self.config.keep_checkpoints is not None:
+                for old in self.folder.saved_epochs()[: -self.config.keep_checkpoints]:
+                    self.folder.epoch(old).unlink()
+        self._saved_at = time.monotonic()
+
+    def _heed_clock_and_signals(self, *, is_saved: bool = False) -> bool:
+        """Save `last.pth` if it is time, and leave if a signal asked to: all processes after the same step.
+
+        Args:
+            is_saved: this step has a file.
+
+        Returns:
+            Whether something was saved.
+        """
+        is_due = time.monotonic() - self._saved_at >= 60 * self.config.checkpoint_minutes
+        asked, due = self.peers.largest(self._stop.asked, int(self.peers.is_main and is_due))
+        must_save = bool(asked or due) and not is_saved
+        if must_save:
+            self._save_last()
+        if asked:
+            stopped = Stopped(asked)
+            if self.peers.is_main:
+                log.warning(
+                    "stopped by %s after step %d, which is saved; go on with --resume auto",
+                    stopped.signal.name,
+                    self.done,
+                )
+            raise stopped
+        return must_save
+
+    def _save_last(self) -> None:
+        state = capture(self)
+        if self.peers.is_main:
+            if self.folder.last.is_file():
+                self.folder.last.replace(self.folder.previous)
+            epoch = (self.done - 1) // self.loader.steps_per_epoch
+            save_checkpoint(self.folder.last, {**self._weights(epoch), **state})
+        self._saved_at = time.monotonic()
 
     def resume(self, path: Path) -> None:
-        """Go on where `path`, an `epoch_<n>.pth`, was written: on the CPU bit for bit as if never stopped."""
-        content = load_checkpoint(path)
-        if "optimizer" not in content:
-            raise CheckpointError(f"{path} holds weights only; resume from an epoch_<n>.pth")
-        fix = "resume with the config that the run began with"
-        place(content["training_weights"], self.model, source=path, fix=fix)
-        place(content["weights"], self.ema.module, source=path, fix=fix)
-        try:
-            self.optimizer.load_state_dict(content["optimizer"])
-        except ValueError as error:
-            raise CheckpointError(
-                f"{path} comes from a run that trained other parameters ({error}); freeze the same ones"
-            ) from error
-        self.scaler.load_state_dict(content["scaler"])
-        # For an evaluation that was missed; training sets them at every step.
-        set_coefficients(self.ema.module, content.get("coefficients"))
-        states = content["random_states"]
-        if len(states) == self.peers.world_size:
-            random_state.restore(states[self.peers.rank], device=self.peers.device)
-            # Checkpoints of earlier versions have none: the grids then find their own again.
-            if rooms := content.get("headrooms"):
-                for model, values in zip((self.model, self.ema.module), rooms[self.peers.rank], strict=True):
-                    try:
-                        _set_headrooms(model, values)
-                    except ValueError as error:
-                        raise CheckpointError(f"{path} comes from another backbone: {error}; {fix}") from error
-        else:
-            log.warning(
-                "%s comes from %d processes, this run has %d: dropout will differ from an undisturbed run",
-                path,
-                len(states),
-                self.peers.world_size,
-            )
-        self.next_epoch = content["epoch"] + 1
-        if self.folder.best.is_file():
-            self.best = load_checkpoint(self.folder.best)["metrics"][self.best_by]
-        log.info("resumed from %s, next is epoch %d of %d", path, self.next_epoch, self.config.epochs)
-        if self.next_epoch >= self.config.epochs:
+        """Go on where `path`, a whole state, was written: on the CPU bit for bit as if never stopped."""
+        restore(self, load_checkpoint(path), path=path)
+        epoch, step = divmod(self.done, self.loader.steps_per_epoch)
+        behind = f" behind its step {step}" if step else ""
+        log.info("resumed from %s, next is epoch %d of %d%s", path, epoch, self.config.epochs, behind)
+        if epoch >= self.config.epochs:
             log.warning("nothing is left to train; raise training.epochs to go on")
 
 
@@ -310,17 +340,6 @@ def _mean(values: Iterable[float]) -> float:
     """Of those that are finite: steps may have been left out."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan
-
-
-def headrooms(model: nn.Module) -> list[int] | None:
-    """Of a backbone that recomputes its activations: how far its streams may grow."""
-    return getattr(model.backbone, "headrooms", None)
-
-
-def _set_headrooms(model: nn.Module, values: list[int] | None) -> None:
-    backbone: Any = model.backbone
-    if values is not None:
-        backbone.headrooms = values
 
 
 def reconstruction_error(model: nn.Module) -> float | None:

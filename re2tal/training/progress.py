@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +16,9 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from re2tal.training.disk import telling_of_full_disk
 from re2tal.untrusted import visible_lines
+from re2tal.weights import written_whole
 
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
 
@@ -43,12 +47,12 @@ def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
         shown = logging.StreamHandler(console.file)
         shown.setFormatter(_Visible("%(asctime)s %(message)s", "%H:%M:%S"))
     shown.setLevel(logging.INFO if is_main else logging.WARNING)
-    handlers: list[logging.Handler] = [shown]
-    if is_main:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = logging.FileHandler(path, encoding="utf-8")
-        written.setFormatter(_Visible("%(asctime)s %(levelname)s %(message)s"))
-        handlers.append(written)
+    # Opened when there is something to say, which for the others is at most why they stop.
+    written = _LogFile(path, encoding="utf-8", delay=True)
+    written.setLevel(logging.DEBUG if is_main else logging.ERROR)
+    written.setFormatter(_Visible("%(asctime)s %(levelname)s %(message)s"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [shown, written]
     level = log.level
     log.setLevel(logging.DEBUG)
     for handler in handlers:
@@ -56,13 +60,22 @@ def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
     try:
         yield console
     except BaseException:
-        log.debug("stopped", exc_info=True)
+        log.removeHandler(shown)
+        log.error("stopped", exc_info=True)
         raise
     finally:
         log.setLevel(level)
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """Lines that a full disk does not take are left out: the run has to end for another file, and says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class Records:
@@ -72,10 +85,12 @@ class Records:
         self.path = path
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one object."""
+        """Append one object, on the disk before anything that is saved later."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
+        with telling_of_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
         """All objects so far; a last line that was cut off is left out."""
@@ -84,13 +99,16 @@ class Records:
         *whole, _ = self.path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in whole if line]
 
-    def keep_before(self, epoch: int) -> None:
-        """Drop the objects of `epoch` and later, which a run that starts there will write again."""
-        kept = [record for record in self.read() if record["epoch"] < epoch]
+    def keep(self, *, epochs: int, step: int) -> None:
+        """Drop what a run that goes on behind `epochs` whole epochs and optimizer step `step` will write again."""
+
+        def is_kept(record: dict[str, Any]) -> bool:
+            return record["step"] <= step if "step" in record else record["epoch"] < epochs
+
+        kept = [record for record in self.read() if is_kept(record)]
         if self.path.exists():
-            draft = self.path.with_suffix(".tmp")
-            draft.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-            draft.replace(self.path)
+            with telling_of_full_disk(self.path), written_whole(self.path) as unfinished:
+                unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
 
 class Progress:

@@ -3,6 +3,7 @@
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, write_weights, written_whole
 from re2tal.weights.hashing import hash_of_weights
+from re2tal.weights.intact import require_intact
 from re2tal.weights.loading import Pretrained, load_detector, load_pretrained, require_kind
 from re2tal.weights.names import BACKBONE_PREFIX, Layout, NameMap, map_names
 from re2tal.weights.pickles import load_pickle
@@ -27,6 +28,7 @@ __all__ = [
     "place",
     "read_weights",
     "refuse",
+    "require_intact",
     "require_kind",
     "write_weights",
     "written_whole",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from re2tal.untrusted import JsonError, parse_json, shown
 from re2tal.weights.errors import WeightsError
+from re2tal.weights.intact import require_intact
 from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names
 from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
 
@@ -147,8 +148,19 @@ def written_whole(path: Path) -> Iterator[Path]:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+        _sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name survive a loss of power; only POSIX opens folders."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -195,6 +207,7 @@ def _translate(path: Path, state: Mapping[Any, Any], *, kind: Kind | None = None
 
 def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     """A checkpoint of our training, whose `weights` are the averaged ones."""
+    require_intact(path)
     weights = content.get("weights")
     if not isinstance(weights, Mapping):
         raise WeightsError(f"{path}: its `weights` are {type(weights).__name__}, no tensors; take another checkpoint")

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,14 +71,31 @@ def test_other_processes_only_say_what_is_wrong(tmp_path: Path, capsys: pytest.C
 def test_records_survive_a_line_that_was_cut_off(tmp_path: Path) -> None:
     records = Records(tmp_path / "metrics.jsonl")
     assert records.read() == []
-    records.write({"kind": "step", "epoch": 0})
-    records.write({"kind": "step", "epoch": 1})
+    first, second = {"kind": "step", "epoch": 0, "step": 2}, {"kind": "step", "epoch": 1, "step": 4}
+    records.write(first)
+    records.write(second)
     with records.path.open("a") as file:
         file.write('{"kind": "st')
-    assert records.read() == [{"kind": "step", "epoch": 0}, {"kind": "step", "epoch": 1}]
-    records.keep_before(1)
-    records.write({"kind": "step", "epoch": 1})
-    assert [record["epoch"] for record in records.read()] == [0, 1]
+    assert records.read() == [first, second]
+    records.keep(epochs=1, step=2)
+    records.write(second)
+    assert records.read() == [first, second]
+
+
+def test_records_of_what_comes_again_are_dropped(tmp_path: Path) -> None:
+    records = Records(tmp_path / "metrics.jsonl")
+    lines: list[dict[str, Any]] = []
+    for epoch in range(2):
+        lines += [{"kind": "step", "epoch": epoch, "step": 10 * epoch + step} for step in (5, 10)]
+        lines.append({"kind": "evaluation", "epoch": epoch, "average_mAP": 0.5})
+    for line in lines:
+        records.write(line)
+    records.keep(epochs=1, step=15)
+    assert records.read() == lines[:4]
+    records.keep(epochs=1, step=10)
+    assert records.read() == lines[:3]
+    records.keep(epochs=0, step=7)
+    assert records.read() == lines[:1]
 
 
 def test_counts_are_told_ten_times_with_rate_and_time_left() -> None:

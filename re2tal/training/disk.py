@@ -1,0 +1,60 @@
+"""A disk that is full, told with what to do about it."""
+
+import errno
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["DiskFullError", "size_of", "telling_of_full_disk"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DiskFullError(ValueError):
+    """There is no room for a file of a run; what was written before it is whole."""
+
+
+@contextmanager
+def telling_of_full_disk(path: Path, *, needed: int | None = None) -> Iterator[None]:
+    """Inside, writing `path`, a file of a run, may fail for want of room.
+
+    Args:
+        path: the file.
+        needed: bytes that it takes, if that is known.
+
+    Raises:
+        DiskFullError: names the file, the room and the way on.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch's writer answers the system's error with one of its own, of an unexpected position.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in _FULL:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        takes = "" if needed is None else f"it takes {_mib(needed)}, "
+        raise DiskFullError(
+            f"{path} cannot be written ({cause.strerror}): {takes}{_mib(free)} are free there; make room, for example "
+            "with a lower training.keep_checkpoints or another work_dir, and go on with --resume auto: what was saved "
+            "before is whole"
+        ) from error
+
+
+def size_of(content: Any) -> int:
+    """Bytes of all tensors in nested mappings and sequences."""
+    if isinstance(content, Tensor):
+        return content.nbytes
+    if isinstance(content, Mapping):
+        return sum(map(size_of, content.values()))
+    if isinstance(content, list | tuple):
+        return sum(map(size_of, content))
+    return 0
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,447 @@
+"""Kill a training again and again, resume it by the same command, and compare it with one that was left alone.
+
+    python stress/kills.py [--kills 32] [--seed 0] [--videos 12] [--out FOLDER] [--json]
+
+Trains the demo's network on a few of its videos, with one thread and two, loader processes and none. A run left alone
+comes first. Another run of the same command is ended by SIGKILL at a named point (in decoding, in the middle of the
+backward pass, half way through a checkpoint ...) or after a random time, now and then by SIGTERM or Ctrl-C, and now and
+then its newest checkpoint is cut off, changed or replaced by another file, until it has come through. Then every tensor
+and number of its checkpoints, its records and its log are compared. Ends with status 1 if anything differs.
+
+The package knows nothing of this: the killed process runs this file, which wraps functions before it calls `re2tal`.
+"""
+
+import argparse
+import io
+import itertools
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIG = REPOSITORY / "configs" / "demo" / "re2slowfast.py"
+EPOCHS = 3
+REDUCED = (
+    f"training.epochs={EPOCHS}",
+    "training.eval_from=0",
+    "training.batch_size=2",
+    "training.log_every=4",  # no divisor of the steps of an epoch: windows are cut by its end
+    "pyramid.max_steps=32",
+    "pyramid.drop_path=0.1",  # so that the random state matters
+    "data.sampling.num_steps=32",
+)
+WALL_CLOCK = {"clips_per_second", "peak_memory_mib"}
+"""The figures of `metrics.jsonl` that tell of the machine and not of the training."""
+
+
+# In the process that is killed
+
+
+@dataclass(frozen=True)
+class Kill:
+    """How a process ends."""
+
+    point: str
+    """One of `POINTS`, or "time"."""
+    count: int = 1
+    """The pass of the point that it does not survive; of "time", hundredths of a second after training has begun."""
+    signal: int = signal.SIGKILL
+    """0: it raises an error of its own."""
+    rank: int = 0
+    """Of several processes, the one that it happens to."""
+
+
+class Trap:
+    """Ends the process when it has been passed often enough, also from within a loader process."""
+
+    def __init__(self, kill: Kill) -> None:
+        self.left, self.signal, self.process = kill.count, kill.signal, os.getpid()
+
+    def is_sprung(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def end(self) -> None:
+        if not self.signal:
+            raise RuntimeError("made to fail")
+        os.kill(self.process, self.signal)
+        if os.getpid() != self.process:
+            os._exit(1)  # a loader process would live on for seconds
+
+    def spring(self) -> None:
+        if self.is_sprung():
+            self.end()
+
+
+def _before(owner: Any, name: str) -> Callable[[Trap], None]:
+    def arm(trap: Trap) -> None:
+        original = getattr(owner, name)
+
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            trap.spring()
+            return original(*arguments, **options)
+
+        setattr(owner, name, wrapped)
+
+    return arm
+
+
+def _after(owner: Any, name: str) -> Callable[[Trap], None]:
+    def arm(trap: Trap) -> None:
+        original = getattr(owner, name)
+
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            result = original(*arguments, **options)
+            trap.spring()
+            return result
+
+        setattr(owner, name, wrapped)
+
+    return arm
+
+
+def _in_backward(trap: Trap) -> None:
+    """When half of the parameters have their gradients."""
+    from re2tal.training import Trainer
+
+    original = Trainer.__init__
+
+    def wrapped(self: Trainer, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        parameters[len(parameters) // 2].register_post_accumulate_grad_hook(lambda _: trap.spring())
+
+    Trainer.__init__ = wrapped  # type: ignore[method-assign]
+
+
+def _in_saving(trap: Trap) -> None:
+    """When half of a checkpoint is on the disk."""
+    original = torch.save
+
+    def wrapped(content: Any, file: Any) -> None:
+        if trap.is_sprung():
+            whole = io.BytesIO()
+            original(content, whole)
+            file.write(whole.getvalue()[: whole.tell() // 2])
+            file.flush()
+            trap.end()
+        original(content, file)
+
+    torch.save = wrapped
+
+
+def _in_recording(trap: Trap) -> None:
+    """When half of a line is written."""
+    from re2tal.training import Records
+
+    original = Records.write
+
+    def wrapped(self: Records, record: Any) -> None:
+        if trap.is_sprung():
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record)[:40])
+            trap.end()
+        original(self, record)
+
+    Records.write = wrapped  # type: ignore[method-assign]
+
+
+def _at_time(trap: Trap) -> None:
+    """Some time after training has begun."""
+    from re2tal.training import Trainer
+
+    original = Trainer.run
+
+    def wrapped(self: Trainer, *arguments: Any, **options: Any) -> None:
+        timer = threading.Timer(trap.left / 100, trap.end)
+        timer.daemon = True
+        timer.start()
+        original(self, *arguments, **options)
+
+    Trainer.run = wrapped  # type: ignore[method-assign]
+
+
+def _points() -> dict[str, Callable[[Trap], None]]:
+    from re2tal import experiment
+    from re2tal.data import TrainingSet
+    from re2tal.detector import Detector
+    from re2tal.training import EMA, loop
+
+    return {
+        "decoding": _before(TrainingSet, "_clip"),
+        "forward": _after(Detector, "forward"),
+        "backward": _in_backward,
+        "optimizer": _before(EMA, "update"),  # the weights have changed, their average has not
+        "recording": _in_recording,
+        "saving": _in_saving,
+        "syncing": _before(os, "fsync"),  # a file is written and has not got its name
+        "renaming": _after(Path, "replace"),
+        "evaluation": _before(experiment.Tester, "measure"),
+        "restoring": _after(loop, "restore"),
+        "time": _at_time,
+    }
+
+
+POINTS = (
+    "decoding", "forward", "backward", "optimizer", "recording", "saving", "syncing", "renaming", "evaluation",
+    "restoring", "time",
+)  # fmt: skip
+
+
+def be_killed(kills: Sequence[Kill], arguments: Sequence[str]) -> None:
+    """Run `re2tal` with `arguments` in this process; the n-th start under torchrun has the n-th kill."""
+    from re2tal import cli
+
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    if attempt < len(kills) and int(os.environ.get("RANK", 0)) == kills[attempt].rank:
+        _points()[kills[attempt].point](Trap(kills[attempt]))
+    sys.argv = ["re2tal", *arguments]
+    cli.main()
+
+
+def killed_command(kills: Sequence[Kill], arguments: Sequence[str]) -> list[str]:
+    """This file with arguments that make it `be_killed`."""
+    return [__file__, "--kill", json.dumps([asdict(kill) for kill in kills]), *arguments]
+
+
+# What is compared
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """In what two run folders differ: files, checkpoints tensor by tensor, records, lines of the log."""
+    found = []
+    files = [{path.name for path in (run / "checkpoint").iterdir()} - _aside(run) for run in (first, second)]
+    if files[0] != files[1]:
+        found.append(f"files {sorted(files[0] ^ files[1])}")
+    for name in sorted(files[0] & files[1]):
+        contents = [torch.load(run / "checkpoint" / name, weights_only=True) for run in (first, second)]
+        found += [f"{name}: {place}" for place in _unequal(*contents) if place != ".config"]
+    if records_of(first) != records_of(second):
+        found.append("metrics.jsonl")
+    if lines_of(first) != lines_of(second):
+        found.append("log.txt")
+    return found
+
+
+def _aside(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoint").glob("*.before")}
+
+
+def _unequal(first: Any, second: Any, place: str = "") -> Iterator[str]:
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        same = first.dtype == second.dtype and first.shape == second.shape
+        if not same or first.numpy().tobytes() != second.numpy().tobytes():
+            yield place
+    elif isinstance(first, dict) and isinstance(second, dict):
+        for key in first.keys() | second.keys():
+            yield from _unequal(first.get(key), second.get(key), f"{place}.{key}")
+    elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
+        for number, pair in enumerate(zip(first, second, strict=True)):
+            yield from _unequal(*pair, f"{place}[{number}]")
+    elif type(first) is not type(second) or first != second:
+        yield place
+
+
+def records_of(run: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, without what tells of the machine."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key not in WALL_CLOCK} for line in lines]
+
+
+def lines_of(run: Path) -> dict[str, str]:
+    """Of every step and every evaluation the last line in `log.txt`, without times and rates."""
+    lines: dict[str, str] = {}
+    step = ""
+    for line in (run / "log.txt").read_text(encoding="utf-8").splitlines():
+        if found := re.search(r"INFO epoch \d+ step (\d+)/\d+  (.*?)  [\d.]+ clips/s", line):
+            step = found[1]
+            lines[f"step {step}"] = found[2]
+        elif found := re.search(r"INFO (average_mAP .*)", line):
+            lines[f"evaluation after {step}"] = found[1]
+    return lines
+
+
+# Runs
+
+
+class Runs:
+    """Where runs of one command, left alone or killed, leave their folders."""
+
+    def __init__(self, out: Path, *, videos: int, seed: int) -> None:
+        from re2tal.data.demo import make_demo_set
+
+        self.out, self.random = out, random.Random(seed)
+        make_demo_set(out / "data", seed=seed, num_train=videos, num_test=max(videos // 4, 2))
+        self.points = itertools.cycle(self.random.sample(POINTS, len(POINTS)))
+
+    def arguments(self, work_dir: Path, *, workers: int) -> list[str]:
+        """The command behind `re2tal`."""
+        data = self.out / "data"
+        options = [f"work_dir={work_dir}", f"training.num_workers={workers}"]
+        options += [f"data.annotations={data / 'annotations.json'}", f"data.videos={data / 'videos'}"]
+        # How often states are saved must not matter: after every step, or rarely.
+        options.append(f"training.checkpoint_minutes={self.random.choice((0, 0, 0.02))}")
+        return ["train", str(CONFIG), "--resume", "auto", "--cfg-options", *REDUCED, *options]
+
+    def alone(self, *, threads: int, workers: int) -> Path:
+        """The folder of a run that nobody kills."""
+        work_dir = self.out / f"alone_{threads}_{workers}"
+        done = start(self.arguments(work_dir, workers=workers), threads=threads)
+        if done.returncode:
+            raise RuntimeError(f"a run left alone failed:\n{done.stderr[-3000:]}")
+        return work_dir / "gpu1_id0"
+
+    def draw(self) -> Kill:
+        point = next(self.points)
+        if point == "time":
+            ways = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+            return Kill(point, self.random.randint(1, 400), self.random.choice(ways))
+        most = {"restoring": 1, "evaluation": 2, "saving": 4, "renaming": 6, "syncing": 9}.get(point, 6)
+        return Kill(point, self.random.randint(1, most))
+
+    def killed(self, name: str, *, threads: int, workers: int, kills: Sequence[Kill] = ()) -> dict[str, Any]:
+        """Kill and resume until a run has come through; its folder, what happened, and what went wrong.
+
+        Args:
+            name: of the folder.
+            threads: of every process.
+            workers: loader processes.
+            kills: the first ones; drawn when they are used up, unless there are some.
+        """
+        folder = self.out / name / "gpu1_id0"
+        planned = iter(kills)
+        happened: list[Kill] = []
+        damaged: list[str] = []
+        wrong: list[str] = []
+        while True:
+            kill = next(planned, None) if kills else self.draw()
+            arguments = self.arguments(self.out / name, workers=workers)
+            done = start(arguments, threads=threads, kills=[] if kill is None else [kill])
+            if done.returncode == 0:
+                break
+            assert kill is not None, done.stderr
+            if done.returncode not in expected_statuses(kill):
+                wrong.append(f"status {done.returncode} of {kill}: {done.stderr[-1000:]}")
+                break
+            happened.append(kill)
+            if not kills and self.random.random() < 0.25 and (name_of := self._damage(folder)):
+                damaged.append(name_of)
+        log = (folder / "log.txt").read_text(encoding="utf-8")
+        wrong += [f"{path} was damaged and not named" for path in set(damaged) if f"passed over: {path}" not in log]
+        return {"folder": folder, "kills": happened, "damaged": len(damaged), "wrong": wrong}
+
+    def _damage(self, folder: Path) -> str | None:
+        """Spoil the newest checkpoint if another one is left."""
+        whole = [path for path in (folder / "checkpoint").glob("*.pth") if path.name != "best.pth"]
+        if len(whole) < 2:
+            return None
+        newest = max(whole, key=lambda path: path.stat().st_mtime)
+        content = bytearray(newest.read_bytes())
+        match self.random.choice(("cut", "change", "replace")):
+            case "cut":
+                content = content[: self.random.randrange(len(content))]
+            case "change":  # in the values of a tensor
+                content[len(content) // 2] ^= 1 << self.random.randrange(8)
+            case _:
+                content = bytearray(b"<html>not found</html>")
+        newest.write_bytes(content)
+        return str(newest)
+
+
+def expected_statuses(kill: Kill) -> tuple[int, ...]:
+    """How a process ends that is killed so; the negative ones before or after the training itself."""
+    return (-kill.signal,) if kill.signal == signal.SIGKILL else (128 + kill.signal, -kill.signal)
+
+
+def start(
+    arguments: Sequence[str], *, threads: int, kills: Sequence[Kill] = (), launcher: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, whichever that is.
+
+    Args:
+        arguments: behind `re2tal`.
+        threads: of every process.
+        kills: what will happen to it.
+        launcher: stands before the program, such as torchrun.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), environment.get("PYTHONPATH", "")])
+    command = [*(launcher or [sys.executable]), *killed_command(kills, arguments)]
+    # A process that does not end is a broken promise, too.
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1200)
+
+
+@contextmanager
+def workplace(out: Path | None) -> Iterator[Path]:
+    """A folder for the runs: `out`, emptied, or one that is removed afterwards."""
+    if out is not None:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        yield out.resolve()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def measure(out: Path, *, kills: int, videos: int, seed: int) -> list[dict[str, Any]]:
+    """A row for every killed run, over all ways to compute in turn, until there were enough kills."""
+    runs = Runs(out, videos=videos, seed=seed)
+    alone: dict[tuple[int, int], Path] = {}
+    rows: list[dict[str, Any]] = []
+    for number, way in enumerate(itertools.cycle(((1, 0), (2, 2), (1, 2), (2, 0)))):
+        if sum(row["kills"] for row in rows) >= kills and len(alone) == 4:
+            return rows
+        threads, workers = way
+        if way not in alone:
+            alone[way] = runs.alone(threads=threads, workers=workers)
+        result = runs.killed(f"killed_{number}", threads=threads, workers=workers)
+        wrong = result["wrong"] or differences(alone[way], result["folder"])
+        points = [kill.point if kill.signal == signal.SIGKILL else kill.signal.name for kill in result["kills"]]
+        rows.append({"threads": threads, "workers": workers, "kills": len(points), "damaged": result["damaged"]})
+        rows[-1] |= {"points": points, "differences": wrong}
+        print(f"run {number}: {rows[-1]}", file=sys.stderr, flush=True)
+    raise AssertionError
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--kill"]:
+        be_killed([Kill(**kill) for kill in json.loads(sys.argv[2])], sys.argv[3:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=32, help="at least as many in all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--videos", type=int, default=12, help="of the training set")
+    parser.add_argument("--out", type=Path, help="keep the runs in this folder")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
+    args = parser.parse_args()
+    with workplace(args.out) as out:
+        rows = measure(out, kills=args.kills, videos=args.videos, seed=args.seed)
+    if args.json:
+        print(json.dumps({"kills": sum(row["kills"] for row in rows), "runs": rows}))
+    else:
+        print("| threads | loader processes | kills | damaged files | differences |\n|---|---|---|---|---|")
+        for row in rows:
+            cells = (row["threads"], row["workers"], row["kills"], row["damaged"], len(row["differences"]))
+            print(f"| {' | '.join(map(str, cells))} |")
+        points = sorted(point for row in rows for point in row["points"])
+        print(f"{len(points)} kills: " + ", ".join(f"{points.count(point)} {point}" for point in dict.fromkeys(points)))
+    if any(row["differences"] for row in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
