@@ -57,7 +57,6 @@ class Faults:
         """Chains whose reconstruction error has been warned about."""
         self.skipped = 0
         """Steps in a row that were left out so far."""
-        """Steps in a row."""
         self._step = 0
         self._buffers: list[Tensor] = []
         """As they were before the step."""
