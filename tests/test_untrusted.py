@@ -235,7 +235,8 @@ def test_logs_and_errors_hold_no_control_characters(
     tmp_path: Path, re2tal: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with logging_to(tmp_path / "log.txt"):
-        log.warning("skipped %s", ESCAPES)
+        # Without half a surrogate pair, which test processes cannot send each other in what they captured.
+        log.warning("skipped %s", ESCAPES.replace("\ud800", ""))
     name = ESCAPES.replace("\ud800", "").replace("/", "")
     seen = str(re2tal("evaluate", "--ground-truth", tmp_path / name, "--predictions", "x"))
     for text in ((tmp_path / "log.txt").read_text(), capsys.readouterr().err, seen):

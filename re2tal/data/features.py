@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -195,7 +195,9 @@ class FeatureStore:
         Raises:
             FeaturesError: one is absent, damaged, or of other clips than those that the config cuts.
         """
-        self._features = {config.input_path(video.video_id): _features_for(video, config=config) for video in videos}
+        self._features = {
+            config.input_path(video.video_id): _without_config(_features_for(video, config=config)) for video in videos
+        }
 
     @contextmanager
     def open(self, path: Path) -> Iterator[VideoFeatures]:
@@ -204,6 +206,11 @@ class FeatureStore:
 
     def __iter__(self) -> Iterator[VideoFeatures]:
         return iter(self._features.values())
+
+
+def _without_config(features: VideoFeatures) -> VideoFeatures:
+    """The whole experiment stands in every file; twenty thousand of them would fill memory."""
+    return replace(features, about={name: value for name, value in features.about.items() if name != "config"})
 
 
 def _features_for(video: AnnotatedVideo, *, config: DataConfig) -> VideoFeatures:
