@@ -10,7 +10,8 @@ from re2tal.config import ExperimentConfig
 from re2tal.data import AnnotationError, Annotations, DataConfig, find_class_names
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
-from re2tal.data.datasets import annotations_of, select_actions
+from re2tal.data.datasets import select_actions
+from re2tal.data.whole import annotations_of
 from re2tal.detections import read_video_labels
 from re2tal.detections.video_labels import VideoLabelsConfig
 from re2tal.evaluation import read_blocked

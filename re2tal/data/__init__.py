@@ -10,9 +10,10 @@ from re2tal.data.annotations import (
 from re2tal.data.broken import TooManyBrokenVideosError
 from re2tal.data.collate import collate
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.datasets import AGNOSTIC_CLASS, TestingSet, TrainingSet, ValidationSet, annotations_of
+from re2tal.data.datasets import AGNOSTIC_CLASS, TestingSet, TrainingSet, ValidationSet
 from re2tal.data.features import FeaturesError, VideoFeatures, read_features
 from re2tal.data.streaming import ClipStream
+from re2tal.data.whole import annotations_of
 
 __all__ = [
     "AGNOSTIC_CLASS",

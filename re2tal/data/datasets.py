@@ -17,17 +17,16 @@ from re2tal.data.annotations import (
     AnnotationProblem,
     Annotations,
     find_class_names,
-    read_annotations,
     read_ids,
     select_subset,
 )
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.cuts import Cut, Place, frame_grid, placed_cut, places_of, training_cut
-from re2tal.data.features import FeaturesError, FeatureStore, VideoFeatures, read_features
+from re2tal.data.features import FeaturesError, FeatureStore, VideoFeatures
 from re2tal.data.frames import FrameStore, VideoFrames
+from re2tal.data.whole import annotations_of
 from re2tal.types import AnnotatedVideo, Clip
-from re2tal.untrusted import UnsafeNameError
 from re2tal.video import AugmentConfig, MissingVideoError, VideoError, augment, center_crop, probe
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "TestingSet",
     "TrainingSet",
     "ValidationSet",
-    "annotations_of",
     "placed_clip",
     "select_actions",
 ]
@@ -95,27 +93,6 @@ def _require_files(config: DataConfig, videos: Collection[AnnotatedVideo]) -> No
     raise MissingVideoError(
         f"{len(absent)} of {len(videos)} videos are not where data.videos and data.video_pattern say, "
         f"such as {example}; put them there or list their ids in data.missing ({listed})"
-    )
-
-
-def annotations_of(config: DataConfig) -> Annotations:
-    """The annotations of all subsets; lengths that they do not tell are those of the files."""
-
-    def duration_of(video_id: str) -> float | None:
-        try:
-            path = config.input_path(video_id)
-        except UnsafeNameError:  # an error where the video is to be used; other subsets may be
-            return None
-        try:
-            return (probe(path) if config.features is None else read_features(path)).duration_seconds
-        except (VideoError, OSError):
-            return None
-
-    return read_annotations(
-        config.annotations,
-        ignore_labels=config.ignore_labels,
-        subset_file=config.subset_file,
-        duration_of=duration_of,
     )
 
 
