@@ -118,10 +118,13 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
         ) from error
     config = names.get("config")
     if not isinstance(config, kind):
-        found = f"a {type(config).__name__}" if "config" in names else "nothing"
-        article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise ConfigError(f"{path} must assign {article} {kind.__name__} to `config`, it assigns {found}")
+        found = _with_article(type(config)) if "config" in names else "nothing"
+        raise ConfigError(f"{path} must assign {_with_article(kind)} to `config`, it assigns {found}")
     return override(config, options)
+
+
+def _with_article(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def _line_of(error: Exception, path: Path) -> str:

@@ -77,7 +77,7 @@ def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: fl
     """
     for name, value in (("fps", fps), ("duration", duration)):
         if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"--{name} must be a number above 0, got {value}")
+            raise ValueError(f"--{name} must be a number above 0, such as 30, got {value}")
     sampling = config.data.sampling
     videos = _training_videos(config)
     rates = [video.num_frames / video.duration_seconds for video in videos if video.num_frames]

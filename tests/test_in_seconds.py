@@ -62,7 +62,7 @@ def test_actions_are_counted_on_the_level_that_learns_them(
 @pytest.mark.parametrize("option", [{"fps": 0.0}, {"fps": -3.0}, {"duration": float("inf")}, {"fps": float("nan")}])
 def test_times_without_meaning_are_refused(option: dict[str, float]) -> None:
     (name,) = option
-    with pytest.raises(ValueError, match=f"--{name} must be a number above 0, got"):
+    with pytest.raises(ValueError, match=f"--{name} must be a number above 0, such as 30, got"):
         times_of(load_config(THUMOS, []), **option)
 
 
