@@ -92,7 +92,7 @@ class PredictionFolder:
                 head, marker, _ = file.read(_HEAD_BYTES).partition(_BEFORE_ROWS)
                 file.seek(-2, os.SEEK_END)
                 is_whole = bool(marker) and file.read() == b"]}"
-            return is_whole and self._is_of(video, json.loads(head + b"}"))
+            return is_whole and self._is_of(video, parse_json(head + b"}"))
         except (OSError, ValueError):
             return False
 

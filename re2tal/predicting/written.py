@@ -9,6 +9,7 @@ from typing import Any
 
 from re2tal import __version__
 from re2tal.detections import whole_text
+from re2tal.untrusted import parse_json
 
 __all__ = ["Written", "fingerprint_of", "read_note", "write_note"]
 
@@ -48,7 +49,7 @@ def write_note(path: Path, written: Written, *, fingerprint: str, files: Sequenc
 def read_note(path: Path, *, fingerprint: str, files: Sequence[Path]) -> Written | None:
     """What was written, if it was written from the same and nobody has touched the files since; else None."""
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = parse_json(path.read_bytes())
         if note["fingerprint"] != fingerprint or note["files"] != _states(files):
             return None
         told = note["written"]

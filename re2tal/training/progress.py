@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from re2tal.training.disk import telling_of_full_disk
-from re2tal.untrusted import visible_lines
+from re2tal.untrusted import JsonError, parse_json, shown, visible_lines
 from re2tal.weights import written_whole
 
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
@@ -78,6 +78,10 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
 
 
+class RecordsError(ValueError):
+    """A file of records that cannot be read."""
+
+
 class Records:
     """A file of JSON objects, one a line."""
 
@@ -93,11 +97,24 @@ class Records:
             os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
-        """All objects so far; a last line that was cut off is left out."""
+        """All objects so far; a last line that was cut off is left out.
+
+        Raises:
+            RecordsError: another line is damaged.
+        """
         if not self.path.exists():
             return []
-        *whole, _ = self.path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in whole if line]
+        *whole, _ = self.path.read_bytes().split(b"\n")
+        return [self._record(line, number) for number, line in enumerate(whole, start=1) if line]
+
+    def _record(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            record = parse_json(line)
+        except JsonError as error:
+            raise RecordsError(f"{self.path}, line {number} is damaged ({error}); remove the line") from None
+        if not isinstance(record, dict) or "kind" not in record:
+            raise RecordsError(f"{self.path}, line {number} is no record of a training: {shown(record)}; remove it")
+        return record
 
     def keep(self, *, epochs: int, step: int) -> None:
         """Drop what a run that goes on behind `epochs` whole epochs and optimizer step `step` will write again."""

@@ -8,7 +8,7 @@ import pytest
 
 from re2tal.training import Progress, Records, log, logging_to, tell_counts
 from re2tal.training import progress as progress_module
-from re2tal.training.progress import format_seconds
+from re2tal.training.progress import RecordsError, format_seconds
 
 
 @pytest.fixture
@@ -105,3 +105,11 @@ def test_counts_are_told_ten_times_with_rate_and_time_left() -> None:
         tell(done, 200)
     assert len(told) == 10
     assert told[0].startswith("20 of 200 videos  ") and " videos/s  " in told[0] and told[-1].endswith("0 s left")
+
+
+@pytest.mark.parametrize("line", [b"{", b"3", b"\xff\xfe", b'{"step": 1}', b"[" * 100_000])
+def test_damaged_records_are_told_with_their_line(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"kind": "step"}\n' + line + b"\n")
+    with pytest.raises(RecordsError, match=r"metrics\.jsonl, line 2 is .*; remove"):
+        Records(path).read()
