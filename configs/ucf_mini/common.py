@@ -1,9 +1,9 @@
-"""What the four experiments on ucf_mini share: everything but the backbone."""
+"""What the experiments on ucf_mini share: everything but the backbone."""
 
 import os
 from pathlib import Path
 
-from re2tal.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.backbones import BackboneConfig, FactoryConfig, PathwayConfig, SlowFastConfig, SwinConfig
 from re2tal.config import ExperimentConfig
 from re2tal.data import DataConfig, WindowSampling
 from re2tal.detections import NmsConfig, PostprocessConfig
@@ -48,8 +48,45 @@ def swin(*, name: str, reversible: bool) -> ExperimentConfig:
     return _experiment(name=name, backbone=backbone, learning_rate=1e-3, backbone_learning_rate=4e-4, amp="none")
 
 
+def pretrained(*, network: str, takes: str, clip_frames: int) -> ExperimentConfig:
+    """A network of pictures with ImageNet weights, rewired by annealed coefficients. Its frames have 64 x 80 pixels.
+
+    `benchmarks/pretrained.py` writes the weights, and `benchmarks/pretrained_detector.py` trains in other ways, too.
+    """
+    backbone = FactoryConfig(
+        factory=f"{REPOSITORY / 'benchmarks' / 'pretrained_networks.py'}:{network}",
+        options={"num_frames": clip_frames} if takes == "BCTHW" else {},
+        takes=takes,
+        clip_frames=clip_frames,
+        size=(64, 80),
+        out_channels=1280,
+        pretrained=REPOSITORY / "exps" / "pretrained" / f"{network}.pth",
+        reversible=True,
+        alpha=0.75,
+        beta=0.25,
+    )
+    return _experiment(
+        name=network,
+        backbone=backbone,
+        learning_rate=1e-3,
+        backbone_learning_rate=3e-4,
+        amp="none",
+        crop_size=(64, 80),
+        epochs=20,
+        anneal_epochs=10,
+    )
+
+
 def _experiment(
-    *, name: str, backbone: BackboneConfig, learning_rate: float, backbone_learning_rate: float, amp: Amp
+    *,
+    name: str,
+    backbone: BackboneConfig,
+    learning_rate: float,
+    backbone_learning_rate: float,
+    amp: Amp,
+    crop_size: tuple[int, int] = (60, 80),
+    epochs: int = 80,
+    anneal_epochs: float = 0,
 ) -> ExperimentConfig:
     """Train `backbone` and a small ActionFormer on windows of 10.24 s at 6.25 frames per second."""
     return ExperimentConfig(
@@ -64,8 +101,8 @@ def _experiment(
             videos=DATA / "videos",
             sampling=WindowSampling(num_steps=64, frames_per_step=1, frame_stride=4, test_overlap=0.75),
             short_side_train=84,
-            short_side_test=60,
-            crop_size=(60, 80),
+            short_side_test=crop_size[0],
+            crop_size=crop_size,
             cache_mib=512,
         ),
         augment=AugmentConfig(
@@ -76,16 +113,17 @@ def _experiment(
         postprocess=PostprocessConfig(nms=NmsConfig(sigma=0.5, max_segments=200)),
         evaluation=EvaluationConfig(tious=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
         training=TrainingConfig(
-            epochs=80,
+            epochs=epochs,
             batch_size=2,
             learning_rate=learning_rate,
             backbone_learning_rate=backbone_learning_rate,
             warmup_epochs=1,
+            anneal_epochs=anneal_epochs,
             amp=amp,
             ema_decay=0.99,
             # Only the last epoch is looked at, so the choice of epoch owes nothing to the videos tested on.
-            eval_from=79,
-            checkpoint_every=80,
+            eval_from=epochs - 1,
+            checkpoint_every=epochs,
             keep_checkpoints=1,
             log_every=18,
             num_workers=0,
