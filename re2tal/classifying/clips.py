@@ -55,13 +55,11 @@ class _Clips(Dataset[Clip]):
         self._config = config
         self._index = {name: index for index, name in enumerate(class_names)}
 
-    def _frames(self, video: TrimmedVideo, *, place: float, short_side: int) -> Tensor:
-        """(T, H, W, 3) uint8."""
-        with open_video(video.path) as file:
-            first, end = part_of_file(video, file)
-            config = self._config
-            numbers = clip_frames(first, end, place=place, num_frames=config.num_frames, stride=config.frame_stride)
-            return file.frames(numbers.tolist(), size=short_side)
+    def _numbers(self, video: TrimmedVideo, file: FrameReader, *, place: float) -> list[int]:
+        """Of the frames of a clip: T of them."""
+        first, end = part_of_file(video, file)
+        config = self._config
+        return clip_frames(first, end, place=place, num_frames=config.num_frames, stride=config.frame_stride).tolist()
 
     def _clip(self, video: TrimmedVideo, frames: Tensor) -> Clip:
         steps = self._config.num_frames
@@ -117,18 +115,24 @@ class TrainingClips(_Clips):
                 number = int(rng.integers(len(self.videos)))
             video = self.videos[number]
             try:
-                decoded = self._frames(video, place=rng.random(), short_side=config.short_side_train)
+                return self._clip(video, self._augmented(video, rng))
             except (VideoError, OSError) as error:
                 self._broken.add(number, str(error))
                 if self._broken.count() > config.max_broken_share * len(self.videos):
                     break
-            else:
-                return self._clip(video, augment(decoded, rng=rng, config=self._augment_config, size=config.crop_size))
         listed = "".join(f"\n  {path}: {reason}" for path, reason in list(self.broken.items())[:20])
         raise TooManyBrokenVideosError(
             f"{self._broken.count()} of {len(self.videos)} training videos are broken, more than data.max_broken_share "
             f"= {config.max_broken_share:g} allows; replace or remove these files, or raise it:{listed}"
         )
+
+    def _augmented(self, video: TrimmedVideo, rng: np.random.Generator) -> Tensor:
+        """(3, T, h, w) uint8."""
+        config = self._config
+        with open_video(video.path) as file:
+            numbers = self._numbers(video, file, place=rng.random())
+            frames = file.stream(numbers, size=config.short_side_train)
+            return augment(frames, rng=rng, config=self._augment_config, size=config.crop_size, num_frames=len(numbers))
 
 
 class TestingClips(_Clips):
@@ -143,5 +147,7 @@ class TestingClips(_Clips):
         config = self._config
         number, clip = divmod(index, config.test_clips)
         place = clip / (config.test_clips - 1) if config.test_clips > 1 else 0.5
-        frames = self._frames(self.videos[number], place=place, short_side=config.short_side_test)
-        return self._clip(self.videos[number], center_crop(frames, size=config.crop_size))
+        video = self.videos[number]
+        with open_video(video.path) as file:
+            frames = file.frames(self._numbers(video, file, place=place), size=config.short_side_test)
+        return self._clip(video, center_crop(frames, size=config.crop_size))

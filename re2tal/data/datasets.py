@@ -173,8 +173,13 @@ class TrainingSet(Dataset[Clip]):
             )
             if isinstance(file, VideoFeatures):
                 return _to_clip(video, cut, _stored(file, cut), class_names=self.class_names)
-            decoded = file.frames(cut.sample.indices)
-        frames = augment(decoded, rng=rng, config=self._augment_config, size=self._config.crop_size)
+            frames = augment(
+                file.stream(cut.sample.indices),
+                rng=rng,
+                config=self._augment_config,
+                size=self._config.crop_size,
+                num_frames=len(cut.sample.indices),
+            )
         return _to_clip(video, cut, frames, class_names=self.class_names)
 
     def _check_share(self) -> None:

@@ -31,6 +31,10 @@ class VideoFrames(Protocol):
         """(T,) frame numbers -> (T, H, W, 3) uint8."""
         ...
 
+    def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
+        """(T,) frame numbers -> T times (3, H, W) uint8, one at a time; see `FrameReader.stream`."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class _FileFrames:
@@ -46,6 +50,9 @@ class _FileFrames:
     def frames(self, indices: np.ndarray) -> Tensor:
         return self.reader.frames(indices.tolist(), size=self.short_side)
 
+    def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
+        return self.reader.stream(indices.tolist(), size=self.short_side)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _KeptFrames:
@@ -58,9 +65,20 @@ class _KeptFrames:
     """(G, H, W, 3) uint8."""
 
     def frames(self, indices: np.ndarray) -> Tensor:
+        return self.decoded[torch.from_numpy(self._places(indices))]
+
+    def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
+        planes = self.decoded.permute(0, 3, 1, 2)
+        last, frame = -1, planes
+        for place in self._places(indices).tolist():
+            if place != last:
+                last, frame = place, planes[place]
+            yield frame
+
+    def _places(self, indices: np.ndarray) -> np.ndarray:
         places = np.searchsorted(self.numbers, indices)
         assert np.array_equal(self.numbers[places], indices), "only frames of the grid are kept"
-        return self.decoded[torch.from_numpy(places)]
+        return places
 
 
 class SlidingFrames:
@@ -79,6 +97,10 @@ class SlidingFrames:
     def num_frames(self) -> int:
         """Of the file."""
         return self._reader.num_frames
+
+    def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
+        """(T,) frame numbers -> T times (3, H, W) uint8."""
+        return iter(self.frames(indices).permute(0, 3, 1, 2))
 
     def frames(self, indices: np.ndarray) -> Tensor:
         """(T,) frame numbers -> (T, H, W, 3) uint8."""

@@ -4,6 +4,7 @@ T frames, H/W space in, h/w out.
 """
 
 import math
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from re2tal.settings import Settings
 from re2tal.video import pixel_ops
-from re2tal.video.rand_augment import RandAugmentConfig, rand_augment
+from re2tal.video.rand_augment import RandAugmentConfig, draw_operations
+from re2tal.video.scratch import keep_freed_memory
 
 __all__ = [
     "AugmentConfig",
@@ -67,29 +69,62 @@ class AugmentConfig(Settings):
     """The colour changes, last."""
 
 
-def augment(frames: Tensor, *, rng: np.random.Generator, config: AugmentConfig, size: tuple[int, int]) -> Tensor:
+def augment(
+    frames: Tensor | Iterable[Tensor],
+    *,
+    rng: np.random.Generator,
+    config: AugmentConfig,
+    size: tuple[int, int],
+    num_frames: int | None = None,
+) -> Tensor:
     """Change a clip at random, every frame in the same way.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB, as a reader gives them, or (3, T, H, W).
+        frames: (T, H, W, 3) uint8 RGB, or (3, T, H, W); or T frames (3, H, W) one by one, as a reader streams them:
+            then one of them is in memory at a time, beside the result.
         rng: the only source of randomness.
         config: what may happen and how strongly.
         size: (h, w) of the result.
+        num_frames: T, where frames come one by one; a ValueError if it is not how many there are.
 
     Returns:
         (3, T, h, w) uint8.
     """
-    frames = _frames_last_channel(frames)
+    if isinstance(frames, Tensor):
+        frames = _frames_last_channel(frames).permute(0, 3, 1, 2)
+        num_frames = len(frames)
+    if num_frames is None:
+        raise ValueError("frames that come one by one must be counted before: give num_frames")
+    keep_freed_memory()
+    clip = torch.empty(3, num_frames, *size, dtype=torch.uint8)
+    change, last = None, None
+    for number, frame in zip(range(num_frames), frames, strict=True):
+        if change is None:
+            change = _draw(rng, config, height=frame.shape[1], width=frame.shape[2], size=size)
+        # A frame that is repeated, past the end of a video for one, comes as the same tensor.
+        clip[:, number] = clip[:, number - 1] if frame is last else change(frame)
+        last = frame
+    return clip
+
+
+def _draw(
+    rng: np.random.Generator, config: AugmentConfig, *, height: int, width: int, size: tuple[int, int]
+) -> Callable[[Tensor], Tensor]:
+    """What happens to every frame of one clip: (3, H, W) uint8 -> (3, h, w) uint8."""
     if config.crop is None:
-        clip = center_crop(frames, size=size)
+        top, left, box = *_center(height, width, size=size), size
     else:
-        top, left, height, width = _draw_crop(rng, config.crop, height=frames.shape[1], width=frames.shape[2])
-        clip = _resize(frames[:, top : top + height, left : left + width], size=size)
-    if rng.random() < config.flip_probability:
-        clip = clip.flip(-1)
-    clip = rand_augment(clip, rng=rng, config=config.rand_augment)
-    jitter = _draw_jitter(rng, config.jitter)
-    return pixel_ops.for_each_frame(clip, *jitter) if jitter else clip
+        top, left, *drawn = _draw_crop(rng, config.crop, height=height, width=width)
+        box = (drawn[0], drawn[1])
+    ops = [pixel_ops.flip()] if rng.random() < config.flip_probability else []
+    ops += draw_operations(rng, config.rand_augment, size=size)
+    ops += _draw_jitter(rng, config.jitter)
+
+    def change(frame: Tensor) -> Tensor:
+        part = frame[:, top : top + box[0], left : left + box[1]]
+        return pixel_ops.apply(_resize(part, size=size), ops)
+
+    return change
 
 
 def center_crop(frames: Tensor, *, size: tuple[int, int]) -> Tensor:
@@ -104,13 +139,19 @@ def center_crop(frames: Tensor, *, size: tuple[int, int]) -> Tensor:
     """
     frames = _frames_last_channel(frames)
     (height, width), (h, w) = frames.shape[1:3], size
+    top, left = _center(height, width, size=size)
+    return frames[:, top : top + h, left : left + w].permute(3, 0, 1, 2).contiguous()
+
+
+def _center(height: int, width: int, *, size: tuple[int, int]) -> tuple[int, int]:
+    """Where a crop of `size` in the middle of a frame begins: (top, left)."""
+    h, w = size
     if h > height or w > width:
         raise ValueError(
             f"a crop of {h} x {w} pixels must fit into the frames, got frames of {height} x {width}; "
             "lower the crop size or raise the short side that frames are read at"
         )
-    top, left = round((height - h) / 2), round((width - w) / 2)
-    return frames[:, top : top + h, left : left + w].permute(3, 0, 1, 2).contiguous()
+    return round((height - h) / 2), round((width - w) / 2)
 
 
 def _frames_last_channel(frames: Tensor) -> Tensor:
@@ -138,14 +179,13 @@ def _draw_crop(rng: np.random.Generator, config: CropConfig, *, height: int, wid
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def _resize(frames: Tensor, *, size: tuple[int, int]) -> Tensor:
-    """(T, H, W, 3) -> (3, T, h, w), bilinear with antialiasing."""
-    images = frames.permute(0, 3, 1, 2)  # (T, 3, H, W)
-    if images.shape[2:] != size:
-        # Torch resizes uint8 without going through float in this memory format.
-        images = images.contiguous(memory_format=torch.channels_last)
-        images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return images.transpose(0, 1).contiguous()
+def _resize(frame: Tensor, *, size: tuple[int, int]) -> Tensor:
+    """(3, H, W) uint8 -> (3, h, w), bilinear with antialiasing."""
+    if frame.shape[1:] == size:
+        return frame.contiguous()
+    # Torch is twice as fast on memory without gaps.
+    images = F.interpolate(frame.contiguous()[None], size=size, mode="bilinear", align_corners=False, antialias=True)
+    return images[0]
 
 
 def _draw_jitter(rng: np.random.Generator, config: JitterConfig) -> list[pixel_ops.FrameOp]:

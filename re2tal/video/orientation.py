@@ -25,9 +25,9 @@ class Orientation:
         return (width, height) if self.swapped else (height, width)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) coded -> (H, W, 3) or (W, H, 3) upright, a view."""
+        """(H, W) coded -> (H, W) or (W, H) upright, a view."""
         if self.swapped:
-            image = image.transpose(1, 0, 2)
+            image = image.T
         return image[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
 
 

@@ -1,12 +1,14 @@
-"""Image operations on whole clips: the same change in every frame, one pass over memory.
+"""Image operations on single frames, to be applied alike to every frame of a clip.
 
-C = 3 channels, T frames, H/W space. Every function takes and returns a (3, T, H, W) uint8 RGB clip and
-leaves its input alone. Arithmetic is float32 on one frame at a time, which stays in the processor's
-cache, and is rounded once at the end.
+C = 3 channels, H/W space. A frame is (3, H, W) RGB, uint8 or float32 in [0, 255]; every operation leaves its input
+alone. One frame at a time stays in the processor's cache, and a chain of operations is rounded only where one of them
+works on bytes, and at its end.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,15 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
+    "FrameOp",
     "adjust_brightness",
     "adjust_contrast",
     "adjust_hue",
     "adjust_saturation",
     "adjust_sharpness",
     "affine",
+    "apply",
     "autocontrast",
     "cut_out",
     "equalize",
+    "flip",
     "for_each_frame",
     "invert",
     "posterize",
@@ -30,43 +35,57 @@ __all__ = [
     "translate",
 ]
 
-FrameOp = Callable[[Tensor], Tensor]
-"""(3, H, W) float in [0, 255] -> the same."""
 
-# ITU-R BT.601 luma, as PIL and torchvision weigh grey.
-_GREY = (0.2989, 0.587, 0.114)
+@dataclass(frozen=True)
+class FrameOp:
+    """One change of a frame."""
+
+    change: Callable[[Tensor], Tensor]
+    """(3, H, W) -> the same shape; a float result may leave [0, 255]."""
+    works_on: Literal["floats", "bytes", "either"]
+    """What `change` takes; it returns the same."""
+
+
+def apply(frame: Tensor, ops: Sequence[FrameOp]) -> Tensor:
+    """(3, H, W) uint8 -> the same after `ops`, one after the other; clamped after each."""
+    for op in ops:
+        if op.works_on == "floats":
+            frame = op.change(frame.float()).clamp_(0.0, 255.0)
+        else:
+            frame = op.change(_as_bytes(frame) if op.works_on == "bytes" else frame)
+    return _as_bytes(frame)
 
 
 def for_each_frame(clip: Tensor, *ops: FrameOp) -> Tensor:
-    """Apply `ops` one after the other to every frame; clamped after each, rounded at the end."""
-    output = torch.empty_like(clip)
-    for t in range(clip.shape[1]):
-        frame = clip[:, t].float()
-        for op in ops:
-            frame = op(frame).clamp_(0.0, 255.0)
-        # By way of int16: torch converts float to uint8 one value at a time, seven times slower.
-        output[:, t] = frame.round_().to(torch.int16)
-    return output
+    """(3, T, H, W) uint8 -> the same shape, every frame after `ops`."""
+    return torch.stack([apply(frame, ops) for frame in clip.unbind(1)], dim=1)
+
+
+def _as_bytes(frame: Tensor) -> Tensor:
+    if frame.dtype == torch.uint8:
+        return frame
+    # By way of int16: torch converts float to uint8 one value at a time, seven times slower.
+    return frame.round().to(torch.int16).to(torch.uint8)
 
 
 def _grey(frame: Tensor) -> Tensor:
-    """(3, H, W) -> (H, W)."""
-    return (frame[0] * _GREY[0]).add_(frame[1], alpha=_GREY[1]).add_(frame[2], alpha=_GREY[2])
+    """(3, H, W) -> (H, W). ITU-R BT.601 luma, as PIL and torchvision weigh grey."""
+    return (frame[0] * 0.2989).add_(frame[1], alpha=0.587).add_(frame[2], alpha=0.114)
 
 
 def adjust_brightness(factor: float) -> FrameOp:
     """Multiply by `factor`."""
-    return lambda frame: frame * factor
+    return FrameOp(lambda frame: frame * factor, "floats")
 
 
 def adjust_contrast(factor: float) -> FrameOp:
     """Blend with the frame's mean grey; 0 is flat grey, 1 the original."""
-    return lambda frame: (frame * factor).add_(_grey(frame).mean(), alpha=1.0 - factor)
+    return FrameOp(lambda frame: (frame * factor).add_(_grey(frame).mean(), alpha=1.0 - factor), "floats")
 
 
 def adjust_saturation(factor: float) -> FrameOp:
     """Blend with each pixel's grey; 0 is a grey image, 1 the original."""
-    return lambda frame: (frame * factor).add_(_grey(frame), alpha=1.0 - factor)
+    return FrameOp(lambda frame: (frame * factor).add_(_grey(frame), alpha=1.0 - factor), "floats")
 
 
 def adjust_hue(shift: float) -> FrameOp:
@@ -95,7 +114,7 @@ def adjust_hue(shift: float) -> FrameOp:
             torch.clamp(away.neg_().add_(high).add_(chroma), low, high, out=output[channel])
         return output
 
-    return turn
+    return FrameOp(turn, "floats")
 
 
 def adjust_sharpness(factor: float) -> FrameOp:
@@ -109,73 +128,98 @@ def adjust_sharpness(factor: float) -> FrameOp:
         output[:, 1:-1, 1:-1].mul_(factor + (1 - factor) * 4 / 13).add_(around, alpha=(1 - factor) / 13)
         return output
 
-    return sharpen
+    return FrameOp(sharpen, "floats")
 
 
-def autocontrast(frame: Tensor) -> Tensor:
-    """Stretch each channel to [0, 255]; a `FrameOp`."""
-    low, high = frame.amin(dim=(1, 2), keepdim=True), frame.amax(dim=(1, 2), keepdim=True)
-    return torch.where(high > low, (frame - low) * (255.0 / (high - low).clamp(min=1.0)), frame)
+def autocontrast() -> FrameOp:
+    """Stretch each channel to [0, 255]."""
+
+    def stretch(frame: Tensor) -> Tensor:
+        low, high = frame.amin(dim=(1, 2), keepdim=True), frame.amax(dim=(1, 2), keepdim=True)
+        is_flat = high == low
+        scale = torch.where(is_flat, 1.0, 255.0 / (high - low).clamp(min=1.0))
+        return (frame - torch.where(is_flat, 0.0, low)).mul_(scale)
+
+    return FrameOp(stretch, "floats")
 
 
-def equalize(clip: Tensor) -> Tensor:
-    """Make the histogram of each channel of each frame as flat as a look-up table can."""
-    output = torch.empty_like(clip)
-    for channel in range(clip.shape[0]):
-        for t in range(clip.shape[1]):
-            plane = clip[channel, t].long()
+def equalize() -> FrameOp:
+    """Make the histogram of each channel as flat as a look-up table can."""
+
+    def flatten(frame: Tensor) -> Tensor:
+        output = torch.empty_like(frame)
+        for channel, plane in enumerate(frame):
             histogram = torch.bincount(plane.flatten(), minlength=256)
-            step = int(plane.numel() - histogram[plane.max()]) // 255
+            step = int(plane.numel() - histogram[histogram.nonzero()[-1]]) // 255
             if step == 0:
-                output[channel, t] = clip[channel, t]
+                output[channel] = plane
                 continue
             before = histogram.cumsum(0) - histogram
             table = ((before + step // 2) // step).clamp_(max=255).to(torch.uint8)
-            output[channel, t] = table.take(plane)
-    return output
+            output[channel] = torch.from_numpy(np.take(table.numpy(), plane.numpy()))
+        return output
+
+    return FrameOp(flatten, "bytes")
 
 
-def invert(clip: Tensor) -> Tensor:
+def invert() -> FrameOp:
     """255 minus every value."""
-    return ~clip
+    return FrameOp(lambda frame: 255 - frame, "either")
 
 
-def posterize(clip: Tensor, *, bits: int) -> Tensor:
+def posterize(bits: int) -> FrameOp:
     """Keep the highest `bits` bits of every value."""
-    return clip & (256 - 2 ** (8 - bits))
+    return FrameOp(lambda frame: frame & (256 - 2 ** (8 - bits)), "bytes")
 
 
-def solarize(clip: Tensor, *, threshold: int) -> Tensor:
+def solarize(threshold: int) -> FrameOp:
     """Invert the values at or above `threshold`."""
-    values = clip.numpy()  # numpy compares bytes thirty times faster than torch does
-    above = np.negative((values >= threshold).view(np.uint8))  # 255 where true
-    return torch.from_numpy(values ^ above)
+
+    def turn(frame: Tensor) -> Tensor:
+        values = frame.numpy()  # numpy compares bytes thirty times faster than torch does
+        above = np.negative((values >= threshold).view(np.uint8))  # 255 where true
+        return torch.from_numpy(values ^ above)
+
+    return FrameOp(turn, "bytes")
 
 
-def translate(clip: Tensor, *, x: int = 0, y: int = 0) -> Tensor:
+def flip() -> FrameOp:
+    """Mirror left and right."""
+    return FrameOp(lambda frame: frame.flip(-1), "either")
+
+
+def translate(*, x: int = 0, y: int = 0) -> FrameOp:
     """Move the picture `x` pixels to the right and `y` down; what is uncovered is black."""
-    height, width = clip.shape[2:]
-    output = torch.zeros_like(clip)
-    output[:, :, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)] = clip[
-        :, :, max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)
-    ]
-    return output
+
+    def move(frame: Tensor) -> Tensor:
+        height, width = frame.shape[1:]
+        output = torch.zeros_like(frame)
+        output[:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)] = frame[
+            :, max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)
+        ]
+        return output
+
+    return FrameOp(move, "either")
 
 
-def cut_out(clip: Tensor, *, center: tuple[int, int], side: int) -> Tensor:
+def cut_out(*, center: tuple[int, int], side: int) -> FrameOp:
     """Grey out a square of `side` pixels around `center` = (row, column), cut off at the border."""
     top, left = (max(middle - side // 2, 0) for middle in center)
     bottom, right = (max(middle - side // 2 + side, 0) for middle in center)
-    output = clip.clone()
-    output[:, :, top:bottom, left:right] = 128
-    return output
+
+    def cut(frame: Tensor) -> Tensor:
+        output = frame.clone()
+        output[:, top:bottom, left:right] = 128
+        return output
+
+    return FrameOp(cut, "either")
 
 
 def affine(
-    clip: Tensor, *, rotate_degrees: float = 0.0, shear_x_degrees: float = 0.0, shear_y_degrees: float = 0.0
-) -> Tensor:
-    """Rotate clockwise or shear about the centre, bilinear; what is uncovered is black."""
-    height, width = clip.shape[2:]
+    size: tuple[int, int], *, rotate_degrees: float = 0.0, shear_x_degrees: float = 0.0, shear_y_degrees: float = 0.0
+) -> FrameOp:
+    """Rotate clockwise or shear frames of `size` = (H, W) about the centre, bilinear; what is uncovered is black."""
+    height, width = size
     angle = math.radians(rotate_degrees)
     # Rows: where in the input (x, y), from the centre in pixels, an output pixel is read.
     matrix = torch.tensor(
@@ -189,7 +233,6 @@ def affine(
     grid = torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None]), dim=-1) @ matrix.T  # (H, W, 2)
     grid = grid / torch.tensor([width / 2, height / 2])
 
-    return for_each_frame(
-        clip,
-        lambda frame: F.grid_sample(frame[None], grid[None], mode="bilinear", align_corners=False)[0],
+    return FrameOp(
+        lambda frame: F.grid_sample(frame[None], grid[None], mode="bilinear", align_corners=False)[0], "floats"
     )

@@ -5,12 +5,11 @@ from typing import Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from re2tal.settings import Settings
 from re2tal.video import pixel_ops
 
-__all__ = ["OperationName", "RandAugmentConfig", "rand_augment"]
+__all__ = ["OperationName", "RandAugmentConfig", "draw_operations"]
 
 OperationName = Literal[
     "shear_x",
@@ -65,54 +64,43 @@ class RandAugmentConfig(Settings):
         return self
 
 
-def rand_augment(clip: Tensor, *, rng: np.random.Generator, config: RandAugmentConfig) -> Tensor:
-    """Apply `config.num_operations` different operations, in the order drawn.
-
-    Args:
-        clip: (3, T, H, W) uint8.
-
-    Returns:
-        (3, T, H, W) uint8.
-    """
-    for number in rng.choice(len(config.operations), size=config.num_operations, replace=False):
-        clip = _OPERATIONS[config.operations[number]](clip, config, rng)
-    return clip
+def draw_operations(
+    rng: np.random.Generator, config: RandAugmentConfig, *, size: tuple[int, int]
+) -> list[pixel_ops.FrameOp]:
+    """`config.num_operations` different operations for frames of `size` = (h, w), in the order drawn."""
+    numbers = rng.choice(len(config.operations), size=config.num_operations, replace=False)
+    return [_OPERATIONS[config.operations[number]](config, rng, size) for number in numbers]
 
 
 def _sign(rng: np.random.Generator) -> int:
     return int(rng.choice((-1, 1)))
 
 
-def _cut_out(clip: Tensor, config: RandAugmentConfig, rng: np.random.Generator) -> Tensor:
-    height, width = clip.shape[2:]
-    center = int(rng.integers(height)), int(rng.integers(width))
-    return pixel_ops.cut_out(clip, center=center, side=round(config.cut_out_share * min(height, width)))
+def _cut_out(config: RandAugmentConfig, rng: np.random.Generator, size: tuple[int, int]) -> pixel_ops.FrameOp:
+    center = int(rng.integers(size[0])), int(rng.integers(size[1]))
+    return pixel_ops.cut_out(center=center, side=round(config.cut_out_share * min(size)))
 
 
-def _enhance(adjust: Callable[[float], pixel_ops.FrameOp]) -> "_Operation":
-    return lambda clip, config, rng: pixel_ops.for_each_frame(clip, adjust(config.enhance_factor))
-
-
-_Operation = Callable[[Tensor, RandAugmentConfig, np.random.Generator], Tensor]
+_Operation = Callable[[RandAugmentConfig, np.random.Generator, tuple[int, int]], pixel_ops.FrameOp]
 
 _OPERATIONS: dict[OperationName, _Operation] = {
-    "shear_x": lambda clip, config, rng: pixel_ops.affine(clip, shear_x_degrees=_sign(rng) * config.shear_degrees),
-    "shear_y": lambda clip, config, rng: pixel_ops.affine(clip, shear_y_degrees=_sign(rng) * config.shear_degrees),
-    "translate_x": lambda clip, config, rng: pixel_ops.translate(
-        clip, x=_sign(rng) * round(config.translate_share * clip.shape[3])
+    "shear_x": lambda config, rng, size: pixel_ops.affine(size, shear_x_degrees=_sign(rng) * config.shear_degrees),
+    "shear_y": lambda config, rng, size: pixel_ops.affine(size, shear_y_degrees=_sign(rng) * config.shear_degrees),
+    "translate_x": lambda config, rng, size: pixel_ops.translate(
+        x=_sign(rng) * round(config.translate_share * size[1])
     ),
-    "translate_y": lambda clip, config, rng: pixel_ops.translate(
-        clip, y=_sign(rng) * round(config.translate_share * clip.shape[2])
+    "translate_y": lambda config, rng, size: pixel_ops.translate(
+        y=_sign(rng) * round(config.translate_share * size[0])
     ),
-    "rotate": lambda clip, config, rng: pixel_ops.affine(clip, rotate_degrees=_sign(rng) * config.rotate_degrees),
-    "posterize": lambda clip, config, rng: pixel_ops.posterize(clip, bits=config.posterize_bits),
-    "solarize": lambda clip, config, rng: pixel_ops.solarize(clip, threshold=config.solarize_threshold),
-    "color": _enhance(pixel_ops.adjust_saturation),
-    "contrast": _enhance(pixel_ops.adjust_contrast),
-    "brightness": _enhance(pixel_ops.adjust_brightness),
-    "sharpness": _enhance(pixel_ops.adjust_sharpness),
-    "autocontrast": lambda clip, config, rng: pixel_ops.for_each_frame(clip, pixel_ops.autocontrast),
-    "equalize": lambda clip, config, rng: pixel_ops.equalize(clip),
-    "invert": lambda clip, config, rng: pixel_ops.invert(clip),
+    "rotate": lambda config, rng, size: pixel_ops.affine(size, rotate_degrees=_sign(rng) * config.rotate_degrees),
+    "posterize": lambda config, rng, size: pixel_ops.posterize(config.posterize_bits),
+    "solarize": lambda config, rng, size: pixel_ops.solarize(config.solarize_threshold),
+    "color": lambda config, rng, size: pixel_ops.adjust_saturation(config.enhance_factor),
+    "contrast": lambda config, rng, size: pixel_ops.adjust_contrast(config.enhance_factor),
+    "brightness": lambda config, rng, size: pixel_ops.adjust_brightness(config.enhance_factor),
+    "sharpness": lambda config, rng, size: pixel_ops.adjust_sharpness(config.enhance_factor),
+    "autocontrast": lambda config, rng, size: pixel_ops.autocontrast(),
+    "equalize": lambda config, rng, size: pixel_ops.equalize(),
+    "invert": lambda config, rng, size: pixel_ops.invert(),
     "cut_out": _cut_out,
 }

@@ -15,7 +15,6 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 from torch import Tensor
 
 from re2tal.video.container import open_container, packets_of
@@ -28,7 +27,7 @@ __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
 # A seek throws away the decoder's look-ahead; below this many skipped frames decoding on is faster.
 _SEEK_PAYS_AFTER = 12
 
-# Rounding that is the same on every processor. Finer colour (FULL_CHR_H_INT) would double the cost.
+# Rounding that is the same on every processor. Planes are written, since packed pixels cost two to three times as much.
 _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
@@ -69,6 +68,10 @@ class FrameReader(Protocol):
             indices: T numbers in [0, num_frames).
             size: length of the short side, or (H, W); None keeps the video's own.
         """
+        ...
+
+    def stream(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Iterator[Tensor]:
+        """T times (3, H, W) uint8 RGB, one at a time; a number that follows itself gives the same tensor again."""
         ...
 
     def close(self) -> None: ...
@@ -141,20 +144,30 @@ class _PyAVReader:
     def frames(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Tensor:
         """See `FrameReader.frames`."""
         wanted, inverse = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
-        if len(wanted) and (wanted[0] < 0 or wanted[-1] >= self.num_frames):
-            outside = wanted[0] if wanted[0] < 0 else wanted[-1]
+        height, width = self._output_size(size)
+        output = torch.empty((len(wanted), 3, height, width), dtype=torch.uint8)
+        for row, frame in enumerate(self.stream(wanted.tolist(), size=size)):
+            output[row] = frame
+        if not np.array_equal(inverse, np.arange(len(wanted))):
+            output = output[torch.from_numpy(inverse)]
+        return output.permute(0, 2, 3, 1)
+
+    def stream(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Iterator[Tensor]:
+        """See `FrameReader.stream`."""
+        outside = [index for index in indices if not 0 <= index < self.num_frames]
+        if outside:
             raise ValueError(
                 f"{self._path} has {self.num_frames} frames, so indices must be in [0, {self.num_frames - 1}], "
-                f"got {outside}"
+                f"got {outside[0]}"
             )
-        height, width = self._output_size(size)
-        output = torch.empty((len(wanted), height, width, 3), dtype=torch.uint8)
-        rows = output.numpy()
-        for row, index in enumerate(wanted.tolist()):
-            rows[row] = self._to_rgb(self._frame(index), height=height, width=width)
-        if np.array_equal(inverse, np.arange(len(wanted))):
-            return output
-        return output[torch.from_numpy(inverse)]
+        return self._one_by_one(indices, *self._output_size(size))
+
+    def _one_by_one(self, indices: Sequence[int], height: int, width: int) -> Iterator[Tensor]:
+        last, frame = -1, torch.empty(0)
+        for index in indices:
+            if index != last:
+                last, frame = index, self._to_rgb(self._frame(index), height=height, width=width)
+            yield frame
 
     def close(self) -> None:
         self._decoded = None
@@ -178,15 +191,17 @@ class _PyAVReader:
             raise ValueError(f"size must be at least 1 pixel, got {size}; write None for the video's own size")
         return size
 
-    def _to_rgb(self, frame: VideoFrame, *, height: int, width: int) -> NDArray[np.uint8]:
-        """(height, width, 3), upright."""
-        height, width = self._index.orientation.size(height, width)  # scaled before turning
+    def _to_rgb(self, frame: VideoFrame, *, height: int, width: int) -> Tensor:
+        """(3, height, width) uint8, upright."""
+        coded_height, coded_width = self._index.orientation.size(height, width)  # scaled before turning
         image = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=_SCALING, threads=1
+            frame, width=coded_width, height=coded_height, format="gbrp", interpolation=_SCALING, threads=1
         )
-        plane = image.planes[0]
-        rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)  # each padded at its end
-        return self._index.orientation.apply(rows[:height, : width * 3].reshape(height, width, 3))
+        output = np.empty((3, height, width), dtype=np.uint8)
+        for channel, plane in zip((1, 2, 0), image.planes, strict=True):  # they come as green, blue, red
+            rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)  # padded at their ends
+            output[channel] = self._index.orientation.apply(rows[:coded_height, :coded_width])
+        return torch.from_numpy(output)
 
     def _frame(self, index: int) -> VideoFrame:
         """Frame number `index`, decoding on from the last one or from a key frame before it."""

@@ -175,3 +175,21 @@ def test_the_order_of_colour_changes_is_drawn_per_clip() -> None:
 def test_impossible_settings_are_refused(make: object, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_frames_may_come_one_by_one() -> None:
+    frames = frames_of()
+    frames[2] = frames[1]
+    for seed in range(10):
+        whole = augment(frames, rng=rng(seed), config=AugmentConfig(), size=(24, 32))
+        planes = frames.permute(0, 3, 1, 2)
+        one_by_one = iter([planes[0], planes[1], planes[1], planes[3]])
+        streamed = augment(one_by_one, rng=rng(seed), config=AugmentConfig(), size=(24, 32), num_frames=4)
+        assert torch.equal(streamed, whole)
+
+
+@pytest.mark.parametrize(("counted", "message"), [(3, "longer"), (5, "shorter"), (None, "give num_frames")])
+def test_frames_that_come_one_by_one_are_counted(counted: int | None, message: str) -> None:
+    planes = frames_of().permute(0, 3, 1, 2)
+    with pytest.raises(ValueError, match=message):
+        augment(iter(planes), rng=rng(), config=NOTHING, size=(24, 32), num_frames=counted)

@@ -1,4 +1,4 @@
-"""Operations on whole clips against torchvision's on each frame."""
+"""Operations on frames against torchvision's."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,13 @@ from torchvision.transforms.v2 import functional as reference
 
 from re2tal.video import pixel_ops
 
+SIZE = (20, 26)
 
-def clip_of(seed: int = 0, *, height: int = 20, width: int = 26) -> Tensor:
+
+def clip_of(seed: int = 0) -> Tensor:
     """(3, 6, H, W): noise, a smooth frame, a grey one, a dark one, one colour, and one with a single odd pixel."""
-    noise = torch.randint(0, 256, (3, 6, height, width), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
-    noise[:, 1] = torch.linspace(0, 255, 3 * height * width).reshape(3, height, width).to(torch.uint8)
+    noise = torch.randint(0, 256, (3, 6, *SIZE), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+    noise[:, 1] = torch.linspace(0, 255, 3 * SIZE[0] * SIZE[1]).reshape(3, *SIZE).to(torch.uint8)
     noise[:, 2] = noise[0, 2]
     noise[:, 3] //= 8
     noise[:, 4] = torch.tensor([200, 40, 90], dtype=torch.uint8)[:, None, None]
@@ -45,21 +47,24 @@ CASES = {
     "saturation off": (frame_op(pixel_ops.adjust_saturation(0.0)), lambda f: reference.adjust_saturation(f, 0.0)),
     "sharpness up": (frame_op(pixel_ops.adjust_sharpness(1.72)), lambda f: reference.adjust_sharpness(f, 1.72)),
     "sharpness down": (frame_op(pixel_ops.adjust_sharpness(0.3)), lambda f: reference.adjust_sharpness(f, 0.3)),
-    "autocontrast": (frame_op(pixel_ops.autocontrast), reference.autocontrast),
-    "rotate": (lambda c: pixel_ops.affine(c, rotate_degrees=27), lambda f: torchvision_affine(f, angle=27.0)),
-    "rotate back": (lambda c: pixel_ops.affine(c, rotate_degrees=-27), lambda f: torchvision_affine(f, angle=-27.0)),
-    "shear x": (lambda c: pixel_ops.affine(c, shear_x_degrees=15.5), lambda f: torchvision_affine(f, shear=[15.5, 0])),
-    "shear y": (lambda c: pixel_ops.affine(c, shear_y_degrees=-9), lambda f: torchvision_affine(f, shear=[0, -9.0])),
+    "autocontrast": (frame_op(pixel_ops.autocontrast()), reference.autocontrast),
+    "rotate": (frame_op(pixel_ops.affine(SIZE, rotate_degrees=27)), lambda f: torchvision_affine(f, angle=27.0)),
+    "rotate back": (frame_op(pixel_ops.affine(SIZE, rotate_degrees=-27)), lambda f: torchvision_affine(f, angle=-27.0)),
+    "shear x": (
+        frame_op(pixel_ops.affine(SIZE, shear_x_degrees=15.5)),
+        lambda f: torchvision_affine(f, shear=[15.5, 0]),
+    ),
+    "shear y": (frame_op(pixel_ops.affine(SIZE, shear_y_degrees=-9)), lambda f: torchvision_affine(f, shear=[0, -9.0])),
 }
 
 EXACT_CASES = {
-    "equalize": (pixel_ops.equalize, reference.equalize),
-    "invert": (pixel_ops.invert, reference.invert),
-    "posterize": (lambda c: pixel_ops.posterize(c, bits=3), lambda f: reference.posterize(f, 3)),
-    "solarize": (lambda c: pixel_ops.solarize(c, threshold=230), lambda f: reference.solarize(f, 230)),
-    "solarize all": (lambda c: pixel_ops.solarize(c, threshold=0), reference.invert),
-    "translate x": (lambda c: pixel_ops.translate(c, x=5), lambda f: torchvision_affine(f, translate=[5, 0])),
-    "translate y": (lambda c: pixel_ops.translate(c, y=-7), lambda f: torchvision_affine(f, translate=[0, -7])),
+    "equalize": (frame_op(pixel_ops.equalize()), reference.equalize),
+    "invert": (frame_op(pixel_ops.invert()), reference.invert),
+    "posterize": (frame_op(pixel_ops.posterize(3)), lambda f: reference.posterize(f, 3)),
+    "solarize": (frame_op(pixel_ops.solarize(230)), lambda f: reference.solarize(f, 230)),
+    "solarize all": (frame_op(pixel_ops.solarize(0)), reference.invert),
+    "translate x": (frame_op(pixel_ops.translate(x=5)), lambda f: torchvision_affine(f, translate=[5, 0])),
+    "translate y": (frame_op(pixel_ops.translate(y=-7)), lambda f: torchvision_affine(f, translate=[0, -7])),
 }
 
 
@@ -107,7 +112,7 @@ def test_a_chain_of_colour_changes_is_rounded_once() -> None:
 
 def test_cut_out_greys_a_square_and_stops_at_the_border() -> None:
     clip = clip_of()
-    cut = pixel_ops.cut_out(clip, center=(1, 24), side=6)
+    cut = frame_op(pixel_ops.cut_out(center=(1, 24), side=6))(clip)
     assert (cut[:, :, :4, 21:] == 128).all()
     changed = (cut != clip).any(dim=0).any(dim=0)
     assert not changed[4:].any() and not changed[:, :21].any()
@@ -118,5 +123,5 @@ def test_no_operation_changes_its_input() -> None:
     before = clip.clone()
     for ours, _ in [*CASES.values(), *EXACT_CASES.values()]:
         ours(clip)
-    pixel_ops.cut_out(clip, center=(5, 5), side=4)
+    frame_op(pixel_ops.cut_out(center=(5, 5), side=4))(clip)
     assert torch.equal(clip, before)

@@ -71,6 +71,31 @@ def test_indices_may_repeat_and_come_in_any_order(tmp_path: Path) -> None:
             assert torch.equal(reader.frames(indices), expected[np.asarray(indices, dtype=np.int64)])
 
 
+def test_streamed_frames_are_those_read_at_once_and_repeats_are_made_once(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4")
+    with open_video(path) as reader:
+        indices = [3, 5, 5, 5, 9, 2]
+        streamed = list(reader.stream(indices, size=24))
+        assert torch.equal(torch.stack(streamed).permute(0, 2, 3, 1), reader.frames(indices, size=24))
+        assert streamed[1] is streamed[2] is streamed[3]
+        with pytest.raises(ValueError, match="got 50"):  # before the first frame is asked for
+            reader.stream([0, 50])
+
+
+def test_colours_are_those_of_the_standard(tmp_path: Path) -> None:
+    """ITU-R BT.601 in floating point, of the chroma that the scaler interpolates."""
+    path = make_video(tmp_path / "video.mp4")
+    with av.open(str(path)) as container:
+        planes = next(container.decode(video=0)).to_ndarray(format="yuv444p", interpolation=SCALING).astype(float)
+    luma, blue, red = (
+        (planes - np.array([16, 128, 128])[:, None, None]) * 255 / np.array([219, 224, 224])[:, None, None]
+    )
+    expected = np.stack([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], axis=-1)
+    with open_video(path) as reader:
+        difference = reader.frames([0])[0].numpy() - expected.clip(0, 255)
+    assert abs(difference.mean()) < 0.5 and abs(difference).max() < 3
+
+
 @pytest.mark.parametrize("index", [-1, 50, 10**9])
 def test_an_index_outside_the_video_is_refused(tmp_path: Path, index: int) -> None:
     with (
@@ -111,7 +136,7 @@ def test_size_is_the_short_side_or_height_and_width(
     path = make_video(tmp_path / "video.mp4", num_frames=12)
     with av.open(str(path)) as container:
         frame = next(islice(container.decode(video=0), 7, None))
-        expected = frame.to_ndarray(format="rgb24", width=shape[1], height=shape[0], interpolation=SCALING)
+        expected = frame.to_ndarray(format="gbrp", width=shape[1], height=shape[0], interpolation=SCALING)
     with open_video(path) as reader:
         assert np.array_equal(reader.frames([7], size=size)[0].numpy(), expected)
 

@@ -71,5 +71,5 @@ def make_sound(path: Path) -> Path:
 def decode_in_order(path: Path) -> NDArray[np.uint8]:
     """(T, H, W, 3): every frame that a plain sequential decode gives, in its order, never turned."""
     with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format="rgb24", interpolation=SCALING) for frame in container.decode(video=0)]
+        frames = [frame.to_ndarray(format="gbrp", interpolation=SCALING) for frame in container.decode(video=0)]
     return np.stack(frames)
