@@ -72,7 +72,8 @@ def soft_nms(segments: Tensor, *, scores: Tensor, labels: Tensor, config: NmsCon
     worthy = weights >= np.float32(config.min_score)
     candidates, groups = voters[worthy], classes[worthy]
     # What a broken network gives is handed on, and overlaps nothing.
-    places = np.where(np.isfinite(candidates).all(1, keepdims=True), candidates, np.float32(0))
+    finite = np.isfinite(candidates)
+    places = candidates if finite.all() else np.where(finite.all(1, keepdims=True), candidates, np.float32(0))
     keys = (places[:, 1], places[:, 0], groups)
     order = np.lexsort(keys if config.per_class else keys[:2])
     groups = groups[order] if config.per_class else np.zeros_like(groups)

@@ -6,9 +6,9 @@ whatever is picked elsewhere before: all such segments, of all classes and every
 *round*. A video has some dozens of rounds where it has thousands of picks.
 
 To find them, overlapping segments must be compared in pairs, and most pairs are of segments that are nothing yet. So
-rounds are made among the best segments alone, the *front*: those down to half the score of the best one left. No other
-can come before them. Once they are picked or have fallen out of the front, their picks lower all others, and the next
-front begins.
+rounds are made among the best segments alone, the *front*: those down to some part of the score of the best one left.
+No other can come before them. Once they are picked or have fallen out of the front, their picks lower all others, and
+the next front begins.
 
 A factor is kept as its logarithm, a *penalty*, so that what several picks do to a segment is a sum.
 
@@ -31,10 +31,10 @@ __all__ = ["suppress"]
 
 Doubles = NDArray[np.float64]
 
-_STEP = np.log(2.0)
-"""How far a front reaches below the best score left, in logarithms. (Measured, one core, 2000 segments of 20 classes,
-10,000 of 20, 2000 of one: 1.5 times 3.1, 9.7, 4.1 ms; twice 3.0, 12, 4.1; four times 3.7, 16, 4.9; all at once 16, 80,
-8.8.)"""
+_STEP = np.log(2.5)
+"""How far a front reaches below the best score left, in logarithms. (Measured, one core, 2000 segments of 20 classes
+and 10,000 of 20: down to 1 / 1.5 4.2 and 8.4 ms, 1 / 2 2.9 and 6.8, 1 / 2.5 2.8 and 7.5, 1 / 3 2.8 and 7.7, 1 / 4 3.2
+and 8.5; all in one front 16 and 80.)"""
 _PAIRS, _PAIRS_EACH = 2000, 1
 """Of a front at most, in all and for each segment that there is: where all overlap, a round has one pick and goes
 through all pairs, so that these should not cost much more than what every front costs, which goes through all
@@ -56,25 +56,19 @@ def suppress(segments: Floats, *, scores: Floats, groups: Indices, config: "NmsC
     line = _Line(segments, groups=groups, config=config)
     levels = np.log(scores.astype(np.float64))
     floor = float(np.log(np.float64(np.float32(config.min_score))))
-    picked: list[Indices] = []
-    picked_levels: list[Doubles] = []
-    num_picked = 0
+    picks, of_picks = np.zeros(0, np.int64), np.zeros(0)
     while len(levels) and (best := levels.max()) >= floor:
-        front = line.front(levels, lowest=max(best - _STEP, floor))
-        picks, of_picks = line.rounds(front, levels[front.members])
-        picked.append(picks)
-        picked_levels.append(of_picks)
-        num_picked += len(picks)
-        if num_picked >= config.max_segments:
+        if np.count_nonzero(of_picks > best) >= config.max_segments:
             break
-        levels[picks] = -np.inf
-        left = np.flatnonzero(levels >= floor)
-        levels[left] -= line.penalties(np.sort(picks), left)
-    if not picked:
-        return np.zeros(0, np.int64), np.zeros(0)
-    index, level = np.concatenate(picked), np.concatenate(picked_levels)
-    order = np.lexsort((index, -level))[: config.max_segments]
-    return index[order], np.exp(level[order])
+        front = line.front(levels, lowest=max(best - _STEP, floor))
+        picked, of_picked = line.rounds(front, levels[front.members])
+        picks, of_picks = np.concatenate((picks, picked)), np.concatenate((of_picks, of_picked))
+        levels[picked] = -np.inf
+        if len(picks) < config.max_segments or levels.max() >= of_picks.min():
+            left = np.flatnonzero(levels >= floor)
+            levels[left] -= line.penalties(np.sort(picked), left)
+    order = np.lexsort((picks, -of_picks))[: config.max_segments]
+    return picks[order], np.exp(of_picks[order])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +79,15 @@ class _Front:
     """(F,) ascending."""
     needed: Doubles
     """(F,) the lowest level of each that is."""
+    ranges: tuple[Indices, Indices]
+    """Which members each overlaps, see `_Line._ranges`."""
 
 
 class _Line:
     """All segments on one line, group after group: of each, those after it that it overlaps lie in one range."""
 
     def __init__(self, segments: Floats, *, groups: Indices, config: "NmsConfig") -> None:
-        self._config = config
+        self._config, self._groups = config, groups
         self._starts, self._ends = np.ascontiguousarray(segments.T)
         length = float(self._ends.max()) - float(self._starts.min()) + 1 if len(segments) else 1.0
         shift = groups * length  # float64
@@ -107,10 +103,17 @@ class _Line:
         )  # of equal level, those from `behind` on are out
         while True:
             first, last = self._ranges(members, members)
-            share = (_PAIRS + _PAIRS_EACH * len(levels)) / max((last - first).sum(), 1)
+            num_pairs = int((last - first).sum())
+            share = (_PAIRS + _PAIRS_EACH * len(levels)) / max(num_pairs, 1)
             if share >= 1:
                 needed = np.where(members < behind, lowest, np.nextafter(lowest, np.inf))
-                return _Front(members=members, needed=needed)
+                return _Front(members=members, needed=needed, ranges=(first, last))
+            of_group = np.unique(self._groups[members], return_counts=True)[1]
+            if num_pairs > (of_group * (of_group - 1)).sum() / 4:
+                # Half of all pairs overlap: hardly more than one in each group can be picked at once.
+                members = _best_of_each(self._groups[members], levels[members], members)
+                alone = np.zeros(len(members), np.int64)
+                return _Front(members=members, needed=np.full(len(members), lowest), ranges=(alone, alone))
             members, behind = _best(members, levels[members], count=int(len(members) * share**0.5))
             lowest = float(levels[behind])
 
@@ -124,7 +127,7 @@ class _Line:
         Returns:
             The picks and their levels.
         """
-        earlier, later, iou = self._pairs(front.members, front.members)
+        earlier, later, iou = self._pairs(front.members, front.members, *front.ranges)
         penalties = self._penalties(iou, front.members, earlier)
         # By how much the later one lowers the earlier, where that differs.
         backward = self._penalties(iou, front.members, later) if self._config.iou_threshold_slope else None
@@ -153,9 +156,9 @@ class _Line:
 
     def penalties(self, picks: Indices, others: Indices) -> Doubles:
         """(O,) by how much the picks lower the levels of other segments; both ascending."""
-        picked, later, iou = self._pairs(picks, others)
-        found: Doubles = np.bincount(later, self._penalties(iou, picks, picked), len(others))
-        earlier, picked, iou = self._pairs(others, picks)
+        picked, later, iou = self._pairs(picks, others, *self._ranges(picks, others))
+        found = np.bincount(later, self._penalties(iou, picks, picked), len(others)).astype(np.float64, copy=False)
+        earlier, picked, iou = self._pairs(others, picks, *self._ranges(others, picks))
         found += np.bincount(earlier, self._penalties(iou, picks, picked), len(others))
         return found
 
@@ -171,9 +174,11 @@ class _Line:
         np.cumsum(before, out=before)
         return before.take(segments + 1), before.take(self._behind.take(segments))
 
-    def _pairs(self, segments: Indices, others: Indices) -> tuple[Indices, Indices, Floats]:
+    def _pairs(
+        self, segments: Indices, others: Indices, first: Indices, last: Indices
+    ) -> tuple[Indices, Indices, Floats]:
         """The pairs of `_ranges`, Q of them: (Q,) places in `segments`, (Q,) places in `others`, (Q,) IoU."""
-        counts, places = expand(*self._ranges(segments, others))
+        counts, places = expand(first, last)
         partners = others.take(places)
         iou = partners_iou(
             (self._starts.take(segments), self._ends.take(segments)),
@@ -209,3 +214,11 @@ def _best(members: Indices, levels: Doubles, *, count: int) -> tuple[Indices, in
     above, level = np.flatnonzero(levels > edge), np.flatnonzero(levels == edge)
     room = count - len(above)
     return members[np.sort(np.concatenate((above, level[:room])))], int(members[level[room]])
+
+
+def _best_of_each(groups: Indices, levels: Doubles, members: Indices) -> Indices:
+    """The best member of each group, of equal ones the first."""
+    begin = np.flatnonzero(np.diff(groups, prepend=-1))
+    highest = np.maximum.reduceat(levels, begin)
+    equal = np.flatnonzero(levels == np.repeat(highest, np.diff(begin, append=len(groups))))
+    return members[equal[np.flatnonzero(np.diff(groups[equal], prepend=-1))]]

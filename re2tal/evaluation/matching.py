@@ -175,9 +175,7 @@ def _best_first(
     return prediction, action[order], iou[order]
 
 
-def _assign(
-    pair_prediction: np.ndarray, pair_action: np.ndarray, num_predictions: int, num_actions: int
-) -> np.ndarray:
+def _assign(pair_prediction: np.ndarray, pair_action: np.ndarray, num_predictions: int, num_actions: int) -> np.ndarray:
     """The action that each prediction finds: (num_predictions,) int32, -1 for none.
 
     The visit in order of score is done for all predictions at once: in each round those are accepted whose best
