@@ -97,10 +97,8 @@ class _Line:
 
     def front(self, levels: Doubles, *, lowest: float) -> _Front:
         """The segments from the level `lowest` up, or fewer of them where too many overlap."""
-        members, behind = (
-            np.flatnonzero(levels >= lowest),
-            len(levels),
-        )  # of equal level, those from `behind` on are out
+        members = np.flatnonzero(levels >= lowest)
+        behind = len(levels)  # of those whose level is just the lowest, who has this number or a higher one is out
         while True:
             first, last = self._ranges(members, members)
             num_pairs = int((last - first).sum())
