@@ -1,11 +1,13 @@
 """What comes from others: JSON of any content, names that become paths, text that is shown in a terminal."""
 
+import gc
 import json
 import os
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,29 @@ def parse_json(text: str | bytes) -> Any:
         JsonError: why it cannot be read; the file is for the caller to name.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
+        if isinstance(text, bytes):
+            # As `json` would do it, but so that the bytes are given up before the values are made.
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        with _uncollected():
+            return json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
     except RecursionError:
         raise JsonError("it is nested deeper than any file of annotations; write it without the nesting") from None
     except UnicodeDecodeError as error:
         raise JsonError(f"it is no text of {error.encoding}: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise JsonError(str(error)) from None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for garbage, which looks through a million new objects again and again; JSON makes none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

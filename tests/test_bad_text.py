@@ -1,8 +1,10 @@
 """Whatever stands in a file, reading it gives a value or an error of the package's own: stress/bad_text.py in small."""
 
+import gc
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +60,21 @@ def test_a_key_that_comes_twice_is_told() -> None:
     with pytest.raises(JsonError, match="has the key 'a' twice"):
         parse_json('{"b": {"a": 1, "c": 2, "a": 3}}')
     assert parse_json('[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("text", [b"[1]", "[1]", b"[", '{"a": 1, "a": 2}'])
+def test_reading_json_leaves_the_garbage_collector_as_it_was(enabled: bool, text: str | bytes) -> None:
+    from re2tal.untrusted import JsonError, parse_json
+
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with suppress(JsonError):
+            parse_json(text)
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

@@ -80,6 +80,8 @@ def _candidates(proposals: Proposals, *, config: PostprocessConfig) -> tuple[Ten
     num_classes = proposals.scores.shape[1]
     scores = proposals.scores.detach().float().cpu().flatten()  # (N * K,)
     above = (scores > config.min_score).nonzero()[:, 0]
+    if len(above) > config.max_candidates:  # sort little more than what is kept
+        above = above[scores[above] >= scores[above].topk(config.max_candidates, sorted=False).values.min()]
     best = scores[above].argsort(descending=True, stable=True)[: config.max_candidates]
     pairs = above[best]
     segments = proposals.segments.detach().float().cpu()[pairs // num_classes]

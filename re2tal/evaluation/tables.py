@@ -6,10 +6,12 @@ matches them by name.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from re2tal.types import Detections
+if TYPE_CHECKING:  # judging files needs no torch, which takes seconds and hundreds of MiB to import
+    from re2tal.types import Detections
 
 __all__ = ["EvaluationError", "GroundTruth", "Predictions"]
 
@@ -63,7 +65,7 @@ class Predictions:
         return f"Predictions({len(self.segments)} segments of {len(self.video_ids)} videos)"
 
     @staticmethod
-    def from_detections(detections: Iterable[Detections], *, class_names: Sequence[str]) -> "Predictions":
+    def from_detections(detections: "Iterable[Detections]", *, class_names: Sequence[str]) -> "Predictions":
         """The table of what a detector found; `class_names[i]` is the name of label i."""
         found = list(detections)
         counts = [len(item.scores) for item in found]

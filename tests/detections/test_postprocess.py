@@ -35,6 +35,17 @@ def test_only_the_best_candidates_above_the_least_score_are_kept() -> None:
     assert detect(merged_later=True, min_score=0.95).segments.shape == (0, 2)
 
 
+def test_of_equal_candidates_the_first_are_kept() -> None:
+    scores = torch.tensor([[0.5, 0.3], [0.3, 0.3], [0.7, 0.3], [0.0005, 0.3]])
+    four = Proposals(segments=torch.tensor([[0.0, 1.0], [1, 2], [2, 3], [3, 4]]), scores=scores)
+    grid = TimeGrid(start_seconds=0.0, seconds_per_step=1.0, duration_seconds=9.0)
+    for count in range(1, 9):
+        config = PostprocessConfig(max_candidates=count)
+        found = detect_window(four, grid=grid, video_id="v", config=config, merged_later=True)
+        expected = [(2, 0), (0, 0), (0, 1), (1, 0), (1, 1), (2, 1), (3, 1)][:count]
+        assert list(zip(found.segments[:, 0].tolist(), found.labels.tolist(), strict=True)) == expected
+
+
 def test_whole_videos_are_suppressed_before_they_are_clamped_to_the_video() -> None:
     """As the reference does: overlaps are those of the predicted segments, not of what is left inside the video."""
     hard = NmsConfig(decay="hard", iou_threshold=0.5)

@@ -1,12 +1,23 @@
 """Mean average precision against a plain loop over predictions."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from re2tal.evaluation import EvaluationError, GroundTruth, Predictions, mean_average_precision
+from re2tal.evaluation import (
+    EvaluationError,
+    GroundTruth,
+    Predictions,
+    Ranked,
+    match_actions,
+    mean_average_precision,
+    rank_predictions,
+)
 from re2tal.types import Detections
 
 Row = tuple[str, float, float, str]
@@ -87,6 +98,54 @@ def test_map_equals_a_plain_loop(seed: int) -> None:
     table = np.array(list(result.per_class.values()))
     assert result.per_tiou == pytest.approx(table.mean(0))
     assert result.average == pytest.approx(table.mean())
+
+
+def _plain_matches(truth: GroundTruth, ranked: Ranked, *, tiou: float) -> list[int]:
+    """One prediction after the other; each takes the free action of its video and class that it overlaps most."""
+    free = set(range(len(truth.segments)))
+    found = []
+    for video, label, (start, end) in zip(
+        ranked.video.tolist(), ranked.label.tolist(), ranked.segments.tolist(), strict=True
+    ):
+        best, highest = -1, tiou
+        for action in sorted(free):
+            if (truth.video_index[action], truth.label_index[action]) != (video, label):
+                continue
+            other_start, other_end = truth.segments[action].tolist()
+            overlap = max(min(end, other_end) - max(start, other_start), 0.0)
+            union = (end - start) + (other_end - other_start) - overlap
+            iou = overlap / union if union > 0 else float((start, end) == (other_start, other_end))
+            if iou > highest or (iou == highest and best < 0):
+                best, highest = action, iou
+        free.discard(best)
+        found.append(best)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_matches_equal_a_plain_visit_in_crowds_of_ties_copies_and_empty_segments(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("re2tal.evaluation.matching._PAIRS_AT_ONCE", 50)
+    rng = np.random.default_rng(seed)
+
+    def rows(count: int) -> list[Row]:
+        starts = rng.integers(0, 12, count)
+        ends = starts + rng.integers(0, 7, count)
+        names = zip(rng.integers(3, size=count), starts, ends, rng.integers(2, size=count), strict=True)
+        return [(f"v{video}", float(start), float(end), f"c{label}") for video, start, end, label in names]
+
+    truth = _truth([("v0", 0.0, 1.0, "c0"), ("v1", 0.0, 1.0, "c1"), ("v2", 0.0, 1.0, "c1"), *rows(60)])
+    found = _predictions(rows(300), rng.integers(1, 20, 300).tolist())
+    tious = (0.1, 0.4, 0.5, 0.7, 1.0)
+    ranked = rank_predictions(truth, found)
+    expected = [_plain_matches(truth, ranked, tiou=tiou) for tiou in tious]
+    assert match_actions(truth, ranked, tious=tious).tolist() == expected
+
+
+def test_files_are_judged_without_importing_torch() -> None:
+    code = "import sys, re2tal.evaluation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 
 
 TWO = [("a", 0.0, 10.0, "run"), ("b", 5.0, 8.0, "jump")]
