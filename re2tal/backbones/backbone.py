@@ -79,7 +79,7 @@ class Backbone(nn.Module):
     def piece_frames(self) -> int | None:
         """Length of the pieces that clips are cut into and that go through the network independently of each other.
 
-        None where they are not: in Swin and SlowFast every feature depends on where the clip begins and ends.
+        None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them.
         """
         return self.network.config.clip_frames if isinstance(self.network, FactoryTrunk) else None
 

@@ -93,8 +93,8 @@ def why_not_shared(backbone: nn.Module, *, config: DataConfig) -> str | None:
         return "windows do not overlap (data.sampling.test_overlap)"
     if piece is None:
         return (
-            "in this backbone each of them depends on where the window begins and ends: the ends are padded at every "
-            "layer, and attention windows are counted from the first frame"
+            "this backbone does not cut clips into pieces, and features near the ends of a window depend on the ends "
+            "as far as the network reaches, so that what windows have in common saves little (docs/around.md)"
         )
     if distance % piece:
         return (
