@@ -98,26 +98,27 @@ class ClipTester:
 
     def __init__(self, config: FinetuneConfig, clips: TestingClips, *, peers: Processes) -> None:
         self.config, self.clips, self.peers = config, clips, peers
+        training = config.training
+        self._batch_size = max(training.batch_size // (peers.world_size * training.accumulate), 1)
+        self._loaders = LoaderProcesses.within(
+            training.prefetch_mib,
+            wanted=training.num_workers,
+            batch_bytes=self._batch_size * config.data.clip_bytes,
+            purpose="testing",
+        )
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Top-1 and top-5 accuracy of whole videos, whose clips' probabilities are averaged."""
         training, device = self.config.training, self.peers.device
-        batch_size = max(training.batch_size // (self.peers.world_size * training.accumulate), 1)
-        loaders = LoaderProcesses.within(
-            training.prefetch_mib,
-            wanted=training.num_workers,
-            batch_bytes=batch_size * self.config.data.clip_bytes,
-            purpose="testing",
-        )
         loader = DataLoader(
             self.clips,
-            batch_size=batch_size,
+            batch_size=self._batch_size,
             sampler=Share(len(self.clips), peers=self.peers),
             collate_fn=collate,
-            num_workers=loaders.count,
-            prefetch_factor=loaders.prefetch_factor,
+            num_workers=self._loaders.count,
+            prefetch_factor=self._loaders.prefetch_factor,
             generator=torch.Generator(),
-            worker_init_fn=LeaveSignalsToMain() if loaders.count else None,
+            worker_init_fn=LeaveSignalsToMain() if self._loaders.count else None,
         )
         found = []
         for batch in loader:
