@@ -10,14 +10,13 @@ from typing import Literal
 import torch
 from rich.console import Console
 from torch import nn
-from torch.utils.data import DataLoader
 
 from re2tal import __version__
 from re2tal.backbones import BackboneConfig, pixel_norm
 from re2tal.building import build_detector, count_parameters
 from re2tal.classifying import Classifier, FinetuneConfig, TrainingClips
 from re2tal.config import ExperimentConfig
-from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of, collate
+from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of
 from re2tal.data.annotations import select_subset
 from re2tal.detections import read_video_labels, write_detections
 from re2tal.detector import Detector
@@ -29,33 +28,28 @@ from re2tal.evaluation import (
     read_blocked,
     read_ground_truth,
 )
+from re2tal.loading import load_epochs, load_tests
 from re2tal.planning import explaining_lack_of_memory
-from re2tal.predicting import ClipDetector, require_features_of
+from re2tal.predicting import ClipDetector, require_features_of, tell_of_sharing
 from re2tal.report import timeline_pictures
 from re2tal.training import (
     Board,
     CheckpointError,
-    EpochLoader,
-    GlobalBatches,
-    LeaveSignalsToMain,
     Processes,
     RunFolder,
-    Share,
     Trainer,
-    TrainingConfig,
     log,
     newest_good,
     seed_all,
 )
 from re2tal.training.annealing import coefficients
-from re2tal.types import Batch, Detections
+from re2tal.types import Detections
 from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
 
 __all__ = [
     "Tester",
     "broken_lister",
     "find_run",
-    "load_epochs",
     "newest",
     "note_config",
     "prepare_process",
@@ -102,7 +96,8 @@ def train(
     checkpoint = newest(folder, peers=peers) if resume == "auto" else resume
     if checkpoint is None:
         start_from_pretrained(model, config.backbone)
-    loader = load_epochs(clips, config.training, peers=peers)
+    clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
+    loader = load_epochs(clips, config.training, peers=peers, clip_bytes=clip_bytes)
     note_config(config, folder.config, peers=peers)
     about = {
         "config": config.model_dump_json(),
@@ -145,6 +140,7 @@ def test(
     model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
     require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
     log.info("testing on %d clips", len(tester.clips))
+    tell_of_sharing(model.backbone, config=config.data)
     note_config(config, folder.tested_config, peers=peers)
     detections = tester.detect(model)
     if peers.is_main:
@@ -179,25 +175,21 @@ class Tester:
             self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
         self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
         """Of the labels of detections."""
-        # As many clips at once as a process has in training, which is known to fit.
-        pieces = peers.world_size * config.training.accumulate
-        num_workers = config.training.num_workers
-        self.loader: Iterable[Batch] = DataLoader(
-            self.clips,
-            batch_size=max(config.training.batch_size // pieces, 1),
-            sampler=Share(len(self.clips), peers=peers),
-            collate_fn=collate,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=peers.device.type == "cuda",
-            generator=torch.Generator(),
-            worker_init_fn=LeaveSignalsToMain() if num_workers else None,
-        )
+        self.loader = load_tests(self.clips, config, peers=peers)
 
     def detect(self, model: nn.Module) -> list[Detections]:
         """What `model` finds, one item per video, on every process."""
-        detector = ClipDetector(model, config=self.config, device=self.peers.device, video_labels=self.video_labels)
-        clips = self.peers.gather(list(detector.in_clips(self.loader)))
+        detector = ClipDetector(
+            model,
+            config=self.config,
+            device=self.peers.device,
+            video_labels=self.video_labels,
+            runs=max(self.loader.num_workers, 1),
+        )
+        found: dict[int, Detections] = {}
+        for number, batch in self.loader:
+            found.update(enumerate(detector.in_batch(batch), start=number))
+        clips = self.peers.gather([found[number] for number in sorted(found)])
         # Clips of a video are neighbours, and gathering keeps their order.
         videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]
         share = self.peers.share(len(videos))
@@ -259,20 +251,6 @@ def prepare_process(seed: int, *, device: torch.device, deterministic: bool) -> 
             "networks need the same kernels forward and backward, and warn if recovered streams differ"
         )
     seed_all(seed)
-
-
-def load_epochs(clips: TrainingSet | TrainingClips, config: TrainingConfig, *, peers: Processes) -> EpochLoader:
-    """The training clips, epoch after epoch."""
-    batches = GlobalBatches(
-        len(clips), batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, peers=peers
-    )
-    return EpochLoader(
-        clips,
-        batches=batches,
-        collate=collate,
-        num_workers=config.num_workers,
-        pin_memory=peers.device.type == "cuda",
-    )
 
 
 def newest(folder: RunFolder, *, peers: Processes) -> Path | None:

@@ -15,14 +15,15 @@ from re2tal.classifying import Classifier, ClipList, FinetuneConfig, TestingClip
 from re2tal.data import collate
 from re2tal.experiment import (
     broken_lister,
-    load_epochs,
     newest,
     note_config,
     prepare_process,
     start_from_pretrained,
 )
+from re2tal.loading import load_epochs
 from re2tal.training import (
     LeaveSignalsToMain,
+    LoaderProcesses,
     Processes,
     RunFolder,
     Share,
@@ -73,7 +74,7 @@ def finetune(
     trainer = Trainer(
         model.to(peers.device),
         config=config.training,
-        loader=load_epochs(clips, config.training, peers=peers),
+        loader=load_epochs(clips, config.training, peers=peers, clip_bytes=config.data.clip_bytes),
         peers=peers,
         folder=folder,
         about=about,
@@ -97,18 +98,27 @@ class ClipTester:
 
     def __init__(self, config: FinetuneConfig, clips: TestingClips, *, peers: Processes) -> None:
         self.config, self.clips, self.peers = config, clips, peers
+        training = config.training
+        self._batch_size = max(training.batch_size // (peers.world_size * training.accumulate), 1)
+        self._loaders = LoaderProcesses.within(
+            training.prefetch_mib,
+            wanted=training.num_workers,
+            batch_bytes=self._batch_size * config.data.clip_bytes,
+            purpose="testing",
+        )
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Top-1 and top-5 accuracy of whole videos, whose clips' probabilities are averaged."""
         training, device = self.config.training, self.peers.device
         loader = DataLoader(
             self.clips,
-            batch_size=max(training.batch_size // (self.peers.world_size * training.accumulate), 1),
+            batch_size=self._batch_size,
             sampler=Share(len(self.clips), peers=self.peers),
             collate_fn=collate,
-            num_workers=training.num_workers,
+            num_workers=self._loaders.count,
+            prefetch_factor=self._loaders.prefetch_factor,
             generator=torch.Generator(),
-            worker_init_fn=LeaveSignalsToMain() if training.num_workers else None,
+            worker_init_fn=LeaveSignalsToMain() if self._loaders.count else None,
         )
         found = []
         for batch in loader:

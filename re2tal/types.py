@@ -101,6 +101,8 @@ class Clip(_ShapesInRepr):
     """(N, 2) float32, in steps; empty in testing."""
     labels: Tensor
     """(N,) int64 class indices."""
+    frame_numbers: Tensor | None = None
+    """(T,) int64: which frames of the file they are, or features are of; None where nobody asks."""
 
     def __post_init__(self) -> None:
         is_pixels = self.frames.dtype == torch.uint8 and self.frames.ndim == 4 and self.frames.shape[0] == 3
@@ -113,6 +115,10 @@ class Clip(_ShapesInRepr):
         _require(
             self.segments.shape == (len(self.labels), 2) and self.labels.dtype == torch.int64,
             f"segments must be (N, 2) and labels (N,) int64, got {self}",
+        )
+        _require(
+            self.frame_numbers is None or is_features or self.frame_numbers.shape == self.frames.shape[1:2],
+            f"frame_numbers must be (T,), one for each frame, got {self}",
         )
 
 
@@ -130,6 +136,8 @@ class Batch(_ShapesInRepr):
     """B tensors (N_b, 2) float32, in steps."""
     labels: tuple[Tensor, ...]
     """B tensors (N_b,) int64."""
+    frame_numbers: tuple[Tensor | None, ...] = ()
+    """B tensors (T,) int64 on the CPU, see `Clip`; empty where nobody asks."""
 
     def __post_init__(self) -> None:
         size = len(self.video_ids)
@@ -184,6 +192,7 @@ class Batch(_ShapesInRepr):
             grids=tuple(clip.grid for clip in clips),
             segments=tuple(clip.segments for clip in clips),
             labels=tuple(clip.labels for clip in clips),
+            frame_numbers=tuple(clip.frame_numbers for clip in clips),
         )
 
 

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 SEE_EVERYTHING = {
     *("building", "checking", "planning", "config", "presets", "experiment", "finetuning", "import_weights"),
+    "loading",
     *("in_seconds", "cli"),
     *("__init__", "__main__"),
 }

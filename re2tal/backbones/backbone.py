@@ -1,6 +1,7 @@
 """From raw frames to one feature vector for every step: run the network, pool over space."""
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, assert_never
 
 import torch
@@ -70,14 +71,27 @@ class Backbone(nn.Module):
 
         Every feature map is averaged over space and interpolated to the steps; maps are then concatenated.
         """
-        features = []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             feature_maps = self.network(frames)
-        for feature_map in feature_maps:  # (B, C_i, T_i, H_i, W_i)
-            precise = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
-            pooled = precise.mean(dim=(3, 4))  # (B, C_i, T_i)
-            features.append(F.interpolate(pooled, size=num_steps, mode="linear", align_corners=False))
-        return torch.cat(features, dim=1)
+        return _on_steps(feature_maps, num_steps)
+
+    @property
+    def piece_frames(self) -> int | None:
+        """Length of the pieces that clips are cut into and that go through the network independently of each other.
+
+        None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them.
+        """
+        return self.network.config.clip_frames if isinstance(self.network, FactoryTrunk) else None
+
+    def of_pieces(self, pieces: Tensor) -> Tensor:
+        """(N, 3, `piece_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
+        assert isinstance(self.network, FactoryTrunk), "there are no pieces, see piece_frames"
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.network.of_pieces(pieces)
+
+    def join(self, features: Tensor, num_steps: int) -> Tensor:
+        """(B, P, C, t) features of the P pieces of clips -> (B, C, S) float32, as `forward` of whole clips."""
+        return _on_steps((FactoryTrunk.joined(features),), num_steps)
 
     @property
     def headrooms(self) -> list[int]:
@@ -101,6 +115,16 @@ class Backbone(nn.Module):
     def reconstruction_error(self) -> float | None:
         """Worst relative error of a recovered stream in the last backward pass; None if nothing was recovered."""
         return reconstruction_error(self.network, warn_above=math.inf)  # the loop warns, and finds the cause
+
+
+def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:
+    """Maps (B, C_i, T_i, H_i, W_i) -> (B, C, S), the mean over space interpolated to the steps."""
+    features = []
+    for feature_map in feature_maps:
+        precise = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
+        pooled = precise.mean(dim=(3, 4))  # (B, C_i, T_i)
+        features.append(F.interpolate(pooled, size=num_steps, mode="linear", align_corners=False))
+    return torch.cat(features, dim=1)
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:

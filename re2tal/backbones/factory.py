@@ -109,16 +109,26 @@ class FactoryTrunk(nn.Module):
         """(B, 3, T, H, W) uint8 RGB, or normalised, with T a multiple of `clip_frames` -> one (B, C, T', 1, 1)."""
         batch, _, num_frames = frames.shape[:3]
         self.config.require_clips(num_frames=num_frames, crop_size=(frames.shape[3], frames.shape[4]))
-        pieces = self.normalise(frames).unflatten(2, (-1, self.config.clip_frames))  # (B, 3, P, T / P, H, W)
+        pieces = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
+        features = self.of_pieces(pieces.flatten(0, 1))  # (B * P, C, T' / P)
+        return (self.joined(features.unflatten(0, (batch, -1))),)
+
+    def of_pieces(self, pieces: Tensor) -> Tensor:
+        """(N, 3, `clip_frames`, H, W) uint8 RGB, or normalised -> (N, C, T' / P): each piece's own features."""
+        pieces = self.normalise(pieces)
         match self.config.takes:
             case "BCTHW":
-                pieces = pieces.transpose(1, 2).flatten(0, 1)
+                pass
             case "BTCHW":
-                pieces = pieces.permute(0, 2, 3, 1, 4, 5).flatten(0, 1)
+                pieces = pieces.transpose(1, 2).contiguous()
             case "BCHW":
-                pieces = pieces.transpose(1, 2).flatten(0, 1).squeeze(2)
-        features = self._pooled(_first_tensor(self.net(**self.inputs(pieces))))  # (B * P, C, T' / P)
-        return (features.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)[..., None, None],)
+                pieces = pieces.squeeze(2)
+        return self._pooled(_first_tensor(self.net(**self.inputs(pieces))))
+
+    @staticmethod
+    def joined(features: Tensor) -> Tensor:
+        """(B, P, C, T' / P) features of the pieces of clips -> (B, C, T', 1, 1), as `forward` gives them."""
+        return features.transpose(1, 2).flatten(2)[..., None, None]
 
     def _pooled(self, found: Tensor) -> Tensor:
         """The mean over space of what the network gives for pieces."""

@@ -56,6 +56,12 @@ class ClipsConfig(Settings):
     max_broken_share: float = Field(default=0.05, ge=0, le=1)
     """Training goes on without videos that cannot be decoded, up to this share of them."""
 
+    @property
+    def clip_bytes(self) -> int:
+        """Memory of one clip."""
+        height, width = self.crop_size
+        return 3 * height * width * self.num_frames
+
     @model_validator(mode="after")
     def _crop_fits(self) -> "ClipsConfig":
         if not 1 <= min(self.crop_size) <= self.short_side_test:

@@ -188,7 +188,7 @@ def _config_from(text: str | bytes) -> "ExperimentConfig | None":
 
 def _truth_of(config: "ExperimentConfig") -> "TruthSource":
     """What the run's own metric counts."""
-    from re2tal.data.datasets import AGNOSTIC_CLASS
+    from re2tal.data import AGNOSTIC_CLASS
     from re2tal.report import TruthSource
 
     is_unlabelled = config.data.class_agnostic and config.postprocess.video_labels is None

@@ -8,17 +8,21 @@ from re2tal.data.annotations import (
     read_class_names,
 )
 from re2tal.data.broken import TooManyBrokenVideosError
-from re2tal.data.collate import collate
+from re2tal.data.collate import batches_of, collate
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.datasets import AGNOSTIC_CLASS, TestingSet, TrainingSet, ValidationSet
+from re2tal.data.datasets import TrainingSet
 from re2tal.data.features import FeaturesError, VideoFeatures, read_features
+from re2tal.data.placed import TestingSet, ValidationSet
+from re2tal.data.runs import ClipRuns
 from re2tal.data.streaming import ClipStream
+from re2tal.data.subsets import AGNOSTIC_CLASS
 from re2tal.data.whole import annotations_of
 
 __all__ = [
     "AGNOSTIC_CLASS",
     "AnnotationError",
     "Annotations",
+    "ClipRuns",
     "ClipStream",
     "DataConfig",
     "FeaturesError",
@@ -31,6 +35,7 @@ __all__ = [
     "VideoFeatures",
     "WindowSampling",
     "annotations_of",
+    "batches_of",
     "collate",
     "find_class_names",
     "read_annotations",

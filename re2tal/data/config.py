@@ -148,6 +148,13 @@ class DataConfig(Settings):
             return self.sampling
         return self.sampling.model_copy(update={"train_starts": "test"})
 
+    def clip_bytes(self, *, channels: int) -> int:
+        """Memory of one clip: of its frames or, with `features`, of those, which have so many channels."""
+        if self.features is not None:
+            return 4 * channels * self.sampling.num_steps
+        height, width = self.crop_size
+        return 3 * height * width * self.sampling.num_steps * self.sampling.frames_per_step
+
     def video_path(self, video_id: str) -> Path:
         """Where the file of a video is expected.
 

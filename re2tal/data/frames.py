@@ -36,19 +36,19 @@ class VideoFrames(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
 class _FileFrames:
     """Frames decoded when asked for."""
 
-    reader: FrameReader
-    short_side: int
+    def __init__(self, reader: FrameReader, *, short_side: int) -> None:
+        self._reader = reader
+        self._short_side = short_side
 
     @property
     def num_frames(self) -> int:
-        return self.reader.num_frames
+        return self._reader.num_frames
 
     def frames(self, indices: np.ndarray) -> Tensor:
-        return self.reader.frames(indices.tolist(), size=self.short_side)
+        return self._reader.frames(indices.tolist(), size=self._short_side)
 
     def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
         return self.reader.stream(indices.tolist(), size=self.short_side)
@@ -135,14 +135,18 @@ class FrameStore:
         """Memory taken so far."""
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[VideoFrames]:
-        """The frames of the video at `path`; raises a `VideoError` if it cannot be used."""
+    def open(self, path: Path, *, in_order: bool = False) -> Iterator[VideoFrames]:
+        """The frames of the video at `path`; raises a `VideoError` if it cannot be used.
+
+        With `in_order`, what the frames asked for last share with the next ones is not decoded again.
+        """
         if path in self._kept:
             yield self._kept[path]
             return
         with open_video(path) as reader:
             if not self._fits(reader):
-                yield _FileFrames(reader=reader, short_side=self._short_side)
+                kind = SlidingFrames if in_order else _FileFrames
+                yield kind(reader, short_side=self._short_side)
                 return
             numbers = self._grid(reader.num_frames)
             kept = _KeptFrames(

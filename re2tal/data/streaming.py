@@ -8,8 +8,8 @@ from pathlib import Path
 
 from re2tal.data.config import DataConfig, WindowSampling
 from re2tal.data.cuts import places_of
-from re2tal.data.datasets import placed_clip
 from re2tal.data.frames import SlidingFrames
+from re2tal.data.placed import placed_clip
 from re2tal.types import AnnotatedVideo, Clip
 from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
 

@@ -5,6 +5,7 @@ from re2tal.predicting.extraction import DataSetVideos, extract, videos_of_data
 from re2tal.predicting.folder import SHOWN_FROM, PredictionFolder
 from re2tal.predicting.inputs import InputError, VideoFile, find_videos
 from re2tal.predicting.prediction import Predicted, detect_in_video, predict
+from re2tal.predicting.sharing import WindowFeatures, tell_of_sharing, why_not_shared
 from re2tal.predicting.stored import require_features_of
 from re2tal.predicting.trained import TrainedDetector, load_backbone, load_trained, settings_of
 from re2tal.predicting.videos import Outcome
@@ -19,6 +20,7 @@ __all__ = [
     "Predicted",
     "TrainedDetector",
     "VideoFile",
+    "WindowFeatures",
     "detect_in_video",
     "extract",
     "find_videos",
@@ -27,5 +29,7 @@ __all__ = [
     "predict",
     "require_features_of",
     "settings_of",
+    "tell_of_sharing",
     "videos_of_data",
+    "why_not_shared",
 ]

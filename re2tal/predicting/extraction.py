@@ -12,14 +12,15 @@ from torch import Tensor
 from re2tal import __version__
 from re2tal.backbones import Backbone
 from re2tal.config import ExperimentConfig
-from re2tal.data import ClipStream, DataConfig, FeaturesError, ResizeSampling, annotations_of, read_features
+from re2tal.data import ClipStream, DataConfig, FeaturesError, ResizeSampling, annotations_of, batches_of, read_features
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.config import FEATURES_SUFFIX
 from re2tal.data.features import describe_input, write_features
-from re2tal.predicting.clips import batches_of, compute_repeatably, made_ahead
+from re2tal.predicting.clips import compute_repeatably, made_ahead
 from re2tal.predicting.folder import identity_of
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.progress import VideoProgress
+from re2tal.predicting.sharing import WindowFeatures, tell_of_sharing
 from re2tal.predicting.stored import describe_network, hash_of_backbone
 from re2tal.predicting.videos import Outcome, for_every_video
 from re2tal.training import Processes, autocast
@@ -84,6 +85,7 @@ def extract(
         console: for progress.
     """
     compute_repeatably()
+    tell_of_sharing(backbone, config=config.data)
     extraction = _Extraction(
         backbone=backbone.to(peers.device).eval(),
         config=config,
@@ -155,9 +157,10 @@ class _Extraction:
     def _features_of(self, stream: ClipStream) -> Iterator[Tensor]:
         """(C, S) float32 of every clip."""
         size = max(self.config.training.batch_size // self.config.training.accumulate, 1)
+        features = WindowFeatures(self.backbone, device=self.device)
         for batch in made_ahead(batches_of(stream, size=size)):
             with torch.no_grad(), autocast(self.config.training.amp, device=self.device):
-                yield from self.backbone(batch.to(self.device).frames, batch.mask.shape[1]).float().cpu()
+                yield from features.of(batch).float().cpu()
 
     def _source_of(self, video: VideoFile) -> dict[str, Any]:
         told = self.annotated.get(video.video_id)

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from re2tal.data import AGNOSTIC_CLASS, ClipStream
+from re2tal.data import AGNOSTIC_CLASS, ClipStream, batches_of
 from re2tal.detections import VideoLabels, VideoLabelsError, rows_of
-from re2tal.predicting.clips import ClipDetector, batches_of, compute_repeatably, made_ahead
+from re2tal.predicting.clips import ClipDetector, compute_repeatably, made_ahead
 from re2tal.predicting.folder import PredictionFolder
 from re2tal.predicting.inputs import VideoFile
 from re2tal.predicting.progress import VideoProgress
+from re2tal.predicting.sharing import tell_of_sharing
 from re2tal.predicting.trained import TrainedDetector
 from re2tal.predicting.videos import Outcome, for_every_video
 from re2tal.predicting.written import Written
@@ -56,6 +57,7 @@ def predict(
     """
     compute_repeatably()
     trained.model.to(peers.device)
+    tell_of_sharing(trained.model.backbone, config=trained.config.data)
     folder = PredictionFolder(path=out, fingerprint=trained.fingerprint(), min_score=min_score)
     if trained.video_labels is not None:
         _require_class_scores(trained.video_labels, videos)

@@ -11,6 +11,7 @@ from re2tal.training.faults import Faults, TrainingError, load_fault
 from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingLoader
 from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast
+from re2tal.training.prefetch import LoaderProcesses
 from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
 from re2tal.training.random_state import seed_all
 from re2tal.training.resuming import newest_good
@@ -29,6 +30,7 @@ __all__ = [
     "Faults",
     "GlobalBatches",
     "LeaveSignalsToMain",
+    "LoaderProcesses",
     "LostProcessError",
     "Processes",
     "Progress",

@@ -101,6 +101,7 @@ class EpochLoader:
         batches: GlobalBatches,
         collate: Callable[[Sequence[Clip]], Batch],
         num_workers: int = 0,
+        prefetch_factor: int | None = None,
         pin_memory: bool = False,
     ) -> None:
         self.clips = clips
@@ -110,6 +111,7 @@ class EpochLoader:
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=num_workers,
+            prefetch_factor=prefetch_factor,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             # Its own generator: seeding loader processes must not draw from the process's random state.

@@ -61,6 +61,11 @@ class TrainingConfig(Settings):
     """Write what `metrics.jsonl` holds, and pictures of a few detections, for TensorBoard too (an extra to install)."""
     num_workers: int = Field(default=2, ge=0)
     """Processes that load clips, for each training process; 0: it loads them itself."""
+    prefetch_mib: int = Field(default=4096, ge=0)
+    """Memory in MiB for batches that wait, made ahead by the loader processes of one training process. Each makes two
+    ahead if they fit, else one; where not even one for each fits, fewer processes are started, and the log tells it.
+    4 GiB hold thirteen batches of THUMOS's (two clips of 1024 frames, 294 MiB): two for each of six processes. Stored
+    features and small clips never come near it. What is loaded does not depend on it."""
     seed: int = Field(default=42, ge=0)
     """Of initial weights, shuffling, augmentation and dropout."""
 

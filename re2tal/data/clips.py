@@ -1,0 +1,49 @@
+"""What every data set makes its clips with: where their frames come from, and a clip of a cut."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from re2tal.data.config import DataConfig
+from re2tal.data.cuts import Cut, frame_grid
+from re2tal.data.features import FeatureStore, VideoFeatures
+from re2tal.data.frames import FrameStore
+from re2tal.types import AnnotatedVideo, Clip
+
+__all__ = ["store_of", "stored", "to_clip"]
+
+
+def stored(file: VideoFeatures, cut: Cut) -> Tensor:
+    """(C, S) float32: the features of a cut at a place of testing."""
+    assert cut.first_step is not None
+    return file.window(cut.first_step)
+
+
+def store_of(config: DataConfig, videos: tuple[AnnotatedVideo, ...], *, short_side: int) -> FrameStore | FeatureStore:
+    """Where the clips of `videos` come from: their files, or their stored features."""
+    if config.features is not None:
+        return FeatureStore(config, videos)
+    grid = partial(frame_grid, sampling=config.sampling)
+    return FrameStore(short_side=short_side, grid=grid, limit_mib=config.cache_mib)
+
+
+def to_clip(video: AnnotatedVideo, cut: Cut, frames: Tensor, *, class_names: tuple[str, ...]) -> Clip:
+    """The clip of a cut.
+
+    Args:
+        video: that it is cut from.
+        cut: see there.
+        frames: (3, T, H, W) uint8, or features (C, S) float32.
+        class_names: of the labels.
+    """
+    shown = (action for action, is_shown in zip(video.actions, cut.shown, strict=True) if is_shown)
+    return Clip(
+        video_id=video.video_id,
+        frames=frames,
+        frame_numbers=torch.from_numpy(cut.sample.indices),
+        mask=torch.from_numpy(cut.sample.mask),
+        grid=cut.grid,
+        segments=torch.from_numpy(cut.segments).float(),
+        labels=torch.tensor([class_names.index(action.label) for action in shown], dtype=torch.int64),
+    )

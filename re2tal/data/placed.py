@@ -1,0 +1,184 @@
+"""Data sets of clips at fixed places, for testing and the validation loss."""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from re2tal.data.annotations import AnnotationProblem, Annotations
+from re2tal.data.clips import store_of, stored, to_clip
+from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.cuts import Place, placed_cut, places_of
+from re2tal.data.features import FeatureStore, VideoFeatures
+from re2tal.data.frames import VideoFrames
+from re2tal.data.subsets import SubsetVideos
+from re2tal.types import AnnotatedVideo, Clip
+from re2tal.video import center_crop, probe
+
+__all__ = ["TestingSet", "ValidationSet", "placed_clip"]
+
+_COUNTED_AT_ONCE = 64
+
+
+class _PlacedClips(Dataset[Clip]):
+    """Clips at fixed places, centre-cropped."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        overlap: float,
+        labelled: bool,
+        leave_out: Collection[str] = (),
+        annotations: Annotations | None = None,
+    ) -> None:
+        loaded = SubsetVideos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
+        self.class_names: tuple[str, ...] = loaded.class_names
+        """In the order of the label indices."""
+        self.labels: frozenset[str] = loaded.labels
+        """Of the actions, as annotated: also where the set is class-agnostic."""
+        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
+        """What was clamped or left out of the annotations."""
+        self._config = config
+        self._labelled = labelled
+        self._store = store_of(config, loaded.videos, short_side=config.short_side_test)
+        self._file_frames = self._count_unknown(loaded.videos)
+        self._places = [place for video in loaded.videos for place in self._places_in(video, overlap=overlap)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """The video of every clip; clips of one video are neighbours."""
+        return tuple(place.video.video_id for place in self._places)
+
+    @property
+    def features(self) -> tuple[VideoFeatures, ...]:
+        """Of every video, where clips are made of stored features and not of pixels."""
+        return tuple(self._store) if isinstance(self._store, FeatureStore) else ()
+
+    def __getitem__(self, index: int) -> Clip:
+        place = self._places[index]
+        with self._opened(place, in_order=False) as file:
+            return self._clip(place, file)
+
+    def in_order(self, numbers: Sequence[int]) -> Iterator[Clip]:
+        """The clips of these numbers, which increase: as `self[number]`, but each frame is decoded once.
+
+        Memory is that of a window's frames beside the clip, however long a video is.
+        """
+        for _, run in groupby(numbers, key=lambda number: self._places[number].video.video_id):
+            places = [self._places[number] for number in run]
+            with self._opened(places[0], in_order=True) as file:
+                for place in places:
+                    yield self._clip(place, file)
+
+    def _opened(self, place: Place, *, in_order: bool) -> AbstractContextManager[VideoFrames | VideoFeatures]:
+        path = self._config.input_path(place.video.video_id)
+        if isinstance(self._store, FeatureStore):
+            return self._store.open(path)
+        return self._store.open(path, in_order=in_order)
+
+    def _clip(self, place: Place, file: VideoFrames | VideoFeatures) -> Clip:
+        return placed_clip(
+            place, file=file, config=self._config, class_names=self.class_names if self._labelled else None
+        )
+
+    def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[Place]:
+        sampling = self._config.sampling
+
+        def num_frames() -> int:
+            return self._file_frames[video.video_id]
+
+        places = places_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
+        if not self._labelled:
+            return places
+        # Which actions lie in a window depends on the annotated frames alone, where the annotation counts them.
+        file_frames = num_frames() if video.num_frames is None else video.num_frames
+        return [
+            place for place in places if len(placed_cut(place, file_frames=file_frames, sampling=sampling).segments)
+        ]
+
+    def _count_unknown(self, videos: Collection[AnnotatedVideo]) -> dict[str, int]:
+        """Frames of the files of the videos whose annotations do not count them."""
+        if isinstance(self._config.sampling, ResizeSampling) and not self._labelled:
+            return {}
+        unknown = [video.video_id for video in videos if video.num_frames is None]
+        counts: list[int] = []
+        # FFmpeg reads outside of Python's lock. A few at a time: the first broken file ends it, and results
+        # that waited by the thousand between FFmpeg's buffers took 60 KB a video, in holes of the heap.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(unknown), _COUNTED_AT_ONCE):
+                paths = map(self._config.input_path, unknown[start : start + _COUNTED_AT_ONCE])
+                counts += pool.map(self._count_frames, paths)
+        return dict(zip(unknown, counts, strict=True))
+
+    def _count_frames(self, path: Path) -> int:
+        if isinstance(self._store, FeatureStore):
+            with self._store.open(path) as file:
+                return file.num_frames
+        return probe(path).num_frames
+
+
+class TestingSet(_PlacedClips):
+    """Clips that cover every video of the test subset, without actions: windows, or the whole video resized."""
+
+    __test__ = False  # the name makes pytest look for tests in it
+
+    def __init__(
+        self, config: DataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
+    ) -> None:
+        """
+        Args:
+            config: see there.
+            leave_out: ids of videos not to test on.
+            annotations: those of the config, where they have been read already.
+        """
+        overlap = _overlaps(config.sampling)[0]
+        super().__init__(config, overlap=overlap, labelled=False, leave_out=leave_out, annotations=annotations)
+
+
+class ValidationSet(_PlacedClips):
+    """The test subset's clips that show an action, with their actions, for a validation loss."""
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config, overlap=_overlaps(config.sampling)[1], labelled=True)
+
+
+def _overlaps(sampling: Sampling) -> tuple[float, float]:
+    """Overlap of the windows in testing and for the validation loss."""
+    match sampling:
+        case WindowSampling():
+            return sampling.test_overlap, sampling.validation_overlap
+        case ResizeSampling():
+            return 0.0, 0.0
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+
+
+def placed_clip(
+    place: Place, *, file: VideoFrames | VideoFeatures, config: DataConfig, class_names: tuple[str, ...] | None = None
+) -> Clip:
+    """The clip at a place of a video, centre-cropped.
+
+    Args:
+        place: of testing.
+        file: the video's frames, or its stored features.
+        config: see there.
+        class_names: of the labels; None leaves the video's actions out.
+    """
+    cut = placed_cut(place, file_frames=file.num_frames, sampling=config.sampling)
+    if isinstance(file, VideoFeatures):
+        inputs = stored(file, cut)
+    else:
+        inputs = center_crop(file.frames(cut.sample.indices), size=config.crop_size)
+    if class_names is None:
+        cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
+    return to_clip(place.video, cut, inputs, class_names=class_names or ())

@@ -1,0 +1,74 @@
+"""The videos of a subset, and whether their files are there."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from re2tal.data.annotations import (
+    AnnotationProblem,
+    Annotations,
+    find_class_names,
+    read_ids,
+    select_subset,
+)
+from re2tal.data.config import DataConfig
+from re2tal.data.features import FeaturesError
+from re2tal.data.whole import annotations_of
+from re2tal.types import AnnotatedVideo
+from re2tal.video import MissingVideoError
+
+__all__ = ["AGNOSTIC_CLASS", "SubsetVideos"]
+
+AGNOSTIC_CLASS = "action"
+"""The only class of a class-agnostic data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetVideos:
+    """The videos of a subset whose files are there."""
+
+    videos: tuple[AnnotatedVideo, ...]
+    class_names: tuple[str, ...]
+    labels: frozenset[str]
+    """As annotated, class-agnostic or not."""
+    problems: tuple[AnnotationProblem, ...]
+
+    @staticmethod
+    def load(
+        config: DataConfig,
+        subset: str | tuple[str, ...],
+        *,
+        leave_out: Collection[str] = (),
+        annotations: Annotations | None,
+    ) -> "SubsetVideos":
+        annotations = annotations or annotations_of(config)
+        left_out = read_ids(config.missing).union(leave_out)
+        videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in left_out)
+        _require_files(config, videos)
+        labels = frozenset(action.label for video in videos for action in video.actions)
+        if config.class_agnostic:
+            names: tuple[str, ...] = (AGNOSTIC_CLASS,)
+            videos = tuple(_relabelled(video) for video in videos)
+        else:
+            names = find_class_names(annotations, classes=config.classes, num_classes=config.num_classes)
+        return SubsetVideos(videos=videos, class_names=names, labels=labels, problems=annotations.problems)
+
+
+def _require_files(config: DataConfig, videos: Collection[AnnotatedVideo]) -> None:
+    absent = [video.video_id for video in videos if not config.input_path(video.video_id).is_file()]
+    if not absent:
+        return
+    example = config.input_path(absent[0])
+    listed = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+    if config.features is not None:
+        raise FeaturesError(
+            f"{len(absent)} of {len(videos)} videos have no features in data.features, such as {example}; extract them "
+            f"(re2tal extract) or list their ids in data.missing ({listed})"
+        )
+    raise MissingVideoError(
+        f"{len(absent)} of {len(videos)} videos are not where data.videos and data.video_pattern say, "
+        f"such as {example}; put them there or list their ids in data.missing ({listed})"
+    )
+
+
+def _relabelled(video: AnnotatedVideo) -> AnnotatedVideo:
+    return replace(video, actions=tuple(replace(action, label=AGNOSTIC_CLASS) for action in video.actions))
