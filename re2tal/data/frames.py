@@ -51,7 +51,7 @@ class _FileFrames:
         return self._reader.frames(indices.tolist(), size=self._short_side)
 
     def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
-        return self.reader.stream(indices.tolist(), size=self.short_side)
+        return self._reader.stream(indices.tolist(), size=self._short_side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class SlidingFrames:
     def __init__(self, reader: FrameReader, *, short_side: int) -> None:
         self._reader = reader
         self._short_side = short_side
-        self._kept: dict[int, Tensor] = {}  # (H, W, 3) by frame number
+        self._kept: dict[int, Tensor] = {}  # (3, H, W) by frame number
 
     @property
     def num_frames(self) -> int:
@@ -108,9 +108,8 @@ class SlidingFrames:
         kept = {number: self._kept[number] for number in numbers if number in self._kept}
         fresh = [number for number in numbers if number not in kept]
         self._kept = kept  # before decoding, so that what is forgotten needs no memory meanwhile
-        if fresh:
-            kept.update(zip(fresh, self._reader.frames(fresh, size=self._short_side), strict=True))
-        return torch.stack([kept[number] for number in indices.tolist()])
+        kept.update(zip(fresh, self._reader.stream(fresh, size=self._short_side), strict=True))
+        return torch.stack([kept[number] for number in indices.tolist()]).permute(0, 2, 3, 1)
 
 
 class FrameStore:

@@ -1,5 +1,6 @@
 """A video read once from its beginning to its end gives the clips of testing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,9 @@ def test_frames_behind_a_window_are_forgotten(small_set: SmallSet) -> None:
         def __init__(self, real: FrameReader) -> None:
             self.real, self.num_frames = real, real.num_frames
 
-        def frames(self, indices: Any, *, size: Any = None) -> torch.Tensor:
+        def stream(self, indices: Any, *, size: Any = None) -> Iterator[torch.Tensor]:
             asked.append(list(indices))
-            return self.real.frames(indices, size=size)
+            return self.real.stream(indices, size=size)
 
     with open_video(path) as video, open_video(path) as other:
         frames = SlidingFrames(Asked(video), short_side=16)  # type: ignore[arg-type]
