@@ -1,8 +1,8 @@
-"""Image operations on single frames, to be applied alike to every frame of a clip.
+"""Image operations, the same for every frame of a clip.
 
-C = 3 channels, H/W space. A frame is (3, H, W) RGB, uint8 or float32 in [0, 255]; every operation leaves its input
-alone. One frame at a time stays in the processor's cache, and a chain of operations is rounded only where one of them
-works on bytes, and at its end.
+C = 3 channels, T frames, H/W space. Frames are (3, T, H, W) RGB, uint8 or float32 in [0, 255]; every operation leaves
+its input alone. As few frames at a time as stay in the processor's cache are best, and a chain of operations is rounded
+only where one of them works on bytes, and at its end.
 """
 
 import math
@@ -28,7 +28,6 @@ __all__ = [
     "cut_out",
     "equalize",
     "flip",
-    "for_each_frame",
     "invert",
     "posterize",
     "solarize",
@@ -38,54 +37,51 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FrameOp:
-    """One change of a frame."""
+    """One change of frames, of each by itself."""
 
     change: Callable[[Tensor], Tensor]
-    """(3, H, W) -> the same shape; a float result may leave [0, 255]."""
+    """(3, T, H, W) -> the same shape; a float result may leave [0, 255]."""
     works_on: Literal["floats", "bytes", "either"]
     """What `change` takes; it returns the same."""
 
 
-def apply(frame: Tensor, ops: Sequence[FrameOp]) -> Tensor:
-    """(3, H, W) uint8 -> the same after `ops`, one after the other; clamped after each."""
+def apply(frames: Tensor, ops: Sequence[FrameOp]) -> Tensor:
+    """(3, T, H, W) uint8 -> the same after `ops`, one after the other; clamped after each."""
     for op in ops:
         if op.works_on == "floats":
-            frame = op.change(frame.float()).clamp_(0.0, 255.0)
+            frames = op.change(frames.float()).clamp_(0.0, 255.0)
         else:
-            frame = op.change(_as_bytes(frame) if op.works_on == "bytes" else frame)
-    return _as_bytes(frame)
+            frames = op.change(_as_bytes(frames) if op.works_on == "bytes" else frames)
+    return _as_bytes(frames)
 
 
-def for_each_frame(clip: Tensor, *ops: FrameOp) -> Tensor:
-    """(3, T, H, W) uint8 -> the same shape, every frame after `ops`."""
-    return torch.stack([apply(frame, ops) for frame in clip.unbind(1)], dim=1)
-
-
-def _as_bytes(frame: Tensor) -> Tensor:
-    if frame.dtype == torch.uint8:
-        return frame
+def _as_bytes(frames: Tensor) -> Tensor:
+    if frames.dtype == torch.uint8:
+        return frames
     # By way of int16: torch converts float to uint8 one value at a time, seven times slower.
-    return frame.round().to(torch.int16).to(torch.uint8)
+    return frames.round().to(torch.int16).to(torch.uint8)
 
 
-def _grey(frame: Tensor) -> Tensor:
-    """(3, H, W) -> (H, W). ITU-R BT.601 luma, as PIL and torchvision weigh grey."""
-    return (frame[0] * 0.2989).add_(frame[1], alpha=0.587).add_(frame[2], alpha=0.114)
+def _grey(frames: Tensor) -> Tensor:
+    """(3, T, H, W) -> (T, H, W). ITU-R BT.601 luma, as PIL and torchvision weigh grey."""
+    return (frames[0] * 0.2989).add_(frames[1], alpha=0.587).add_(frames[2], alpha=0.114)
 
 
 def adjust_brightness(factor: float) -> FrameOp:
     """Multiply by `factor`."""
-    return FrameOp(lambda frame: frame * factor, "floats")
+    return FrameOp(lambda frames: frames * factor, "floats")
 
 
 def adjust_contrast(factor: float) -> FrameOp:
     """Blend with the frame's mean grey; 0 is flat grey, 1 the original."""
-    return FrameOp(lambda frame: (frame * factor).add_(_grey(frame).mean(), alpha=1.0 - factor), "floats")
+    return FrameOp(
+        lambda frames: (frames * factor).add_(_grey(frames).mean((1, 2), keepdim=True), alpha=1.0 - factor), "floats"
+    )
 
 
 def adjust_saturation(factor: float) -> FrameOp:
     """Blend with each pixel's grey; 0 is a grey image, 1 the original."""
-    return FrameOp(lambda frame: (frame * factor).add_(_grey(frame), alpha=1.0 - factor), "floats")
+    return FrameOp(lambda frames: (frames * factor).add_(_grey(frames), alpha=1.0 - factor), "floats")
 
 
 def adjust_hue(shift: float) -> FrameOp:
@@ -100,14 +96,14 @@ def adjust_hue(shift: float) -> FrameOp:
         channel            max - clamp(distance of h + shift from the channel's place - c, 0, c)
     """
 
-    def turn(frame: Tensor) -> Tensor:
-        red, green, blue = frame
+    def turn(frames: Tensor) -> Tensor:
+        red, green, blue = frames
         upper, lower = torch.maximum(green, blue), torch.minimum(green, blue)
         high, low = torch.maximum(upper, red), torch.minimum(lower, red)
         chroma = high - low
         distance = (chroma + high).sub_(red).sub_((red - upper).relu_()).add_((lower - red).relu_())
         hue = distance.copysign_(green - blue)
-        output = torch.empty_like(frame)
+        output = torch.empty_like(frames)
         for channel, place in enumerate((0, 2, -2)):
             away = hue.add(chroma, alpha=6 * shift - place).abs_()  # at most 8c: one fold at 6c is enough
             away = torch.minimum(away, away.sub(chroma, alpha=6).abs_())
@@ -120,12 +116,12 @@ def adjust_hue(shift: float) -> FrameOp:
 def adjust_sharpness(factor: float) -> FrameOp:
     """Blend with a 3 x 3 smoothed frame; 0 is smooth, 1 the original. The outermost pixels are kept."""
 
-    def sharpen(frame: Tensor) -> Tensor:
-        rows = (frame[:, :-2] + frame[:, 1:-1]).add_(frame[:, 2:])
-        around = (rows[:, :, :-2] + rows[:, :, 1:-1]).add_(rows[:, :, 2:])
+    def sharpen(frames: Tensor) -> Tensor:
+        rows = (frames[..., :-2, :] + frames[..., 1:-1, :]).add_(frames[..., 2:, :])
+        around = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
         # The kernel of PIL's SMOOTH filter: ones around a 5, divided by 13.
-        output = frame.clone()
-        output[:, 1:-1, 1:-1].mul_(factor + (1 - factor) * 4 / 13).add_(around, alpha=(1 - factor) / 13)
+        output = frames.clone()
+        output[..., 1:-1, 1:-1].mul_(factor + (1 - factor) * 4 / 13).add_(around, alpha=(1 - factor) / 13)
         return output
 
     return FrameOp(sharpen, "floats")
@@ -134,11 +130,11 @@ def adjust_sharpness(factor: float) -> FrameOp:
 def autocontrast() -> FrameOp:
     """Stretch each channel to [0, 255]."""
 
-    def stretch(frame: Tensor) -> Tensor:
-        low, high = frame.amin(dim=(1, 2), keepdim=True), frame.amax(dim=(1, 2), keepdim=True)
+    def stretch(frames: Tensor) -> Tensor:
+        low, high = frames.amin(dim=(2, 3), keepdim=True), frames.amax(dim=(2, 3), keepdim=True)
         is_flat = high == low
         scale = torch.where(is_flat, 1.0, 255.0 / (high - low).clamp(min=1.0))
-        return (frame - torch.where(is_flat, 0.0, low)).mul_(scale)
+        return (frames - torch.where(is_flat, 0.0, low)).mul_(scale)
 
     return FrameOp(stretch, "floats")
 
@@ -146,17 +142,17 @@ def autocontrast() -> FrameOp:
 def equalize() -> FrameOp:
     """Make the histogram of each channel as flat as a look-up table can."""
 
-    def flatten(frame: Tensor) -> Tensor:
-        output = torch.empty_like(frame)
-        for channel, plane in enumerate(frame):
+    def flatten(frames: Tensor) -> Tensor:
+        output = torch.empty_like(frames)
+        for plane, flat in zip(frames.flatten(0, 1), output.flatten(0, 1), strict=True):
             histogram = torch.bincount(plane.flatten(), minlength=256)
             step = int(plane.numel() - histogram[histogram.nonzero()[-1]]) // 255
             if step == 0:
-                output[channel] = plane
+                flat.copy_(plane)
                 continue
             before = histogram.cumsum(0) - histogram
             table = ((before + step // 2) // step).clamp_(max=255).to(torch.uint8)
-            output[channel] = torch.from_numpy(np.take(table.numpy(), plane.numpy()))
+            np.take(table.numpy(), plane.numpy(), out=flat.numpy())
         return output
 
     return FrameOp(flatten, "bytes")
@@ -164,19 +160,19 @@ def equalize() -> FrameOp:
 
 def invert() -> FrameOp:
     """255 minus every value."""
-    return FrameOp(lambda frame: 255 - frame, "either")
+    return FrameOp(lambda frames: 255 - frames, "either")
 
 
 def posterize(bits: int) -> FrameOp:
     """Keep the highest `bits` bits of every value."""
-    return FrameOp(lambda frame: frame & (256 - 2 ** (8 - bits)), "bytes")
+    return FrameOp(lambda frames: frames & (256 - 2 ** (8 - bits)), "bytes")
 
 
 def solarize(threshold: int) -> FrameOp:
     """Invert the values at or above `threshold`."""
 
-    def turn(frame: Tensor) -> Tensor:
-        values = frame.numpy()  # numpy compares bytes thirty times faster than torch does
+    def turn(frames: Tensor) -> Tensor:
+        values = frames.numpy()  # numpy compares bytes thirty times faster than torch does
         above = np.negative((values >= threshold).view(np.uint8))  # 255 where true
         return torch.from_numpy(values ^ above)
 
@@ -185,17 +181,17 @@ def solarize(threshold: int) -> FrameOp:
 
 def flip() -> FrameOp:
     """Mirror left and right."""
-    return FrameOp(lambda frame: frame.flip(-1), "either")
+    return FrameOp(lambda frames: frames.flip(-1), "either")
 
 
 def translate(*, x: int = 0, y: int = 0) -> FrameOp:
     """Move the picture `x` pixels to the right and `y` down; what is uncovered is black."""
 
-    def move(frame: Tensor) -> Tensor:
-        height, width = frame.shape[1:]
-        output = torch.zeros_like(frame)
-        output[:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)] = frame[
-            :, max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)
+    def move(frames: Tensor) -> Tensor:
+        height, width = frames.shape[2:]
+        output = torch.zeros_like(frames)
+        output[..., max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)] = frames[
+            ..., max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)
         ]
         return output
 
@@ -207,9 +203,9 @@ def cut_out(*, center: tuple[int, int], side: int) -> FrameOp:
     top, left = (max(middle - side // 2, 0) for middle in center)
     bottom, right = (max(middle - side // 2 + side, 0) for middle in center)
 
-    def cut(frame: Tensor) -> Tensor:
-        output = frame.clone()
-        output[:, top:bottom, left:right] = 128
+    def cut(frames: Tensor) -> Tensor:
+        output = frames.clone()
+        output[..., top:bottom, left:right] = 128
         return output
 
     return FrameOp(cut, "either")
@@ -233,6 +229,9 @@ def affine(
     grid = torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None]), dim=-1) @ matrix.T  # (H, W, 2)
     grid = grid / torch.tensor([width / 2, height / 2])
 
-    return FrameOp(
-        lambda frame: F.grid_sample(frame[None], grid[None], mode="bilinear", align_corners=False)[0], "floats"
-    )
+    def sample(frames: Tensor) -> Tensor:
+        images = frames.transpose(0, 1)  # (T, 3, H, W)
+        grids = grid.expand(len(images), -1, -1, -1)
+        return F.grid_sample(images, grids, mode="bilinear", align_corners=False).transpose(0, 1).contiguous()
+
+    return FrameOp(sample, "floats")

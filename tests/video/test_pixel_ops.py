@@ -30,7 +30,7 @@ def per_frame(op: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 
 def frame_op(op: pixel_ops.FrameOp) -> Callable[[Tensor], Tensor]:
-    return lambda clip: pixel_ops.for_each_frame(clip, op)
+    return lambda clip: pixel_ops.apply(clip, [op])
 
 
 def torchvision_affine(frame: Tensor, **options: object) -> Tensor:
@@ -94,13 +94,8 @@ def test_hue_equals_torchvision_within_one_level_for_every_colour(shift: float) 
 
 def test_a_chain_of_colour_changes_is_rounded_once() -> None:
     clip = clip_of()
-    ours = pixel_ops.for_each_frame(
-        clip,
-        pixel_ops.adjust_saturation(1.4),
-        pixel_ops.adjust_brightness(1.3),
-        pixel_ops.adjust_hue(0.07),
-        pixel_ops.adjust_contrast(0.7),
-    )
+    ops = [pixel_ops.adjust_saturation(1.4), pixel_ops.adjust_brightness(1.3), pixel_ops.adjust_hue(0.07)]
+    ours = pixel_ops.apply(clip, [*ops, pixel_ops.adjust_contrast(0.7)])
 
     def theirs(frame: Tensor) -> Tensor:
         exact = reference.adjust_saturation(frame.double() / 255, 1.4)
