@@ -30,7 +30,7 @@ def plain_decode(path: Path) -> list[Fingerprint]:
     with av.open(str(path), metadata_errors="replace") as container:
         for frame in container.decode(video=0):
             size = size or {"width": frame.width, "height": frame.height}
-            frames.append(fingerprint(frame.to_ndarray(format="rgb24", interpolation=SCALING, **size)))
+            frames.append(fingerprint(frame.to_ndarray(format="gbrp", interpolation=SCALING, **size)))
     return frames
 
 
