@@ -111,7 +111,7 @@ def _piece_frames(backbone: nn.Module) -> int | None:
 
 def tell_of_sharing(backbone: nn.Module, *, config: DataConfig) -> None:
     """Say in the log whether features of overlapping windows are computed once."""
-    if config.features is not None:
+    if config.features is not None or not isinstance(config.sampling, WindowSampling):
         return
     if reason := why_not_shared(backbone, config=config):
         log.info("features are computed for every window anew: %s", reason)
