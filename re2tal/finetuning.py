@@ -26,7 +26,6 @@ from re2tal.training import (
     LoaderProcesses,
     Processes,
     RunFolder,
-    Share,
     Trainer,
     autocast,
     load_checkpoint,
@@ -113,7 +112,7 @@ class ClipTester:
         loader = DataLoader(
             self.clips,
             batch_size=self._batch_size,
-            sampler=Share(len(self.clips), peers=self.peers),
+            sampler=self.peers.share(len(self.clips)),
             collate_fn=collate,
             num_workers=self._loaders.count,
             prefetch_factor=self._loaders.prefetch_factor,

@@ -8,9 +8,7 @@ from torch.utils.data import Dataset
 
 from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotations
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
-from re2tal.data.clips import store_of
-from re2tal.data.clips import stored as _stored
-from re2tal.data.clips import to_clip as _to_clip
+from re2tal.data.clips import store_of, stored, to_clip
 from re2tal.data.config import DataConfig, ResizeSampling
 from re2tal.data.cuts import training_cut
 from re2tal.data.features import FeatureStore, VideoFeatures
@@ -100,7 +98,7 @@ class TrainingSet(Dataset[Clip]):
                 draw=lambda low, high: int(rng.integers(low, high + 1)),
             )
             if isinstance(file, VideoFeatures):
-                return _to_clip(video, cut, _stored(file, cut), class_names=self.class_names)
+                return to_clip(video, cut, stored(file, cut), class_names=self.class_names)
             frames = augment(
                 file.stream(cut.sample.indices),
                 rng=rng,
@@ -108,7 +106,7 @@ class TrainingSet(Dataset[Clip]):
                 size=self._config.crop_size,
                 num_frames=len(cut.sample.indices),
             )
-        return _to_clip(video, cut, frames, class_names=self.class_names)
+        return to_clip(video, cut, frames, class_names=self.class_names)
 
     def _check_share(self) -> None:
         if self._broken.count() > self._config.max_broken_share * len(self.videos):

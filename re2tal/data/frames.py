@@ -69,11 +69,7 @@ class _KeptFrames:
 
     def stream(self, indices: np.ndarray) -> Iterator[Tensor]:
         planes = self.decoded.permute(0, 3, 1, 2)
-        last, frame = -1, planes
-        for place in self._places(indices).tolist():
-            if place != last:
-                last, frame = place, planes[place]
-            yield frame
+        return (planes[place] for place in self._places(indices).tolist())
 
     def _places(self, indices: np.ndarray) -> np.ndarray:
         places = np.searchsorted(self.numbers, indices)

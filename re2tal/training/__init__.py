@@ -1,6 +1,6 @@
 """Training a model that somebody else built, on clips that somebody else loads."""
 
-from re2tal.training.batches import EpochLoader, GlobalBatches, Share
+from re2tal.training.batches import EpochLoader, GlobalBatches
 from re2tal.training.board import Board, BoardError
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
@@ -36,7 +36,6 @@ __all__ = [
     "Progress",
     "Records",
     "RunFolder",
-    "Share",
     "Stopped",
     "Trainer",
     "TrainingConfig",

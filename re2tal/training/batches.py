@@ -1,4 +1,4 @@
-"""Which process loads which clips: whole batches in training, contiguous parts in testing."""
+"""Which process loads which clips of a batch in training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from re2tal.training.distributed import Processes
 from re2tal.training.stopping import LeaveSignalsToMain
 from re2tal.types import Batch, Clip
 
-__all__ = ["EpochLoader", "GlobalBatches", "Share"]
+__all__ = ["EpochLoader", "GlobalBatches"]
 
 
 class GlobalBatches(Sampler[list[int]]):
@@ -65,19 +65,6 @@ class GlobalBatches(Sampler[list[int]]):
             for piece in range(self.accumulate):
                 start = step * self.batch_size + own + piece * self.piece_size
                 yield order[start : start + self.piece_size]
-
-
-class Share(Sampler[int]):
-    """This process's part of a test set, in order; gathering the parts gives the whole set in order."""
-
-    def __init__(self, count: int, *, peers: Processes) -> None:
-        self.indices = peers.share(count)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
 
 
 class TrainingClips(Protocol):

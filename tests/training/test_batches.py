@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from re2tal.training import GlobalBatches, Processes, Share
+from re2tal.training import GlobalBatches, Processes
 
 
 def epoch_of(world_size: int, *, accumulate: int = 1, epoch: int = 0, num_clips: int = 23) -> list[set[int]]:
@@ -51,6 +51,6 @@ def test_a_set_smaller_than_a_batch_is_refused() -> None:
 
 @pytest.mark.parametrize(("count", "world_size"), [(10, 3), (2, 4), (0, 2), (7, 1)])
 def test_shares_of_a_test_set_cover_it_in_order(count: int, world_size: int) -> None:
-    shares = [list(Share(count, peers=Processes(rank=rank, world_size=world_size))) for rank in range(world_size)]
+    shares = [Processes(rank=rank, world_size=world_size).share(count) for rank in range(world_size)]
     assert list(chain.from_iterable(shares)) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
