@@ -10,7 +10,7 @@ from re2tal.reversible import ReversibleChain, first_non_finite, first_to_differ
 from tests.scripts import load_script
 
 from .networks import NETWORKS, loss_of, mlp_net, re2_swin
-from .test_by_example import Tower
+from .towers import Tower
 
 faults = load_script("stress/faults.py")
 

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from re2tal.reversible import chains, rewire, set_mode, sharding_units
 
 from .networks import NETWORKS, assert_same_gradients, gradients, loss_of
-from .test_by_example import Tower
+from .towers import Tower
 
 KINDS = [*NETWORKS, "tower"]
 """The tower's layers are called one by one by code that knows nothing of chains."""
