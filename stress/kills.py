@@ -7,30 +7,25 @@ comes first. Another run of the same command is ended by SIGKILL at a named poin
 backward pass, half way through a checkpoint ...) or after a random time, now and then by SIGTERM or Ctrl-C, and now and
 then its newest checkpoint is cut off, changed or replaced by another file, until it has come through. Then every tensor
 and number of its checkpoints, its records and its log are compared. Ends with status 1 if anything differs.
-
-The package knows nothing of this: the killed process runs this file, which wraps functions before it calls `re2tal`.
 """
 
 import argparse
-import io
 import itertools
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from killing.comparison import differences
+from killing.traps import POINTS, Kill, killed_command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "demo" / "re2slowfast.py"
@@ -44,238 +39,6 @@ REDUCED = (
     "pyramid.drop_path=0.1",  # so that the random state matters
     "data.sampling.num_steps=32",
 )
-WALL_CLOCK = {"clips_per_second", "peak_memory_mib"}
-"""The figures of `metrics.jsonl` that tell of the machine and not of the training."""
-
-
-# In the process that is killed
-
-
-@dataclass(frozen=True)
-class Kill:
-    """How a process ends."""
-
-    point: str
-    """One of `POINTS`, or "time"."""
-    count: int = 1
-    """The pass of the point that it does not survive; of "time", hundredths of a second after training has begun."""
-    signal: int = signal.SIGKILL
-    """0: it raises an error of its own."""
-    rank: int = 0
-    """Of several processes, the one that it happens to."""
-
-
-class Trap:
-    """Ends the process when it has been passed often enough, also from within a loader process."""
-
-    def __init__(self, kill: Kill) -> None:
-        self.left, self.signal, self.process = kill.count, kill.signal, os.getpid()
-
-    def is_sprung(self) -> bool:
-        self.left -= 1
-        return self.left == 0
-
-    def end(self) -> None:
-        if not self.signal:
-            raise RuntimeError("made to fail")
-        os.kill(self.process, self.signal)
-        if os.getpid() != self.process:
-            os._exit(1)  # a loader process would live on for seconds
-
-    def spring(self) -> None:
-        if self.is_sprung():
-            self.end()
-
-
-def _before(owner: Any, name: str) -> Callable[[Trap], None]:
-    def arm(trap: Trap) -> None:
-        original = getattr(owner, name)
-
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            trap.spring()
-            return original(*arguments, **options)
-
-        setattr(owner, name, wrapped)
-
-    return arm
-
-
-def _after(owner: Any, name: str) -> Callable[[Trap], None]:
-    def arm(trap: Trap) -> None:
-        original = getattr(owner, name)
-
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            result = original(*arguments, **options)
-            trap.spring()
-            return result
-
-        setattr(owner, name, wrapped)
-
-    return arm
-
-
-def _in_backward(trap: Trap) -> None:
-    """When half of the parameters have their gradients."""
-    from re2tal.training import Trainer
-
-    original = Trainer.__init__
-
-    def wrapped(self: Trainer, *arguments: Any, **options: Any) -> None:
-        original(self, *arguments, **options)
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        parameters[len(parameters) // 2].register_post_accumulate_grad_hook(lambda _: trap.spring())
-
-    Trainer.__init__ = wrapped  # type: ignore[method-assign]
-
-
-def _in_saving(trap: Trap) -> None:
-    """When half of a checkpoint is on the disk."""
-    original = torch.save
-
-    def wrapped(content: Any, file: Any) -> None:
-        if trap.is_sprung():
-            whole = io.BytesIO()
-            original(content, whole)
-            file.write(whole.getvalue()[: whole.tell() // 2])
-            file.flush()
-            trap.end()
-        original(content, file)
-
-    torch.save = wrapped
-
-
-def _in_recording(trap: Trap) -> None:
-    """When half of a line is written."""
-    from re2tal.training import Records
-
-    original = Records.write
-
-    def wrapped(self: Records, record: Any) -> None:
-        if trap.is_sprung():
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record)[:40])
-            trap.end()
-        original(self, record)
-
-    Records.write = wrapped  # type: ignore[method-assign]
-
-
-def _at_time(trap: Trap) -> None:
-    """Some time after training has begun."""
-    from re2tal.training import Trainer
-
-    original = Trainer.run
-
-    def wrapped(self: Trainer, *arguments: Any, **options: Any) -> None:
-        timer = threading.Timer(trap.left / 100, trap.end)
-        timer.daemon = True
-        timer.start()
-        original(self, *arguments, **options)
-
-    Trainer.run = wrapped  # type: ignore[method-assign]
-
-
-def _points() -> dict[str, Callable[[Trap], None]]:
-    from re2tal import experiment
-    from re2tal.data import TrainingSet
-    from re2tal.detector import Detector
-    from re2tal.training import EMA, loop
-
-    return {
-        "decoding": _before(TrainingSet, "_clip"),
-        "forward": _after(Detector, "forward"),
-        "backward": _in_backward,
-        "optimizer": _before(EMA, "update"),  # the weights have changed, their average has not
-        "recording": _in_recording,
-        "saving": _in_saving,
-        "syncing": _before(os, "fsync"),  # a file is written and has not got its name
-        "renaming": _after(Path, "replace"),
-        "evaluation": _before(experiment.Tester, "measure"),
-        "restoring": _after(loop, "restore"),
-        "time": _at_time,
-    }
-
-
-POINTS = (
-    "decoding", "forward", "backward", "optimizer", "recording", "saving", "syncing", "renaming", "evaluation",
-    "restoring", "time",
-)  # fmt: skip
-
-
-def be_killed(kills: Sequence[Kill], arguments: Sequence[str]) -> None:
-    """Run `re2tal` with `arguments` in this process; the n-th start under torchrun has the n-th kill."""
-    from re2tal import cli
-
-    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
-    if attempt < len(kills) and int(os.environ.get("RANK", 0)) == kills[attempt].rank:
-        _points()[kills[attempt].point](Trap(kills[attempt]))
-    sys.argv = ["re2tal", *arguments]
-    cli.main()
-
-
-def killed_command(kills: Sequence[Kill], arguments: Sequence[str]) -> list[str]:
-    """This file with arguments that make it `be_killed`."""
-    return [__file__, "--kill", json.dumps([asdict(kill) for kill in kills]), *arguments]
-
-
-# What is compared
-
-
-def differences(first: Path, second: Path) -> list[str]:
-    """In what two run folders differ: files, checkpoints tensor by tensor, records, lines of the log."""
-    found = []
-    files = [{path.name for path in (run / "checkpoint").iterdir()} - _aside(run) for run in (first, second)]
-    if files[0] != files[1]:
-        found.append(f"files {sorted(files[0] ^ files[1])}")
-    for name in sorted(files[0] & files[1]):
-        contents = [torch.load(run / "checkpoint" / name, weights_only=True) for run in (first, second)]
-        found += [f"{name}: {place}" for place in _unequal(*contents) if place != ".config"]
-    if records_of(first) != records_of(second):
-        found.append("metrics.jsonl")
-    if lines_of(first) != lines_of(second):
-        found.append("log.txt")
-    return found
-
-
-def _aside(run: Path) -> set[str]:
-    return {path.name for path in (run / "checkpoint").glob("*.before")}
-
-
-def _unequal(first: Any, second: Any, place: str = "") -> Iterator[str]:
-    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        same = first.dtype == second.dtype and first.shape == second.shape
-        if not same or first.numpy().tobytes() != second.numpy().tobytes():
-            yield place
-    elif isinstance(first, dict) and isinstance(second, dict):
-        for key in first.keys() | second.keys():
-            yield from _unequal(first.get(key), second.get(key), f"{place}.{key}")
-    elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
-        for number, pair in enumerate(zip(first, second, strict=True)):
-            yield from _unequal(*pair, f"{place}[{number}]")
-    elif type(first) is not type(second) or first != second:
-        yield place
-
-
-def records_of(run: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, without what tells of the machine."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key not in WALL_CLOCK} for line in lines]
-
-
-def lines_of(run: Path) -> dict[str, str]:
-    """Of every step and every evaluation the last line in `log.txt`, without times and rates."""
-    lines: dict[str, str] = {}
-    step = ""
-    for line in (run / "log.txt").read_text(encoding="utf-8").splitlines():
-        if found := re.search(r"INFO epoch \d+ step (\d+)/\d+  (.*?)  [\d.]+ clips/s", line):
-            step = found[1]
-            lines[f"step {step}"] = found[2]
-        elif found := re.search(r"INFO (average_mAP .*)", line):
-            lines[f"evaluation after {step}"] = found[1]
-    return lines
-
-
-# Runs
 
 
 class Runs:
@@ -418,9 +181,6 @@ def measure(out: Path, *, kills: int, videos: int, seed: int) -> list[dict[str, 
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--kill"]:
-        be_killed([Kill(**kill) for kill in json.loads(sys.argv[2])], sys.argv[3:])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=32, help="at least as many in all")
     parser.add_argument("--seed", type=int, default=0)

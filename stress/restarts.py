@@ -3,10 +3,10 @@
     python stress/restarts.py [--runs 3] [--restarts 4] [--seed 0] [--videos 12] [--out FOLDER] [--json]
 
 Both processes run `re2tal train CONFIG --resume auto` on the demo's network under `torchrun --max-restarts`. In each of
-the first starts one of them, at random, is killed at a random point (see stress/kills.py). Then a process that fails
-with an error of its own is watched: the error has to be told once, with the process's number, and the other one must
-not go on waiting. Last, torchrun gets a SIGTERM: what both had done has to be saved, and the resumed run has to end
-like the others. Ends with status 1 if anything is not so.
+the first starts one of them, at random, is killed at a random point (see stress/killing/traps.py). Then a process that
+fails with an error of its own is watched: the error has to be told once, with the process's number, and the other one
+must not go on waiting. Last, torchrun gets a SIGTERM: what both had done has to be saved, and the resumed run has to
+end like the others. Ends with status 1 if anything is not so.
 """
 
 import argparse
@@ -21,7 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kills import POINTS, Kill, Runs, differences, start, workplace
+from killing.comparison import differences
+from killing.traps import POINTS, Kill
+from kills import Runs, start, workplace
 
 OF_BOTH = ("decoding", "forward", "backward", "optimizer", "evaluation", "time")
 """Points that every process passes; the others are of the main one, which writes the files."""
