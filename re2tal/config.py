@@ -119,7 +119,10 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
     config = names.get("config")
     if not isinstance(config, kind):
         found = _with_article(type(config)) if "config" in names else "nothing"
-        raise ConfigError(f"{path} must assign {_with_article(kind)} to `config`, it assigns {found}")
+        raise ConfigError(
+            f"{path} must assign {_with_article(kind)} to `config`, it assigns {found}; `re2tal finetune` takes a "
+            "FinetuneConfig, every other command an ExperimentConfig"
+        )
     return override(config, options)
 
 

@@ -64,11 +64,11 @@ def load(name: str) -> Network:
     """
     library, _, rest = name.partition(":")
     match library:
-        case "torchvision":
+        case "torchvision" if rest:
             return _torchvision(name, rest)
-        case "timm":
+        case "timm" if rest:
             return _timm(name, rest)
-        case "transformers":
+        case "transformers" if rest:
             return _transformers(name, rest)
         case _ if ".py:" in name:
             return _from_file(name)
@@ -88,11 +88,11 @@ def create(name: str, options: Mapping[str, Any]) -> nn.Module:
     """
     library, _, rest = name.partition(":")
     match library:
-        case "torchvision":
+        case "torchvision" if rest:
             build = _torchvision_builder(rest)
-        case "timm":
+        case "timm" if rest:
             build = _timm_builder(rest)
-        case "transformers":
+        case "transformers" if rest:
             kind = _transformers_class(rest)
 
             def build(**options: Any) -> Any:

@@ -74,6 +74,7 @@ def test_a_network_of_which_nothing_can_be_rewired_ends_with_status_1(
     ("name", "message"),
     [
         ("swin3d_t", "cannot tell what network 'swin3d_t' is; write torchvision:NAME"),
+        ("timm:", "cannot tell what network 'timm:' is"),
         ("torchvision:swin3d_x", "torchvision has no network 'swin3d_x'; did you mean swin3d_"),
         ("missing.py:blocks", "there is no file missing.py"),
         ("{file}:none", "has no function 'none'; it has Block, blocks, plain, alone"),
