@@ -118,6 +118,17 @@ def test_the_benchmark_prints_a_list(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "2 networks, 7 of 7 blocks" in capsys.readouterr().out
 
 
+def test_the_benchmark_takes_published_networks_of_timm_s_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--families", "--only", "timm:starnet", "timm:vgg", "--repeats", "1"]
+    monkeypatch.setattr("sys.argv", ["rewire_zoo.py", *arguments])
+    load_script("benchmarks/rewire_zoo.py").main()
+    printed = capsys.readouterr().out
+    assert re.search(r"^timm:starnet_s1 +15 of 15 +\d\.\de-1\d ", printed, flags=re.MULTILINE)
+    assert "timm:vgg11: found no residual block to rewire in VGG: no module adds to what it is given" in printed
+
+
 def test_the_documentation_s_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/rewiring.md").read_text(), flags=re.DOTALL)
     assert len(blocks) == 2  # a network of one's own, and a backbone
