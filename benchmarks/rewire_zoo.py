@@ -8,8 +8,8 @@ original network. At this size, time says what the machinery costs; arithmetic t
     python benchmarks/rewire_zoo.py --only timm: transformers:VideoMAEModel
     python benchmarks/rewire_zoo.py --families --repeats 1 --threads 2
 
-With `--families`, one network of every file of timm's models as it is published, of those that its file calls small the
-one with the shortest name; none of them was looked at when the package was written.
+With `--families`, one network of every file of timm's models as it is published: of those that are called small, the
+one with the shortest name.
 """
 
 import argparse
