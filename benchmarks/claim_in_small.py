@@ -21,7 +21,7 @@ import ucf_mini
 from re2tal.backbones import build_backbone
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.data.demo import make_demo_set
-from re2tal.reversible.verification import count_saved_bytes
+from re2tal.reversible.debug.verify import count_saved_bytes
 
 CONFIGS = ucf_mini.REPOSITORY / "configs"
 RESULTS = ucf_mini.REPOSITORY / "exps" / "claim"

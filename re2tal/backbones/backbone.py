@@ -18,10 +18,9 @@ from re2tal.reversible import (
     headrooms,
     reconstruction_error,
     rewire,
-    set_cells,
     set_coefficients,
     set_headrooms,
-    set_lanes,
+    set_tiles,
 )
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
@@ -145,8 +144,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         else:
             network = rewire(network)
         if config.cell_mib != "auto":
-            set_cells(network, None if config.cell_mib == "off" else round(config.cell_mib * 2**20))
-        set_lanes(network, config.lanes)
+            set_tiles(network, None if config.cell_mib == "off" else round(config.cell_mib * 2**20))
         set_coefficients(network, alpha=config.alpha, beta=config.beta)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)

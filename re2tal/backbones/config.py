@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from re2tal.settings import Settings
 
@@ -25,9 +25,6 @@ class NetworkConfig(Settings):
     cell_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
     """What a cell of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
     are computed in whole branches."""
-    lanes: PositiveInt = 1
-    """Cells of a rewired stage that a GPU works on at a time in the backward pass: while one is computed again, another
-    is differentiated. More take more memory; without effect on a CPU."""
     activation_checkpointing: bool = False
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
     freeze_norms: bool = True

@@ -10,7 +10,7 @@ from re2tal.building import count_classes
 from re2tal.config import ConfigError, ExperimentConfig
 from re2tal.planning.memory import MIB, available_memory, resident_memory
 from re2tal.planning.simulation import Rehearsal
-from re2tal.reversible.cells import most_bytes
+from re2tal.reversible.tiles import most_bytes
 
 __all__ = ["PARTS", "WAYS", "Estimate", "Plan", "Way", "make_plan", "way_of", "what_fits"]
 

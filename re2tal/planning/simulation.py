@@ -12,8 +12,8 @@ from re2tal.building import build_detector
 from re2tal.config import ExperimentConfig
 from re2tal.data import collate
 from re2tal.planning.tracker import MemoryTracker
-from re2tal.reversible import set_cells
-from re2tal.reversible.rehearsal import few_cells
+from re2tal.reversible import set_tiles
+from re2tal.reversible.dry_run import few_tiles
 from re2tal.training import Processes, RunFolder, Trainer
 from re2tal.types import Batch, Clip, TimeGrid
 
@@ -53,7 +53,7 @@ class Rehearsal:
             with tracker.labelled("parameters"):
                 self._model = model = build_detector(config, num_classes=num_classes)
             if cell_bytes is not None and config.backbone.reversible:
-                set_cells(model, cell_bytes)
+                set_tiles(model, cell_bytes)
             with tracker.labelled("average"):
                 self._trainer = Trainer(
                     model,
@@ -86,7 +86,7 @@ class Rehearsal:
             computes again), and head (pyramid, head and losses).
         """
         tracker = self._tracker
-        with self._without_values, tracker, few_cells():
+        with self._without_values, tracker, few_tiles():
             self._trainer.optimizer.zero_grad(set_to_none=True)
             tracker.restart()
             with tracker.labelled("parameters"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from re2tal.reversible.rehearsal import is_computing_a_cell
+from re2tal.reversible.dry_run import is_computing_a_tile
 
 __all__ = ["CELL", "MemoryTracker"]
 
@@ -83,7 +83,7 @@ class MemoryTracker(TorchDispatchMode):
         number = len(self._sizes)
         self._known[storage._cdata] = number
         self._sizes.append(storage.nbytes())
-        self._labels.append(CELL if is_computing_a_cell() else self.label)
+        self._labels.append(CELL if is_computing_a_tile() else self.label)
         self._events.append((number, self._sizes[number]))
         weakref.finalize(storage, self._lose, storage._cdata, number)
 

@@ -7,16 +7,15 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.by_example import BlockReport, Example, Rewiring
-from re2tal.reversible.cells import Cell, CellSize, Locality, Mode
-from re2tal.reversible.chain import ReversibleChain
-from re2tal.reversible.coefficients import Coefficients
-from re2tal.reversible.grid import GridOverflowError
-from re2tal.reversible.non_finite import Origin, first_non_finite
-from re2tal.reversible.recomputed import first_to_differ
-from re2tal.reversible.rewiring import (
+from re2tal.reversible.chain import Chain, ReversibleChain
+from re2tal.reversible.debug.determinism import first_to_differ
+from re2tal.reversible.debug.non_finite import Origin, first_non_finite
+from re2tal.reversible.debug.verify import Verification, verify
+from re2tal.reversible.dr2net import Coefficients
+from re2tal.reversible.fixed_point import StreamOverflowError
+from re2tal.reversible.rewire.plan import BlockReport, Example, Rewiring
+from re2tal.reversible.rewire.rewiring import (
     ReconstructionWarning,
-    RewiredSequential,
     chains,
     coefficients,
     examine,
@@ -28,30 +27,30 @@ from re2tal.reversible.rewiring import (
     set_cells,
     set_coefficients,
     set_headrooms,
-    set_lanes,
     set_mode,
+    set_tiles,
     sharding_units,
     unrewire,
 )
-from re2tal.reversible.stepwise import StepwiseChain
-from re2tal.reversible.verification import Verification, verify
+from re2tal.reversible.stored import StoredWarning
+from re2tal.reversible.tiles import Mode, Tile, TileSize, Tiling
 
 __all__ = [
     "BlockReport",
     "Branch",
-    "Cell",
-    "CellSize",
+    "Chain",
     "Coefficients",
     "Example",
-    "GridOverflowError",
-    "Locality",
     "Mode",
     "Origin",
     "ReconstructionWarning",
     "ReversibleChain",
-    "RewiredSequential",
     "Rewiring",
-    "StepwiseChain",
+    "StoredWarning",
+    "StreamOverflowError",
+    "Tile",
+    "TileSize",
+    "Tiling",
     "Verification",
     "chains",
     "coefficients",
@@ -66,8 +65,8 @@ __all__ = [
     "set_cells",
     "set_coefficients",
     "set_headrooms",
-    "set_lanes",
     "set_mode",
+    "set_tiles",
     "sharding_units",
     "unrewire",
     "verify",

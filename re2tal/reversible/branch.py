@@ -3,58 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from re2tal.reversible.cells import Locality
+from re2tal.reversible.tiles import Tiling
 
-__all__ = ["Branch", "Slot", "Unmodified", "trainable"]
+__all__ = ["Branch"]
 
 
 def _call(owner: nn.Module, x: Tensor, *args: object) -> Tensor:
     result: Tensor = owner(x, *args)
     return result
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place that holds a parameter."""
-
-    module: nn.Module
-    name: str
-    parameter: Tensor
-    """What it held when the forward pass looked. `torch.func.functional_call` and sharding put other tensors there."""
-
-    def hold(self, parameter: Tensor | None) -> None:
-        """Put `parameter` there, whatever it is."""
-        self.module._parameters[self.name] = parameter  # type: ignore[assignment]
-
-
-def trainable(slots: Iterable[Slot]) -> list[Tensor]:
-    """The parameters in `slots` that need a gradient, each once."""
-    return list({id(slot.parameter): slot.parameter for slot in slots if slot.parameter.requires_grad}.values())
-
-
-class Unmodified:
-    """Notices parameters that change in place between a forward pass and a backward pass that computes with them."""
-
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._parameters = parameters
-        # Under inference mode tensors have no versions, and nothing runs backward.
-        self._versions = [p._version for p in parameters] if torch.is_grad_enabled() else []
-
-    def check(self) -> None:
-        """Raise a RuntimeError if one has changed."""
-        if any(p._version != version for p, version in zip(self._parameters, self._versions, strict=True)):
-            raise RuntimeError(
-                "a parameter of a reversible network was modified in place between its forward and its backward pass, "
-                "which computes with it again; step the optimizer after the backward pass"
-            )
 
 
 @dataclass(frozen=True)
@@ -69,20 +30,31 @@ class Branch:
     """The module whose children the branch calls, usually the residual block."""
     function: Callable[..., Tensor] = _call
     """Maps (owner, x, *args) to `f(x)`; by default calls the owner."""
-    uses: tuple[str, ...] = ()
-    """Names of the owner's children (modules or parameters) in this branch; empty: all of the owner."""
-    locality: Locality | None = None
-    """How it can be computed in cells; None: only as a whole."""
+    uses: tuple[str, ...] | None = None
+    """Names of the owner's submodules or parameters in this branch, "layer.0.attention" for a deeper one; None: all of
+    the owner."""
+    tiling: Tiling | None = None
+    """How it can be computed in tiles; None: only as a whole."""
     keeps_shape: bool = True
     """As it has to in a chain; False for what stands between chains."""
+    reads_args: bool = True
+    """Whether the further arguments of a call matter to it; tiles are computed only where they do not."""
+    needs_graph: bool = False
+    """Compute with a graph in the forward pass, too: torch chooses other kernels where no gradient is needed, and they
+    round differently."""
 
     def __call__(self, x: Tensor, *args: object) -> Tensor:
         """`f(x)`.
 
         Raises:
-            ValueError: the branch changed the shape.
+            ValueError: the branch changed the shape, or returned something else than a tensor.
         """
         f = self.function(self.owner, x, *args)
+        if not isinstance(f, Tensor):
+            raise ValueError(
+                f"a reversible branch must return a tensor, but {type(self.owner).__name__} returned a "
+                f"{type(f).__name__}; wrap it in a module that returns what is to be added"
+            )
         if self.keeps_shape and f.shape != x.shape:
             raise ValueError(
                 f"a reversible branch must keep the shape of its input, but {type(self.owner).__name__} made "
@@ -92,64 +64,48 @@ class Branch:
 
     def modules(self) -> Iterator[nn.Module]:
         """Every module the branch runs through, each once."""
-        roots = [getattr(self.owner, name) for name in self.uses] or [self.owner]
-        unique = {module: None for root in roots if isinstance(root, nn.Module) for module in root.modules()}
-        yield from unique
+        roots = [self.owner]
+        if self.uses is not None:
+            named = dict(self.owner.named_modules(remove_duplicate=False))
+            roots = [named[name] for name in self.uses if name in named]
+        yield from {module: None for root in roots for module in root.modules()}
 
-    def parameters(self) -> list[Slot]:
-        """Where the branch holds parameters, and what it holds there now; a shared one is held in several places."""
-        slots = [
-            Slot(module, name, parameter)
-            for module in self.modules()
-            for name, parameter in module._parameters.items()
-            if parameter is not None
-        ]
-        own = self.owner._parameters
-        return slots + [Slot(self.owner, name, p) for name in self.uses if (p := own.get(name)) is not None]
+    def parameters(self) -> Iterator[tuple[nn.Module, str, Tensor]]:
+        """Where the branch holds parameters: (module, name, what it holds now); a shared one is held several times."""
+        for module in self.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    yield module, name, parameter
+        for path in self.uses or ():
+            parent, _, name = path.rpartition(".")
+            holder = self.owner.get_submodule(parent)
+            if (parameter := holder._parameters.get(name)) is not None:
+                yield holder, name, parameter
 
-    def check_gathered(self, slots: Sequence[Slot]) -> None:
+    def buffers(self) -> Iterator[tuple[nn.Module, str, Tensor]]:
+        """The same for buffers, those of the owner included: a branch that was cut out of it may read them."""
+        for module in dict.fromkeys((self.owner, *self.modules())):
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    yield module, name, buffer
+
+    @property
+    def constants(self) -> tuple[Tensor, ...]:
+        """Further tensors that the function reads."""
+        found: Mapping[object, Tensor] = getattr(self.function, "constants", {})
+        return tuple(found.values())
+
+    def check_gathered(self) -> None:
         """Raise a ValueError if FSDP2 still holds a parameter in shards: it gathers them where it calls a module."""
         sharding = sys.modules.get("torch.distributed.fsdp")
         if sharding is None or not any(isinstance(m, sharding.FSDPModule) for m in (self.owner, *self.modules())):
             return
         from torch.distributed.tensor import DTensor
 
-        for slot in slots:
-            if isinstance(slot.parameter, DTensor):
+        for module, name, parameter in self.parameters():
+            if isinstance(parameter, DTensor):
                 raise ValueError(
-                    f"fully_shard was given a {type(slot.module).__name__} or a module around it, which a reversible "
-                    f"chain does not call, so its {slot.name} is in shards; give fully_shard what "
+                    f"fully_shard was given a {type(module).__name__} or a module around it, which a reversible "
+                    f"chain does not call, so its {name} is in shards; give fully_shard what "
                     "re2tal.reversible.sharding_units(model) yields, and the model, and nothing inside of these"
                 )
-
-    def running_norms(self) -> list[nn.Module]:
-        """The batch norms whose running statistics a call changes."""
-        return [
-            module
-            for module in self.modules()
-            if isinstance(module, _NormBase) and module.training and module.track_running_stats
-        ]
-
-    @contextmanager
-    def replayed(self, slots: Sequence[Slot]) -> Iterator[list[Tensor]]:
-        """Inside, the branch runs on what `slots` held in the forward pass and leaves no trace.
-
-        Yields a leaf for each parameter that needs a gradient, in the order of `trainable(slots)`. The branch runs on
-        these and not on the parameters, because the hooks of a parameter run whenever a gradient with respect to it is
-        computed: differentiating the parameter here, and once more where its gradient arrives, would run every hook
-        twice. Running statistics of batch norms in training mode belong to the forward pass and change only there.
-        """
-        leaves = {id(parameter): parameter.detach().requires_grad_() for parameter in trainable(slots)}
-        present = [slot.module._parameters[slot.name] for slot in slots]
-        norms = [(module, dict(module._buffers)) for module in self.running_norms()]
-        try:
-            for slot in slots:
-                slot.hold(leaves.get(id(slot.parameter), slot.parameter))
-            for module, buffers in norms:
-                module._buffers.update({name: b.clone() for name, b in buffers.items() if b is not None})
-            yield list(leaves.values())
-        finally:
-            for slot, parameter in zip(slots, present, strict=True):
-                slot.hold(parameter)
-            for module, buffers in norms:
-                module._buffers.update(buffers)

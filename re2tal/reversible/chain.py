@@ -1,21 +1,245 @@
-"""Residual branches on two streams, trained without storing what lies between them."""
+"""What the blocks of one chain have in common, and how a step of theirs is run: reversibly, or stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never, get_args
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from typing import get_args
 
+import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.cells import CellSize, Mode, check_cell_size, most_bytes
-from re2tal.reversible.coefficients import Coefficients
-from re2tal.reversible.evaluation import Evaluation
-from re2tal.reversible.grid import Grid, GridOverflowError, add_on_grid, most_headroom, put_on_grid
-from re2tal.reversible.recompute import run_reversibly
-from re2tal.reversible.rng import GeneratorState
+from re2tal.reversible.branch_call import BranchCall, branch_dtype, version_of
+from re2tal.reversible.dr2net import Coefficients
+from re2tal.reversible.fixed_point import (
+    FixedPoint,
+    NonFiniteStreamError,
+    Pair,
+    StreamOverflowError,
+    add,
+    most_headroom,
+)
+from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
+from re2tal.reversible.stored import Fallbacks
+from re2tal.reversible.streams import SidewaysError, Step, Streams
+from re2tal.reversible.tiles import Mode, TileSize, check_tile_size, most_bytes
+from re2tal.reversible.tracing.effects import Effects, effects_of
 
-__all__ = ["ReversibleChain"]
+__all__ = ["Chain", "Member", "ReversibleChain", "hooks_speak_against", "is_observed_by_a_compiler"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One block in one call."""
+
+    branches: Sequence[Branch]
+    guard: Guard
+    fallbacks: Fallbacks
+    stored: str | None = None
+    """Why it is trained by plain autograd; None: it is not."""
+
+
+class Chain:
+    """What the blocks of one chain have in common.
+
+    Args:
+        mode: "reversible" saves only the last pair of streams and recomputes; "store" is plain autograd through the
+            same computation, to compare with.
+        tile_size: what a tile of a branch may take in training, about, in bytes; None computes whole branches.
+
+    Attributes:
+        coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
+        headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
+            that is not enough.
+        reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
+            start of the chain, where they must be equal, relative to the largest value there; a scalar tensor.
+            None before, and where nothing is recovered.
+    """
+
+    def __init__(self, *, mode: Mode = "reversible", tile_size: TileSize = "auto") -> None:
+        check_tile_size(tile_size)
+        self.mode = mode
+        self.tile_size = tile_size
+        self.coefficients = Coefficients()
+        self.headroom = 8
+        self.reconstruction_error: Tensor | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """How the chain is differentiated."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+        self._mode: Mode = mode
+
+    def run(
+        self, x: Tensor, members: Sequence[Member], args: Sequence[object] = (), *, closing: bool = False
+    ) -> Tensor:
+        """Add the branches of the next blocks to the streams that `x` carries, or to new ones.
+
+        Args:
+            x: what the block before returned, or the start of the chain.
+            members: the blocks.
+            args: for every branch; tensors among them may need gradients.
+            closing: no other block of the chain follows.
+
+        Returns:
+            What is read out of both streams, of the shape of `x`.
+        """
+        if is_observed_by_a_compiler():
+            return self.floating(x, [branch for member in members for branch in member.branches], args)
+        groups = [list(group) for _, group in groupby(members, key=lambda member: member.stored is not None)]
+        for index, group in enumerate(groups):
+            x = self._run(x, group, args, closing=closing and index == len(groups) - 1)
+        return x
+
+    def _run(self, x: Tensor, members: Sequence[Member], args: Sequence[object], *, closing: bool) -> Tensor:
+        stored = next((member.stored for member in members if member.stored is not None), None)
+        limit = None if stored is not None else most_bytes(self.tile_size, x.device)
+        place = _place_of(x, self)
+        branches = [branch for member in members for branch in member.branches]
+        calls = [
+            BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit)
+            for member in members
+            for branch in member.branches
+        ]
+        step = Step(calls, args, dtype=branch_dtype(x, branches), device=x.device)
+        by_autograd = stored is not None or self.mode == "store"
+        while True:
+            try:
+                if by_autograd or (isinstance(place, Pair) and place.format is None):
+                    return self._stored(x, place, step, args)
+                return self._reversible(x, place, step, args, closing=closing)
+            except StreamOverflowError as error:
+                step.put_back()
+                self._raise_headroom(x, error)
+                if place is not None:
+                    pair = place.leave(x) if isinstance(place, Streams) else place
+                    place = _coarser(pair)
+            except NonFiniteStreamError:
+                # No integer stands for that; plain autograd in floating point carries it where it belongs.
+                step.put_back()
+                pair = Pair.start(x, None) if place is None else place.leave(x) if isinstance(place, Streams) else place
+                place = pair.recast(None)
+            except SidewaysError as error:
+                step.put_back()
+                place = place.leave(x) if isinstance(place, Streams) else place
+                with ExitStack() as stack:
+                    for member in members:
+                        stack.enter_context(member.fallbacks.told(str(error)))
+                    return self._stored(x, place, step, args)
+
+    def _reversible(
+        self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object], *, closing: bool
+    ) -> Tensor:
+        u, v = None, x
+        if place is None:
+            self.reconstruction_error = self.reconstruction_error if not torch.is_grad_enabled() else None
+            place = Streams.start(x, FixedPoint.around(x, headroom=self.headroom), chain=self)
+        elif isinstance(place, Pair):
+            u, v = place.u.values, place.v.values
+            place = Streams.of(place, dtype=x.dtype, chain=self)
+        y = place.run(step, u, v, args=args, closing=closing)
+        if place.pair is not None:
+            _carry(y, Carried(self, place, len(place.steps), version_of(y)))
+        return y
+
+    def _stored(self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object]) -> Tensor:
+        if place is None:
+            format = FixedPoint.around(x, headroom=self.headroom)
+            place = Pair.start(x, format)
+        pair = place.leave(x) if isinstance(place, Streams) else place
+        for call in step.calls:
+            call.begin(step.device)
+            pair = add(pair, call.with_graph(pair.v.values.to(step.dtype), args), self.coefficients)
+        y = pair.read_out(self.coefficients).to(x.dtype)
+        _carry(y, Carried(self, pair, 0, version_of(y)))
+        return y
+
+    def floating(self, x: Tensor, branches: Sequence[Branch], args: Sequence[object]) -> Tensor:
+        """The function of the chain in plain floating point, for who looks at every operation."""
+        carried = getattr(x, "_re2tal_carried", None)
+        pair = carried.place if isinstance(carried, Carried) and carried.chain is self else None
+        if not isinstance(pair, Pair):
+            pair = Pair.start(x, None)
+        dtype = branch_dtype(x, branches)
+        for branch in branches:
+            pair = add(pair, branch(pair.v.values.to(dtype), *args), self.coefficients)
+        y = pair.read_out(self.coefficients).to(x.dtype)
+        if y is x:
+            y = y.clone()
+        _carry(y, Carried(self, pair, 0, 0))
+        return y
+
+    def _raise_headroom(self, x: Tensor, error: StreamOverflowError) -> None:
+        if self.headroom >= most_headroom(x.dtype):
+            raise StreamOverflowError(
+                f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}); lower the "
+                "learning rate if they grew in training, or run the chain in float64"
+            ) from error
+        self.headroom += 4
+
+
+def _coarser(pair: Pair) -> Pair:
+    assert pair.format is not None
+    return pair.recast(FixedPoint(pair.format.bits - 4, pair.format.values))
+
+
+@dataclass
+class Carried:
+    """What a tensor that a block has returned carries along."""
+
+    chain: Chain
+    place: Streams | Pair
+    done: int
+    """Steps of the streams before it."""
+    version: int
+    """Of the tensor when it was returned."""
+
+
+def _carry(y: Tensor, carried: Carried) -> None:
+    y._re2tal_carried = carried  # type: ignore[attr-defined]
+
+
+def _place_of(x: Tensor, chain: Chain) -> Streams | Pair | None:
+    """The streams that `x` carries for `chain`, if they still are where they were when it was returned.
+
+    FSDP2 gives views of the whole tensor to every block.
+    """
+    carried = getattr(x, "_re2tal_carried", None)
+    base = x._base
+    if (
+        carried is None
+        and base is not None
+        and (base.shape, base.stride(), base.dtype) == (x.shape, x.stride(), x.dtype)
+    ):
+        carried = getattr(base, "_re2tal_carried", None)
+    if not isinstance(carried, Carried) or carried.chain is not chain or carried.version != version_of(x):
+        return None
+    place = carried.place
+    if isinstance(place, Pair):
+        return place
+    if place.is_broken:
+        raise RuntimeError(
+            "a block of this reversible chain has failed in this forward pass, and its streams with it; run the "
+            "network from its input again"
+        )
+    return place if place.pair is not None and carried.done == len(place.steps) else None
+
+
+def is_observed_by_a_compiler() -> bool:
+    """Whether somebody traces all operations, or transforms them: no value can be looked at then."""
+    return (
+        torch.compiler.is_exporting()
+        or torch.jit.is_tracing()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 class ReversibleChain(nn.Module):
@@ -35,19 +259,11 @@ class ReversibleChain(nn.Module):
             "0", "1", ... unless `blocks` is given.
         blocks: the modules to register as children instead, under the names they shall have in the state dict
             (residual blocks of which several branches are parts).
-        cell_size: what a cell of a branch may take in training, about, in bytes; None computes whole branches.
-        mode: "reversible" saves only the last pair of streams and recomputes; "store" is plain autograd through the
-            same computation, the reference for every test.
+        tile_size: what a tile of a branch may take in training, about, in bytes; None computes whole branches.
+        mode: see `Chain`.
 
     Attributes:
-        coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
-        headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
-            that is not enough.
-        lanes: cells that an accelerator works on at a time in a backward pass, each on a stream of its own. More take
-            more memory. On the CPU cells are computed one after the other.
-        reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
-            start of the chain, where they must be equal, relative to the largest value there; a scalar tensor.
-            None before. In "store" mode nothing is recovered and it stays None.
+        chain: the settings and the state of the chain.
     """
 
     def __init__(
@@ -56,7 +272,7 @@ class ReversibleChain(nn.Module):
         *,
         blocks: Mapping[str, nn.Module] | None = None,
         mode: Mode = "reversible",
-        cell_size: CellSize = "auto",
+        tile_size: TileSize = "auto",
     ) -> None:
         super().__init__()
         self.branches = tuple(branch if isinstance(branch, Branch) else Branch(branch) for branch in branches)
@@ -66,24 +282,8 @@ class ReversibleChain(nn.Module):
             blocks = {str(index): branch.owner for index, branch in enumerate(self.branches)}
         for name, block in blocks.items():
             self.add_module(name, block)
-        self.mode = mode
-        self.coefficients = Coefficients()
-        self.headroom = 8
-        check_cell_size(cell_size)
-        self.cell_size = cell_size
-        self.lanes = 1
-        self.reconstruction_error: Tensor | None = None
-
-    @property
-    def mode(self) -> Mode:
-        """How the chain is differentiated."""
-        return self._mode
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
-        self._mode: Mode = mode
+        self.chain = Chain(mode=mode, tile_size=tile_size)
+        self._examined = ExaminedBranches()
 
     def forward(self, x: Tensor, *args: object) -> Tensor:
         """(...) -> (...) of the same shape; `args` (masks, position codes) go to every branch as they are.
@@ -91,67 +291,74 @@ class ReversibleChain(nn.Module):
         Raises:
             ValueError: a branch changed the shape, so the streams cannot be added.
         """
-        state = GeneratorState.snapshot(x.device)
-        statistics = [(norm, {name: b.clone() for name, b in norm.named_buffers()}) for norm in self._running_norms()]
-        while True:
-            try:
-                return self._run(x, args)
-            except GridOverflowError as error:
-                if self.headroom >= most_headroom(x):
-                    raise GridOverflowError(
-                        f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}); lower the "
-                        "learning rate if they grew in training, or run the chain in float64"
-                    ) from error
-                # As if nothing had happened, on a coarser grid; it is kept, so this is paid for once.
-                self.headroom += 4
-                state.restore()
-                for norm, buffers in statistics:
-                    for name, buffer in buffers.items():
-                        norm.get_buffer(name).copy_(buffer)
-
-    def _run(self, x: Tensor, args: tuple[object, ...]) -> Tensor:
-        limit = most_bytes(self.cell_size, x.device)
-        match self.mode:
-            case "store":
-                return _run_and_store(
-                    self.branches, x, args, headroom=self.headroom, limit=limit, coefficients=self.coefficients
-                )
-            case "reversible":
-                return run_reversibly(
-                    self.branches,
-                    x,
-                    args,
-                    headroom=self.headroom,
-                    limit=limit,
-                    lanes=self.lanes,
-                    coefficients=self.coefficients,
-                    report=self._report,
-                )
-            case _:
-                assert_never(self.mode)
-
-    def _running_norms(self) -> list[nn.Module]:
-        return [norm for branch in self.branches for norm in branch.running_norms()]
-
-    def _report(self, error: Tensor) -> None:
-        self.reconstruction_error = error
+        if x.numel() == 0:
+            return self.chain.floating(x, self.branches, args)
+        names = {module: name for name, module in self.named_modules()}
+        members = [
+            self._examined.member(b, x, args, name=names.get(b.owner, str(n))) for n, b in enumerate(self.branches)
+        ]
+        return self.chain.run(x, members, args, closing=True)
 
     def extra_repr(self) -> str:
-        return f"branches={len(self.branches)}, mode={self.mode!r}"
+        return f"branches={len(self.branches)}, mode={self.chain.mode!r}"
 
 
-def _run_and_store(
-    branches: Sequence[Branch],
-    x: Tensor,
-    args: tuple[object, ...],
-    *,
-    headroom: int,
-    limit: int | None,
-    coefficients: Coefficients,
-) -> Tensor:
-    grid = Grid.around(x, headroom=headroom)
-    u = v = put_on_grid(x, grid)
-    for branch in branches:
-        evaluation = Evaluation.plan(branch, tuple(x.shape), args=bool(args), limit=limit)
-        u, v = v, add_on_grid(u, v, evaluation.with_graph(v.values, args), grid, coefficients)
-    return coefficients.read_out(u.values, v.values).to(x.dtype)
+class ExaminedBranches:
+    """What is known of branches that were given as modules, as long as these are what they were when it was found."""
+
+    def __init__(self) -> None:
+        self._guards: dict[int, Guard] = {}
+        self._effects: dict[tuple[int, Hashable], Effects] = {}
+        self._fallbacks: dict[int, Fallbacks] = {}
+
+    def member(self, branch: Branch, x: Tensor, args: Sequence[object], *, name: str) -> Member:
+        """The branch in a call."""
+        place = id(branch)
+        if place not in self._fallbacks:
+            self._fallbacks[place] = Fallbacks(name, type(branch.owner).__name__)
+        fallbacks = self._fallbacks[place]
+        guard = self._guards.get(place)
+        if guard is None or not guard.holds():
+            new = Guard(branch.owner, ignored=guard.ignored if guard is not None else frozenset())
+            new.copies = guard.copies if guard is not None else new.copies
+            guard = self._guards[place] = new
+        if is_observed_by_a_compiler():
+            return Member([branch], guard, fallbacks)
+        key = place, (guard.key(), torch.is_grad_enabled())
+        effects = self._effects.get(key)
+        if effects is None:
+            effects = self._effects[key] = _examined(branch, x, args)
+            if effects.ignored - guard.ignored:
+                self._guards[place] = Guard(branch.owner, ignored=guard.ignored | effects.ignored)
+                guard = self._guards[place]
+                self._effects[place, (guard.key(), torch.is_grad_enabled())] = effects
+        return Member([branch], guard, fallbacks, effects.stored or hooks_speak_against(branch.owner))
+
+    def __deepcopy__(self, memo: object) -> ExaminedBranches:
+        return ExaminedBranches()
+
+    def __getstate__(self) -> dict[str, object]:
+        return dict.fromkeys(self.__dict__, {})
+
+
+def _examined(branch: Branch, x: Tensor, args: Sequence[object]) -> Effects:
+    tensors = [arg for arg in args if isinstance(arg, Tensor)]
+
+    def function(x: Tensor, further: list[Tensor]) -> Tensor:
+        rest = iter(further)
+        return branch(x, *(next(rest) if isinstance(arg, Tensor) else arg for arg in args))
+
+    return effects_of(branch.owner, function, x, tensors)
+
+
+def hooks_speak_against(root: nn.Module, *, inside: bool = False) -> str | None:
+    """Why the hooks of modules in `root` forbid to run it again; of `inside` of it alone, where its own run around."""
+    if has_global_hooks():
+        return "hooks are registered for all modules, which may keep tensors"
+    hooked = (
+        name or type(root).__name__
+        for name, module in root.named_modules()
+        if is_hooked(module) and not (inside and module is root)
+    )
+    name = next(hooked, None)
+    return None if name is None else f"{name} has hooks, which may keep tensors"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible import GridOverflowError, Origin, first_non_finite, first_to_differ, reconstruction_errors
+from re2tal.reversible import Origin, StreamOverflowError, first_non_finite, first_to_differ, reconstruction_errors
 from re2tal.training import random_state
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
@@ -85,7 +85,7 @@ class Faults:
             self._piece, self._random_state = piece, random_state.capture(self.peers.device)
         try:
             yield
-        except GridOverflowError as error:
+        except StreamOverflowError as error:
             path = self._save(None, losses, math.nan, None)
             raise TrainingError(f"step {self._step}, {self._videos()}: {error}; the state is in {path}") from error
         # With one piece a step, the norm of all gradients says the same.

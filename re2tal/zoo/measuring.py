@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible import Rewiring, report_of, rewire, unrewire, verify
-from re2tal.reversible.verification import count_saved_bytes, tensors_in
+from re2tal.reversible.debug.verify import count_saved_bytes, tensors_in
 from re2tal.zoo.named import Network
 
 __all__ = ["Row", "in_dtype", "measure", "table", "wake"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from re2tal.backbones import Backbone, BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.reversible.verification import count_saved_bytes
+from re2tal.reversible.debug.verify import count_saved_bytes
 
 CONFIGS = {
     "slowfast": SlowFastConfig(

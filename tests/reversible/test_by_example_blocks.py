@@ -20,9 +20,9 @@ from re2tal.reversible import (
     set_mode,
     verify,
 )
-from re2tal.reversible.automatic import find_blocks, record
-from re2tal.reversible.linked import linked
-from re2tal.reversible.splitters import split_block
+from re2tal.reversible.tracing import find_blocks, record
+from re2tal.reversible.rewire.patching import linked
+from re2tal.reversible.blocks import split_block
 
 from .networks import assert_same_gradients, loss_of
 from .towers import example, step

@@ -26,8 +26,8 @@ from re2tal.reversible import (
     set_mode,
     verify,
 )
-from re2tal.reversible.cells import leading_boxes
-from re2tal.reversible.heap import SECONDS_BETWEEN, return_freed_memory
+from re2tal.reversible.tiles import leading_boxes
+from re2tal.reversible.malloc import SECONDS_BETWEEN, return_freed_memory
 
 from .networks import assert_same_gradients, gradients, loss_of
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible import report_of, rewire, unrewire, verify
-from re2tal.reversible.verification import tensors_in
+from re2tal.reversible.debug.verify import tensors_in
 from re2tal.zoo import REDUCED, build_reduced
 from re2tal.zoo.measuring import in_dtype, wake
 

@@ -1,0 +1,73 @@
+"""How known residual blocks split into branches.
+
+A splitter is found by the qualified name of the block's class, so no library is imported for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from re2tal.reversible.blocks.bottleneck import split_bottleneck, split_torchvision_bottleneck, stem
+from re2tal.reversible.blocks.split import Split
+from re2tal.reversible.blocks.swin import patch_embedding, patch_merging, split_swin_block
+from re2tal.reversible.blocks.timesformer import is_divided, split_timesformer_layer
+
+__all__ = ["Split", "known_blocks", "needs_splitter", "split_between", "split_block"]
+
+_SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
+    "re2tal.backbones.slowfast.Bottleneck": split_bottleneck,
+    "torchvision.models.swin_transformer.SwinTransformerBlock": split_swin_block,
+    "torchvision.models.video.resnet.BasicBlock": split_torchvision_bottleneck,
+    "torchvision.models.video.resnet.Bottleneck": split_torchvision_bottleneck,
+    "transformers.models.timesformer.modeling_timesformer.TimesformerLayer": split_timesformer_layer,
+}
+_NOT_BY_TRACING: dict[str, Callable[[nn.Module], bool]] = {
+    "transformers.models.timesformer.modeling_timesformer.TimesformerLayer": is_divided,
+}
+
+
+_BETWEEN: dict[str, Callable[[nn.Module], Split]] = {
+    "re2tal.backbones.slowfast.Stem": stem,
+    "re2tal.backbones.swin.PatchEmbedding": patch_embedding,
+    "torchvision.models.swin_transformer.PatchMerging": patch_merging,
+    "torchvision.models.video.swin_transformer.PatchEmbed3d": patch_embedding,
+}
+"""What stands before and between chains."""
+
+
+def known_blocks() -> list[str]:
+    """Qualified names of the block classes that can be split."""
+    return list(_SPLITTERS)
+
+
+def needs_splitter(block: nn.Module) -> bool:
+    """Whether tracing does not find the branches of `block`, though its class is known."""
+    test = _NOT_BY_TRACING.get(_kind(block))
+    return test is not None and test(block)
+
+
+def split_block(block: nn.Module) -> Split | None:
+    """The branches of `block`; None if its class is not known, or its children are not those of the class."""
+    return _found(_SPLITTERS, block)
+
+
+def split_between(module: nn.Module) -> Split | None:
+    """How a stem, or what stands between chains, is computed in tiles; None if its class is not known."""
+    return _found(_BETWEEN, module)
+
+
+def _found(splitters: dict[str, Callable[[nn.Module], Split]], module: nn.Module) -> Split | None:
+    splitter = splitters.get(_kind(module))
+    try:
+        return splitter(module) if splitter is not None else None
+    except (AttributeError, TypeError):  # a child was replaced by something else
+        return None
+
+
+def _kind(module: nn.Module) -> str:
+    kind = type(module)
+    if kind.__name__.startswith("FSDP") and len(kind.__mro__) > 2:  # fully_shard derives a class
+        kind = kind.__mro__[2]
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,378 @@
+"""One call of a branch, as a whole or tile by tile; both look alike from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.dry_run import computing_a_tile, to_compute
+from re2tal.reversible.guards import Guard
+from re2tal.reversible.observers import observers
+from re2tal.reversible.rng import GeneratorState
+from re2tal.reversible.tiles import Box, Tile
+
+__all__ = [
+    "BranchCall",
+    "Gradients",
+    "Slot",
+    "autocast_contexts",
+    "branch_dtype",
+    "entered",
+    "trainable",
+    "version_of",
+]
+
+_WHOLE = (Tile(),)
+
+
+def autocast_contexts(device: torch.device) -> list[torch.autocast]:
+    """Contexts that enter the present autocast state again, on the CPU and on `device`.
+
+    Without the cache of cast weights: a weight cast without a graph in the forward pass must not be found there by
+    code outside the chain that needs the graph.
+    """
+    return [
+        torch.autocast(
+            kind,
+            dtype=torch.get_autocast_dtype(kind),
+            enabled=torch.is_autocast_enabled(kind),
+            cache_enabled=False,
+        )
+        for kind in dict.fromkeys(("cpu", device.type))
+    ]
+
+
+@contextmanager
+def entered(contexts: Sequence[torch.autocast]) -> Iterator[None]:
+    """The autocast state of the forward pass."""
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+def branch_dtype(x: Tensor, branches: Sequence[Branch]) -> torch.dtype:
+    """The type in which branches are given a stream that starts with `x`.
+
+    Streams of half precision are held in float32. A network whose parameters are of half precision computes in it; one
+    under autocast is given float32 and casts where it should.
+    """
+    if x.dtype not in (torch.bfloat16, torch.float16):
+        return x.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        parameters = (p for branch in branches for *_, p in branch.parameters() if p.is_floating_point())
+        if not all(p.dtype == x.dtype for p in parameters):
+            return torch.float32
+    return x.dtype
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place that holds a tensor, and what it held when the forward pass looked.
+
+    `torch.func.functional_call` and sharding put other tensors there.
+    """
+
+    module: nn.Module
+    name: str
+    tensor: Tensor
+    version: int
+    learns: bool = False
+    """Whether it needed a gradient."""
+    copy: Tensor | None = None
+    """Of a buffer, what it held, in memory of its own."""
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether it was written to since."""
+        return version_of(self.tensor) != self.version
+
+    def check(self) -> None:
+        """Raise a RuntimeError if it was written to since, and nobody knows what it held."""
+        if self.copy is None and self.is_modified:
+            raise RuntimeError(
+                f"{self.name} of a {type(self.module).__name__} in a reversible network was modified in place between "
+                "its forward and its backward pass, which computes with it again; step the optimizer, and change "
+                "weights and buffers, after the backward pass"
+            )
+
+
+def version_of(tensor: Tensor) -> int:
+    """Changes whenever `tensor` is written to; tensors of inference mode have none, and nothing runs backward."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def trainable(slots: Iterable[Slot]) -> list[Tensor]:
+    """The parameters in `slots` that need a gradient, each once."""
+    return list({id(slot.tensor): slot.tensor for slot in slots if slot.learns}.values())
+
+
+_LARGEST_COPY = 2**20
+"""Bytes of a buffer up to which it is copied before every call, in case it moves; larger ones once they have moved."""
+
+
+class BranchCall:
+    """One call of a branch: how it is carried out, and what running it again has to know.
+
+    Args:
+        branch: that is called.
+        guard: of its modules, as they are now.
+        shape: of the whole input.
+        args: whether there are further arguments.
+        limit: bytes that a tile may take, about; None: no tiles.
+    """
+
+    def __init__(self, branch: Branch, guard: Guard, shape: tuple[int, ...], *, args: bool, limit: int | None) -> None:
+        self.branch, self.guard, self.shape = branch, guard, shape
+        self.tiles: Sequence[Tile] = _WHOLE
+        self.in_tiles = False
+        if limit is not None and branch.tiling is not None and not (args and branch.reads_args):
+            tiles = branch.tiling.tiles(branch.owner, shape, limit)
+            if tiles is not None:
+                self.tiles, self.in_tiles = to_compute(tiles, shape), True
+        branch.check_gathered()
+        self.parameters = [Slot(m, name, p, version_of(p), p.requires_grad) for m, name, p in branch.parameters()]
+        self.buffers: list[Slot] = []
+        self.state: GeneratorState | None = None
+        self.dropped: Tensor | None = None
+        """What the streams' coefficients dropped when the branch's result was added."""
+
+    def begin(self, device: torch.device, state: GeneratorState | None = None) -> GeneratorState:
+        """The branch is about to run: note random state (that of the branch before may be the same) and buffers."""
+        self.state = GeneratorState.snapshot(device, state)
+        self.buffers = [self._noted(module, name, buffer) for module, name, buffer in self.branch.buffers()]
+        return self.state
+
+    def _noted(self, module: nn.Module, name: str, buffer: Tensor) -> Slot:
+        version, copies, place = version_of(buffer), self.guard.copies, (id(module), name)
+        kept = copies.get(place)
+        if kept is not None and kept[0] is buffer and kept[1] == version:
+            return Slot(module, name, buffer, version, copy=kept[2])
+        if kept is None and (not _may_move(module) or buffer.nbytes > _LARGEST_COPY):
+            return Slot(module, name, buffer, version)
+        copy = buffer.detach().clone()
+        copies[place] = (buffer, version, copy)
+        return Slot(module, name, buffer, version, copy=copy)
+
+    def check_moved(self) -> None:
+        """After the forward pass: a large buffer that has moved for the first time cannot be put back.
+
+        Raises:
+            RuntimeError: there is one. It is copied in time from now on.
+        """
+        for slot in self.buffers:
+            now = slot.module._buffers.get(slot.name)
+            if slot.copy is None and (now is not slot.tensor or slot.is_modified):
+                self.guard.copies[id(slot.module), slot.name] = (slot.tensor, -2, slot.tensor)
+                raise RuntimeError(
+                    f"{slot.name} of a {type(slot.module).__name__} has moved in the forward pass of a reversible "
+                    f"block for the first time, and its {slot.tensor.nbytes / 2**20:.0f} MiB were not copied before; "
+                    "run the step again, or store this network (set_mode(model, 'store'))"
+                )
+
+    def put_buffers_back(self) -> None:
+        """As if the branch had not run."""
+        for slot in self.buffers:
+            slot.module._buffers[slot.name] = slot.tensor
+            if slot.copy is not None and slot.is_modified:
+                with torch.no_grad():
+                    slot.tensor.copy_(slot.copy)
+
+    def check_unmodified(self) -> None:
+        """Raise a RuntimeError if a tensor that the branch reads was written to since the forward pass."""
+        for slot in (*self.parameters, *self.buffers):
+            slot.check()
+
+    @contextmanager
+    def replayed(self) -> Iterator[list[Tensor]]:
+        """Inside, the branch runs on what it had in the forward pass and leaves no trace.
+
+        Yields a leaf for each parameter that needs a gradient, in the order of `trainable(self.parameters)`. The branch
+        runs on these and not on the parameters, because the hooks of a parameter run whenever a gradient with respect
+        to it is computed: differentiating the parameter here, and once more where its gradient arrives, would run every
+        hook twice. Buffers move in the forward pass and only there.
+        """
+        assert self.state is not None
+        self.state.restore()
+        leaves = {id(parameter): parameter.detach().requires_grad_() for parameter in trainable(self.parameters)}
+        present = [slot.module._parameters.get(slot.name) for slot in self.parameters]
+        buffers = [slot.module._buffers.get(slot.name) for slot in self.buffers]
+        try:
+            for slot in self.parameters:
+                # A parameter that was frozen since stays what it was.
+                frozen = slot.tensor.detach() if slot.tensor.requires_grad else slot.tensor
+                slot.module._parameters[slot.name] = leaves.get(id(slot.tensor), frozen)  # type: ignore[assignment]
+            for slot, now in zip(self.buffers, buffers, strict=True):
+                moves = slot.copy is not None and (now is not slot.tensor or slot.is_modified)
+                slot.module._buffers[slot.name] = slot.copy.clone() if moves and slot.copy is not None else slot.tensor
+            yield list(leaves.values())
+        finally:
+            for slot, tensor in zip(self.parameters, present, strict=True):
+                slot.module._parameters[slot.name] = tensor  # type: ignore[assignment]
+            for slot, buffer in zip(self.buffers, buffers, strict=True):
+                slot.module._buffers[slot.name] = buffer
+
+    def result_shape(self) -> tuple[int, ...]:
+        """Of what the branch returns."""
+        tiling = self.branch.tiling
+        if tiling is None or tiling.result is None:
+            return self.shape
+        return tiling.result(self.branch.owner, self.shape)
+
+    def prepare(self, like: Tensor) -> tuple[Tensor, ...]:
+        """What the tiles share; `like` has the shape and type of the input. Draws what the branch draws."""
+        if not self.in_tiles:
+            return ()
+        assert self.branch.tiling is not None
+        return self.branch.tiling.prepare(self.branch.owner, like)
+
+    def compute(self, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile, args: Sequence[object]) -> Tensor:
+        """`f` of a tile."""
+        told = observers()
+        for observer in told:
+            observer.begins(self.branch, x)
+        with computing_a_tile():
+            if not self.in_tiles:
+                f = self.branch(x, *args)
+            else:
+                assert self.branch.tiling is not None
+                f = self.branch.tiling.compute(self.branch.owner, x, prepared, tile)
+        for observer in told:
+            observer.ended(self.branch, f)
+        return f
+
+    def with_graph(self, x: Tensor, args: Sequence[object]) -> Tensor:
+        """`f` of everything, by the same steps, under ordinary autograd."""
+        if not self.in_tiles:
+            return self.compute(x, (), self.tiles[0], args)
+        prepared = self.prepare(x)
+        parts = _Cut.apply(x, [tile.read for tile in self.tiles])
+        results = [self.compute(part, prepared, tile, ()) for part, tile in zip(parts, self.tiles, strict=True)]
+        boxes = [tile.write for tile in self.tiles]
+        whole: Tensor = _Join.apply(self.result_shape(), boxes, *results)
+        return whole
+
+
+def _may_move(module: nn.Module) -> bool:
+    """Whether a call may change a buffer of the module; those of torch and torchvision are known."""
+    if isinstance(module, _NormBase):
+        return module.training and module.track_running_stats
+    return not type(module).__module__.startswith(("torch.nn.modules.", "torchvision."))
+
+
+class _Cut(torch.autograd.Function):
+    """Parts of a tensor, which may overlap. Slicing one by one would fill a whole gradient for every part."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, boxes: Sequence[Box]) -> tuple[Tensor, ...]:
+        ctx.boxes, ctx.shape = boxes, x.shape
+        return tuple(x[box].clone() for box in boxes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        total = gradients[0].new_zeros(ctx.shape)
+        for box, gradient in zip(ctx.boxes, gradients, strict=True):
+            total[box] += gradient
+        return total, None
+
+
+class _Join(torch.autograd.Function):
+    """A tensor made of parts."""
+
+    @staticmethod
+    def forward(ctx: Any, shape: tuple[int, ...], boxes: Sequence[Box], *parts: Tensor) -> Tensor:
+        ctx.boxes = boxes
+        whole = parts[0].new_empty(shape)
+        for box, part in zip(boxes, parts, strict=True):
+            whole[box] = part
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(gradient[box] for box in ctx.boxes)
+
+
+class Gradients:
+    """A backward pass through one call: computes tiles again, differentiates them, and adds up.
+
+    Args:
+        call: to differentiate; inside its `replayed`.
+        like: of the input's shape and type.
+        args: for every tile.
+        leaves: tensors among `args`.
+        parameters: the leaves on which the branch runs, all of which need gradients.
+        autocast: of the forward pass.
+    """
+
+    def __init__(
+        self,
+        call: BranchCall,
+        like: Tensor,
+        *,
+        args: Sequence[object],
+        leaves: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        autocast: Sequence[torch.autocast],
+    ) -> None:
+        self._call, self._args, self._autocast = call, args, autocast
+        self._wanted = [*leaves, *parameters]
+        with torch.enable_grad(), entered(autocast):
+            self._prepared = call.prepare(like)
+        self._shared = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in self._prepared)
+        self._sums: list[Tensor | None] = [None] * (len(self._wanted) + len(self._shared))
+
+    def tile(self, x: Tensor, tile: Tile, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`f` of one tile and, if `x` needs it, its gradient, for the gradient of the result of the whole."""
+        with torch.enable_grad(), entered(self._autocast):
+            f = self._call.compute(x, self._shared, tile, self._args)
+        inputs = [x, *self._wanted, *self._shared]
+        places = [place for place, tensor in enumerate(inputs) if tensor.requires_grad]
+        dx = None
+        if f.requires_grad and places:
+            # Outside autocast, as backward passes run.
+            with computing_a_tile():
+                found = torch.autograd.grad(
+                    f, [inputs[place] for place in places], gradient[tile.write].to(f.dtype), allow_unused=True
+                )
+            for place, grad in zip(places, found, strict=True):
+                if place == 0:
+                    dx = grad
+                elif grad is not None:
+                    _add(self._sums, place - 1, grad)
+        return f.detach(), dx
+
+    def sums(self) -> list[Tensor | None]:
+        """The gradients of `leaves` and `parameters` after the last tile."""
+        count = len(self._wanted)
+        sums = self._sums
+        reached = [
+            (tensor, grad) for tensor, grad in zip(self._prepared, sums[count:], strict=True) if grad is not None
+        ]
+        if reached:
+            found = torch.autograd.grad(
+                [tensor for tensor, _ in reached],
+                [tensor for tensor in self._wanted if tensor.requires_grad],
+                [grad for _, grad in reached],
+                allow_unused=True,
+            )
+            places = (place for place, tensor in enumerate(self._wanted) if tensor.requires_grad)
+            for place, grad in zip(places, found, strict=True):
+                if grad is not None:
+                    _add(sums, place, grad)
+        return sums[:count]
+
+
+def _add(sums: list[Tensor | None], place: int, grad: Tensor) -> None:
+    """In place, in memory that nobody else sees."""
+    total = sums[place]
+    if total is None:
+        sums[place] = grad.clone() if grad._base is not None or not grad.is_contiguous() else grad
+    else:
+        total += grad

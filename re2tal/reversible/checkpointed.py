@@ -1,0 +1,86 @@
+"""Modules that are not reversible: their input alone is stored, and they are computed again, in tiles if possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
+from re2tal.reversible.guards import Guard
+from re2tal.reversible.malloc import return_freed_memory
+from re2tal.reversible.rng import preserved
+from re2tal.reversible.streams import differentiable_once, restored
+from re2tal.reversible.tiles import Mode, TileSize, most_bytes
+
+__all__ = ["run_checkpointed"]
+
+
+def run_checkpointed(branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, size: TileSize) -> Tensor:
+    """`branch(x)`, whose backward pass runs it again, tile by tile or, where it must be, as a whole.
+
+    In mode "store" by the same steps, under ordinary autograd.
+    """
+    branch_call = BranchCall(branch, guard, tuple(x.shape), args=False, limit=most_bytes(size, x.device))
+    branch_call.begin(x.device)
+    if mode == "store":
+        return branch_call.with_graph(x, ())
+    call = _Call(branch_call, autocast_contexts(x.device))
+    result: Tensor = _Checkpointed.apply(call, x, *trainable(branch_call.parameters))
+    return result
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a backward pass has to know besides the input."""
+
+    branch_call: BranchCall
+    autocast: list[torch.autocast]
+
+
+class _Checkpointed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: _Call, x: Tensor, *_: Tensor) -> Tensor:
+        ctx.call = call
+        ctx.save_for_backward(x)
+        branch_call = call.branch_call
+        out: Tensor | None = None
+        with entered(call.autocast):
+            prepared = branch_call.prepare(x)
+            for tile in branch_call.tiles:
+                y = branch_call.compute(x[tile.read], prepared, tile, ())
+                if not branch_call.in_tiles:
+                    return y
+                if out is None:
+                    out = y.new_empty(branch_call.result_shape())
+                out[tile.write] = y
+        assert out is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        if not torch.is_grad_enabled():
+            return _backward(ctx, dy)
+        with torch.no_grad():
+            found = _backward(ctx, dy)
+        return differentiable_once(found)
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    call: _Call = ctx.call
+    branch_call = call.branch_call
+    branch_call.check_unmodified()
+    (x,) = ctx.saved_tensors
+    return_freed_memory(x.device)
+    dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
+    with preserved(x.device), restored([branch_call.guard]), branch_call.replayed() as parameters:
+        gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
+        for tile in branch_call.tiles:
+            part = x[tile.read].detach()
+            _, found = gradients.tile(part.requires_grad_() if dx is not None else part, tile, dy)
+            if dx is not None and found is not None:
+                dx[tile.read] += found
+        return None, dx, *gradients.sums()

@@ -1,0 +1,176 @@
+"""Show on one example that a rewired model trains as plain autograd would train it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from re2tal.reversible.rewire.plan import Example, arguments
+from re2tal.reversible.rewire.rewiring import reconstruction_error, set_mode
+from re2tal.reversible.rng import preserved
+from re2tal.reversible.streams import count_held_bytes
+from re2tal.reversible.tiles import Mode
+from re2tal.reversible.tracing.trees import leaves, replace_leaves
+
+__all__ = ["Verification", "count_saved_bytes", "tensors_in", "verify"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` measured; `str()` of it is a table."""
+
+    output_error: float
+    """Of `reversible` against `store`, relative L2, worst output."""
+    gradient_errors: dict[str, float]
+    """The same for the gradient of every parameter and input, by name. Relative to its own norm, or to 1e-4 of the
+    norm of all gradients together if that is more: a gradient that vanishes (of a bias before a batch norm, say) is
+    rounding noise."""
+    reconstruction_error: float
+    """Largest relative error of a recovered stream."""
+    saved_bytes: int
+    """Kept for the backward pass in mode `reversible`, parameters left out."""
+    saved_bytes_store: int
+    """The same in mode `store`."""
+    tolerance: float
+    """Largest gradient error that passes."""
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """Name and error of the worst gradient."""
+        return max(self.gradient_errors.items(), key=lambda item: (item[1] != item[1], item[1]))
+
+    @property
+    def passed(self) -> bool:
+        """Whether outputs and gradients agree within the tolerance."""
+        return self.output_error <= self.tolerance and self.worst[1] <= self.tolerance
+
+    def __str__(self) -> str:
+        name, error = self.worst
+        rows = [
+            ("output error", f"{self.output_error:.1e}"),
+            ("worst gradient error", f"{error:.1e}  ({name})"),
+            ("gradients compared", f"{len(self.gradient_errors)}"),
+            ("reconstruction error", f"{self.reconstruction_error:.1e}"),
+            ("saved for backward", f"{self.saved_bytes / 2**20:.2f} MiB"),
+            ("  with plain autograd", f"{self.saved_bytes_store / 2**20:.2f} MiB"),
+            ("verdict", f"{'passed' if self.passed else 'FAILED'} (tolerance {self.tolerance:.0e})"),
+        ]
+        return "\n".join(f"{label:<22} {value}" for label, value in rows)
+
+
+def verify(model: nn.Module, example: Example, *, tolerance: float | None = None) -> Verification:
+    """Compare one training step of a rewired model in mode `reversible` with the same in mode `store`.
+
+    Both run on deep copies, with the same random numbers, in the model's own training or eval mode. The loss is the
+    sum of all outputs, each multiplied by fixed random weights. Model, gradients and random state are untouched.
+
+    Args:
+        model: rewired.
+        example: the model's input, a tuple of its positional arguments, or a dict of its keyword arguments.
+        tolerance: largest relative error of a gradient; by default 1e-10 where everything is float64, else 1e-4.
+
+    Raises:
+        ValueError: the model has no reversible chain, or no output that needs a gradient.
+    """
+    inputs = arguments(example)
+    device = next((leaf.device for leaf in leaves(inputs) if isinstance(leaf, Tensor)), torch.device("cpu"))
+    results: dict[Mode, _Step] = {}
+    for mode in ("store", "reversible"):
+        with preserved(device):
+            results[mode] = _training_step(copy.deepcopy(model), inputs, mode)
+    plain, ours = results["store"], results["reversible"]
+    if tolerance is None:
+        double = all(tensor.dtype == torch.float64 for tensor in plain.gradients.values())
+        tolerance = 1e-10 if double else 1e-4
+    floor = 1e-4 * math.hypot(*(float(grad.norm()) for grad in plain.gradients.values()))
+    return Verification(
+        output_error=max(_relative(a, b) for a, b in zip(ours.outputs, plain.outputs, strict=True)),
+        gradient_errors={
+            name: _relative(ours.gradients[name], grad, floor=floor) for name, grad in plain.gradients.items()
+        },
+        reconstruction_error=ours.reconstruction_error,
+        saved_bytes=ours.saved_bytes,
+        saved_bytes_store=plain.saved_bytes,
+        tolerance=tolerance,
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    outputs: list[Tensor]
+    gradients: dict[str, Tensor]
+    reconstruction_error: float
+    saved_bytes: int
+
+
+def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], mode: Mode) -> _Step:
+    set_mode(model, mode)
+    entries: dict[str, Tensor] = {}
+
+    def entry(leaf: object) -> object:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        return entries.setdefault(f"input {len(entries)}", leaf.detach().clone().requires_grad_())
+
+    args, kwargs = replace_leaves(inputs, entry)
+    with torch.enable_grad(), count_saved_bytes(model) as saved:
+        outputs = [tensor for tensor in tensors_in(model(*args, **kwargs)) if tensor.requires_grad]
+        if not outputs:
+            raise ValueError("no output of the model needs a gradient; unfreeze some of its parameters to verify it")
+        generator = torch.Generator().manual_seed(0)
+        loss = sum((tensor * torch.randn(tensor.shape, generator=generator).to(tensor)).sum() for tensor in outputs)
+    wanted = {**entries, **{name: p for name, p in model.named_parameters() if p.requires_grad}}
+    grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)  # type: ignore[arg-type]
+    return _Step(
+        outputs=[tensor.detach() for tensor in outputs],
+        gradients={name: grad for name, grad in zip(wanted, grads, strict=True) if grad is not None},
+        reconstruction_error=reconstruction_error(model, warn_above=math.inf) or 0.0,
+        saved_bytes=saved[0],
+    )
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Every tensor in nested containers, as networks return them."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+
+
+@contextmanager
+def count_saved_bytes(model: nn.Module) -> Iterator[list[int]]:
+    """Count in the yielded list's only entry the bytes that are kept inside for a backward pass.
+
+    Of what autograd saves, storages once, parameters not; and, on leaving, of the streams of chains.
+    """
+    seen = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    total = [0]
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            total[0] += storage.nbytes()
+        return tensor
+
+    with count_held_bytes() as held, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield total
+    total[0] += held[0]
+
+
+def _relative(ours: Tensor, reference: Tensor, *, floor: float = 0.0) -> float:
+    """L2 norm of the difference, relative to that of the reference or to `floor`; absolute if both vanish."""
+    norm = max(float(reference.double().norm()), floor)
+    difference = float((ours.double() - reference.double()).norm())
+    return difference / norm if norm > 0 else difference

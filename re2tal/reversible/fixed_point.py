@@ -1,0 +1,209 @@
+"""Streams as fixed-point numbers, so that what was added can be taken away bit for bit.
+
+Adding rounds in floating point, and `(u + f) - f` is not `u`. Integers do not round: a stream is held as multiples of a
+power of two, in as many bytes as before, and a branch's result is rounded to such a multiple before it is added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from re2tal.reversible.dr2net import Coefficients
+
+__all__ = [
+    "FixedPoint",
+    "NonFiniteStreamError",
+    "Pair",
+    "Stream",
+    "StreamOverflowError",
+    "add",
+    "magnitude",
+    "most_headroom",
+    "values_of",
+]
+
+_INTEGERS = {torch.float64: (torch.int64, 62), torch.float32: (torch.int32, 30)}
+"""For each type of values: the integers that hold them, and the bits of the largest magnitude, one short of all: the
+sum of two such numbers does not wrap."""
+
+_FINEST = 96
+"""Most bits behind the point: 2 ** 96 and its inverse are numbers in float32."""
+
+_FEWEST_BITS = 6
+"""Of the largest value; with fewer, rounding would be seen."""
+
+
+def values_of(dtype: torch.dtype) -> torch.dtype:
+    """The floating-point type that streams stand for, which start with numbers of `dtype`."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def most_headroom(dtype: torch.dtype) -> int:
+    """How many times a stream that starts with numbers of `dtype` may double in the coarsest format of use."""
+    return _INTEGERS[values_of(dtype)][1] - _FEWEST_BITS
+
+
+class StreamOverflowError(OverflowError):
+    """A stream, or what a branch adds to it, is larger than its fixed-point format can hold."""
+
+
+class NonFiniteStreamError(ArithmeticError):
+    """A stream, or what a branch adds to it, is not finite: no integer stands for that."""
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """A format: multiples of `2 ** -bits`."""
+
+    bits: int
+    values: torch.dtype
+    """The floating-point type of what the integers stand for."""
+
+    @staticmethod
+    def around(*starts: Tensor, headroom: int) -> FixedPoint:
+        """The finest format that holds `2 ** headroom` times the largest of the values that streams start with.
+
+        Raises:
+            NonFiniteStreamError: one of them is not finite.
+        """
+        values = values_of(starts[0].dtype)
+        largest = max((float(x.detach().abs().amax()) for x in starts if x.numel()), default=0.0)
+        if not math.isfinite(largest):
+            raise NonFiniteStreamError(f"a stream starts with {largest}")
+        exponent = math.frexp(largest)[1]
+        return FixedPoint(bits=min(_INTEGERS[values][1] - headroom - exponent, _FINEST), values=values)
+
+    def check(self, largest: Tensor) -> None:
+        """See whether all numbers were right.
+
+        Args:
+            largest: magnitude of streams and of what was added, in steps.
+
+        Raises:
+            StreamOverflowError: something has grown past the format.
+            NonFiniteStreamError: something was not a number, or infinite.
+        """
+        limit, found = 2.0 ** _INTEGERS[self.values][1], float(largest)
+        if not math.isfinite(found):
+            raise NonFiniteStreamError(f"a stream grew to {found}")
+        if found >= limit:
+            raise StreamOverflowError(f"a stream grew to {found:.3g} steps of a format that holds {limit:.3g}")
+
+    def steps(self, x: Tensor) -> Tensor:
+        """Values, of any floating type, to whole numbers of steps, as floating-point numbers."""
+        return x.to(self.values, copy=True).mul_(2.0**self.bits).round_()
+
+    def integers(self, steps: Tensor, largest: Tensor) -> Tensor:
+        """Whole numbers of steps as integers; what no integer stands for becomes another number, always the same.
+
+        Args:
+            steps: may be changed.
+            largest: their magnitude.
+        """
+        kind, bits = _INTEGERS[self.values]
+        # Where values are at hand they are looked at; asking an accelerator would make it wait.
+        if steps.device.type != "cpu" or not float(largest) < 2.0**bits:
+            steps.nan_to_num_(0, 0, 0).clamp_(-(2.0**bits), 2.0**bits)
+        return steps.to(kind)
+
+    def read(self, stream: Tensor) -> Tensor:
+        """What a stream stands for, as new floating-point numbers."""
+        return stream.to(self.values).mul_(2.0**-self.bits)
+
+    def read_out(self, u: Tensor, v: Tensor, coefficients: Coefficients) -> Tensor:
+        """What a pair of streams stands for, as new floating-point numbers."""
+        return self.read(u).mul_(coefficients.beta).add_(self.read(v)).div_(1 + coefficients.beta)
+
+
+def magnitude(steps: Tensor) -> Tensor:
+    """The largest absolute value of whole numbers, integers or not, as a floating-point scalar; nan if one is nan."""
+    kind = steps.dtype if steps.is_floating_point() else torch.float64
+    if steps.numel() == 0:
+        return torch.zeros((), dtype=kind, device=steps.device)
+    low, high = torch.aminmax(steps)
+    return torch.maximum(-low.to(kind), high.to(kind))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream that autograd sees."""
+
+    values: Tensor
+    """What it stands for, with a graph."""
+    steps: Tensor | None
+    """The integers; None for a stream in floating point."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both streams between two branches, as plain autograd has them."""
+
+    u: Stream
+    v: Stream
+    format: FixedPoint | None
+    """None: in floating point."""
+
+    @staticmethod
+    def start(x: Tensor, format: FixedPoint | None) -> Pair:
+        """Both streams begin with `x`."""
+        stream = _stream(x.to(values_of(x.dtype)), format)
+        return Pair(stream, stream, format)
+
+    def recast(self, format: FixedPoint | None) -> Pair:
+        """The same in another format."""
+        return Pair(_stream(self.u.values, format), _stream(self.v.values, format), format)
+
+    def read_out(self, coefficients: Coefficients) -> Tensor:
+        """What the chain gives if it ends here."""
+        return coefficients.read_out(self.u.values, self.v.values)
+
+
+def _stream(x: Tensor, format: FixedPoint | None) -> Stream:
+    if format is None:
+        return Stream(x, None)
+    steps = format.steps(x.detach())
+    largest = magnitude(steps)
+    format.check(largest)
+    integers = format.integers(steps, largest)
+    return Stream(_Straight.apply(format.read(integers), (1.0,), x), integers)
+
+
+def add(pair: Pair, f: Tensor, coefficients: Coefficients) -> Pair:
+    """`(u, v) -> (v, beta * u + alpha * v + f)`; in fixed point each term is rounded, and gradients pass as it is.
+
+    Raises:
+        StreamOverflowError: the format does not hold the sum.
+        NonFiniteStreamError: a term is not finite.
+    """
+    u, v, format = pair.u, pair.v, pair.format
+    if format is None:
+        return Pair(v, Stream(coefficients.combine(u.values, v.values, f), None), None)
+    assert u.steps is not None and v.steps is not None
+    steps = format.steps(f.detach())
+    stream = u.steps.clone()
+    coefficients.mix(stream, v.steps, keep=False)
+    largest = torch.maximum(magnitude(steps), magnitude(stream))
+    stream += format.integers(steps, largest)
+    format.check(torch.maximum(largest, magnitude(stream)))
+    values = _Straight.apply(format.read(stream), coefficients.weights, u.values, v.values, f)
+    return Pair(v, Stream(values, stream), format)
+
+
+class _Straight(torch.autograd.Function):
+    """The first argument's value, whose gradient goes to each of the terms, times its weight."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weights: Sequence[float], *terms: Tensor) -> Tensor:
+        ctx.weights, ctx.dtypes = weights, [term.dtype for term in terms]
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        terms = zip(ctx.weights, ctx.dtypes, strict=True)
+        return None, None, *((gradient * weight).to(dtype) if weight else None for weight, dtype in terms)

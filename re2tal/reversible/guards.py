@@ -1,0 +1,266 @@
+"""What a block's Python code depended on when it was examined, and whether it still is so.
+
+A block is examined once and then run by what was found, again in the backward pass. Both are right only while nobody
+has changed what its code reads: the modules inside it, their classes, hooks, instance `forward`s and plain attributes.
+A `Guard` remembers all of that. `holds` costs microseconds; `key` describes it so that equal descriptions mean equal
+computations, and survives a deep copy; `restored` puts back what a forward pass has read, for its recomputation.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterator
+from contextlib import contextmanager
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+__all__ = ["Guard", "described", "has_global_hooks", "is_hooked", "unhooked"]
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_OF_MODULE = frozenset(vars(nn.Module())) - {"training"} | {"_is_full_backward_hook", "_is_hf_initialized"}
+"""Attributes of every module, which are looked at on their own or do not matter."""
+_CONSTANT = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, enum.Enum, torch.Size)
+_LONGEST = 4096
+"""Entries of a container that are looked at."""
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether calling `module` calls hooks, too."""
+    attributes = module.__dict__
+    return any(attributes[name] for name in _HOOKS)
+
+
+def has_global_hooks() -> bool:
+    """Whether calling any module calls hooks, too."""
+    return bool(
+        torch_module._global_forward_hooks
+        or torch_module._global_forward_pre_hooks
+        or torch_module._global_backward_hooks
+        or torch_module._global_backward_pre_hooks
+    )
+
+
+def described(value: object, *, depth: int = 3) -> Hashable:
+    """Equal for values that make Python code do the same, as far as can be told.
+
+    Tensors may hold any numbers; of objects and functions of unknown kinds the identity counts.
+    """
+    if isinstance(value, _CONSTANT):
+        return (type(value), repr(value) if isinstance(value, float) else value)
+    if isinstance(value, Tensor):
+        return (Tensor, value.dtype, value.requires_grad)
+    if isinstance(value, list | tuple | set | frozenset | dict) and depth and len(value) <= _LONGEST:
+        if isinstance(value, dict):
+            return (type(value), *((described(k), described(v, depth=depth - 1)) for k, v in value.items()))
+        if isinstance(value, set | frozenset):
+            return (type(value), frozenset(described(item, depth=depth - 1) for item in value))
+        return (type(value), *(described(item, depth=depth - 1) for item in value))
+    attributes = getattr(value, "__dict__", None)
+    if not depth or isinstance(value, type | nn.Module) or callable(value) or not isinstance(attributes, dict):
+        return (type(value), id(value))
+    # A configuration, say.
+    return (type(value), *((name, described(item, depth=0)) for name, item in attributes.items()))
+
+
+def _may_change_inside(value: object) -> bool:
+    """Whether it may say something else without being replaced."""
+    if isinstance(value, (*_CONSTANT, Tensor, type, nn.Module)):
+        return False
+    return isinstance(value, list | set | dict) or (not callable(value) and hasattr(value, "__dict__"))
+
+
+_NO_CODE = compile("", "", "exec")
+
+
+def _function_of(module: nn.Module) -> object:
+    """The Python function that computes it; None for layers of torch, which read nothing from outside."""
+    instance = module.__dict__.get("forward")
+    function = getattr(instance, "replaced", instance) or type(module).forward
+    if type(module).__module__.startswith("torch.nn.modules.") and instance is None:
+        return None
+    return getattr(function, "__func__", function)
+
+
+class _Record:
+    """Of one module."""
+
+    __slots__ = (
+        "around",
+        "buffers",
+        "children",
+        "forward",
+        "hooked",
+        "inside",
+        "kind",
+        "module",
+        "names",
+        "parameters",
+        "read_globals",
+        "values",
+    )
+
+    def __init__(self, module: nn.Module) -> None:
+        attributes = module.__dict__
+        self.module, self.kind, self.forward = module, type(module), type(module).forward
+        self.names, self.values = tuple(attributes), tuple(attributes.values())
+        self.children = dict(module._modules)
+        self.parameters = {name: p is None for name, p in module._parameters.items()}
+        self.buffers = {name: b is None for name, b in module._buffers.items()}
+        self.hooked = is_hooked(module)
+        own = ((name, value) for name, value in attributes.items() if name not in _OF_MODULE)
+        self.inside = tuple((name, v, described(v)) for name, v in own if _may_change_inside(v))
+        function = _function_of(module)
+        self.around, names = getattr(function, "__globals__", {}), getattr(function, "__code__", _NO_CODE).co_names
+        self.read_globals = tuple((name, self.around[name]) for name in names if name in self.around)
+
+    def holds(self) -> bool:
+        module = self.module
+        attributes = module.__dict__
+        children, parameters, buffers = attributes["_modules"], attributes["_parameters"], attributes["_buffers"]
+        return (
+            type(module) is self.kind
+            and len(attributes) == len(self.values)
+            and all(map(is_, attributes.values(), self.values))
+            and len(children) == len(self.children)
+            and all(map(is_, children.values(), self.children.values()))
+            and len(parameters) == len(self.parameters)
+            and all((parameters.get(name, self) is None) == none for name, none in self.parameters.items())
+            and len(buffers) == len(self.buffers)
+            and all((buffers.get(name, self) is None) == none for name, none in self.buffers.items())
+            and is_hooked(module) == self.hooked
+            and self.kind.forward is self.forward
+            and all(described(value) == before for _, value, before in self.inside)
+            and all(self.around.get(name, self) is value for name, value in self.read_globals)
+        )
+
+    def key(self, ignored: Collection[str]) -> Hashable:
+        own = tuple(
+            (name, described(value))
+            for name, value in zip(self.names, self.values, strict=True)
+            if name not in _OF_MODULE and name not in ignored and name != "forward"
+        )
+        instance = self.module.__dict__.get("forward")
+        cells = getattr(_function_of(self.module), "__closure__", None) or ()
+        own += tuple(described(cell.cell_contents) for cell in cells if cell is not None)
+        own += tuple((name, described(value)) for name, value in self.read_globals)
+        names = (tuple(self.children), tuple(self.parameters.items()), tuple(self.buffers.items()))
+        return self.kind, self.forward, instance and getattr(instance, "replaced", instance), own, names
+
+    def changed_inside(self) -> str | None:
+        return next((name for name, value, before in self.inside if described(value) != before), None)
+
+
+class Guard:
+    """Of all modules of a block.
+
+    Args:
+        root: the block.
+        ignored: (path, attribute) of what the block's own forward pass changes, such as counters: it says nothing.
+    """
+
+    def __init__(self, root: nn.Module, *, ignored: frozenset[tuple[str, str]] = frozenset()) -> None:
+        named = dict(root.named_modules())
+        self.root = root
+        self.ignored = ignored
+        self.modules = tuple(named.values())
+        self.hooked = tuple(name for name, module in named.items() if name and is_hooked(module))
+        """Names of the modules inside the block whose calls call hooks; those of the block itself run around it."""
+        self._records = tuple(map(_Record, named.values()))
+        self._names = tuple(named)
+        self.tensors = tuple(
+            (f"{name or type(root).__name__}.{attribute}", value)
+            for name, record in zip(named, self._records, strict=True)
+            for attribute, value in zip(record.names, record.values, strict=True)
+            if isinstance(value, Tensor)
+        )
+        """Plain attributes that are tensors."""
+        self.copies: dict[tuple[int, str], tuple[Tensor, int, Tensor]] = {}
+        """Of buffers, with their versions, as long as they are true; see `branch_call`."""
+
+    def holds(self) -> bool:
+        """Whether nothing has changed."""
+        return all(record.holds() for record in self._records)
+
+    def key(self) -> Hashable:
+        """Equal for blocks that compute the same way, hooks apart: this one at another time, and deep copies."""
+        paths = [[attribute for path, attribute in self.ignored if path == name] for name in self._names]
+        return tuple(
+            (name, record.key(ignored)) for name, record, ignored in zip(self._names, self._records, paths, strict=True)
+        )
+
+    def changed_attributes(self) -> Iterator[tuple[str, str, object, object]]:
+        """(path, attribute, value then, value now) of what has been bound anew since, None for what is not there."""
+        for name, record in zip(self._names, self._records, strict=True):
+            now, then = record.module.__dict__, dict(zip(record.names, record.values, strict=True))
+            for attribute in {**then, **now}:
+                if now.get(attribute) is not then.get(attribute) and attribute not in _OF_MODULE:
+                    yield name, attribute, then.get(attribute), now.get(attribute)
+            if (attribute := record.changed_inside()) is not None:
+                yield name, attribute, now[attribute], now[attribute]
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Inside, the modules are what they were, and what happens to their attributes there leaves no trace.
+
+        Raises:
+            RuntimeError: something was changed that cannot be put back: a list or an object that was written to.
+        """
+        for name, record in zip(self._names, self._records, strict=True):
+            if (attribute := record.changed_inside()) is not None:
+                raise RuntimeError(
+                    f"{name or type(self.root).__name__}.{attribute} of a reversible block was written to between its "
+                    "forward and its backward pass, which computes with it again; change it after the backward pass"
+                )
+        stale = [record for record in self._records if not record.holds()]
+        kept = [(r, type(r.module), dict(r.module.__dict__), dict(r.module._modules)) for r in stale]
+        try:
+            for record in stale:
+                _put_back(record)
+            yield
+        finally:
+            for record, kind, attributes, children in kept:
+                _replace(record.module, kind, attributes, children)
+
+    def put_back(self) -> None:
+        """Make the attributes what they were: what has happened since shall not have happened."""
+        for record in self._records:
+            if not record.holds() and record.changed_inside() is None:
+                _put_back(record)
+
+
+def _put_back(record: _Record) -> None:
+    attributes = dict(zip(record.names, record.values, strict=True))
+    if not record.hooked:
+        attributes.update((name, OrderedDict()) for name in _HOOKS if attributes[name])
+    if record.kind.forward is not record.forward and "forward" not in attributes:
+        attributes["forward"] = record.forward.__get__(record.module)
+    _replace(record.module, record.kind, attributes, record.children)
+
+
+def _replace(
+    module: nn.Module, kind: type[nn.Module], attributes: dict[str, Any], children: dict[str, nn.Module | None]
+) -> None:
+    if type(module) is not kind:
+        module.__class__ = kind
+    module.__dict__.clear()
+    module.__dict__.update(attributes)
+    module._modules.clear()
+    module._modules.update(children)
+
+
+@contextmanager
+def unhooked(root: nn.Module) -> Iterator[None]:
+    """Inside, no module of `root` calls hooks: what is tried there is nobody's business."""
+    kept = [(module, {name: module.__dict__[name] for name in _HOOKS}) for module in root.modules()]
+    try:
+        for module, _ in kept:
+            module.__dict__.update((name, OrderedDict()) for name in _HOOKS)
+        yield
+    finally:
+        for module, hooks in kept:
+            module.__dict__.update(hooks)

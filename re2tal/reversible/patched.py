@@ -1,0 +1,62 @@
+"""Modules whose `forward` is replaced in the instance, and what they compute by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["Patched", "call_own", "own_forward", "patched"]
+
+
+class Patched:
+    """Stands in the instance as `module.forward`; nothing else of the module is changed."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.replaced: Callable[..., Any] | None = module.__dict__.get("forward")
+        """What stood there before, which somebody else had put there."""
+
+    def put(self) -> None:
+        """Begin to stand there."""
+        self.module.__dict__["forward"] = self
+
+    def remove(self) -> None:
+        """Give the module its own forward back."""
+        if self.replaced is None:
+            del self.module.__dict__["forward"]
+        else:
+            self.module.__dict__["forward"] = self.replaced
+
+    @contextmanager
+    def removed(self) -> Iterator[None]:
+        """Inside, the module is as if it had never been patched."""
+        self.remove()
+        try:
+            yield
+        finally:
+            self.put()
+
+
+def own_forward(module: nn.Module) -> Callable[..., Any]:
+    """What the module itself computes, whether or not it is patched."""
+    present = module.__dict__.get("forward")
+    if isinstance(present, Patched):
+        present = present.replaced
+    forward: Callable[..., Any] = present or type(module).forward.__get__(module)
+    return forward
+
+
+def call_own(module: nn.Module, x: Tensor, *args: object) -> Tensor:
+    """`module(x, *args)` by its own forward, without its hooks: these belong to the call that is under way."""
+    result: Tensor = own_forward(module)(x, *args)
+    return result
+
+
+def patched(model: nn.Module) -> Iterator[Patched]:
+    """Those in `model`, in order."""
+    for module in model.modules():
+        if isinstance(found := module.__dict__.get("forward"), Patched):
+            yield found

@@ -1,0 +1,1 @@
+"""Make the residual chains of an existing network reversible, in place."""

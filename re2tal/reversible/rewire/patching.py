@@ -1,0 +1,294 @@
+"""What stands in the instances of a rewired network as `forward`.
+
+The module tree stays what it was and is the only truth: a block that is replaced, hooked, or called on its own is
+whatever it is then.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from re2tal.reversible.blocks import Split, split_between, split_block
+from re2tal.reversible.chain import Chain, Member, is_observed_by_a_compiler
+from re2tal.reversible.checkpointed import run_checkpointed
+from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooked
+from re2tal.reversible.patched import Patched, own_forward, patched
+from re2tal.reversible.stored import Fallbacks
+from re2tal.reversible.tiles import Mode, TileSize
+from re2tal.reversible.tracing import BlockSplit, Given, Refused, check, record, split
+from re2tal.reversible.tracing.trees import Ref
+
+__all__ = ["PatchedBetween", "PatchedBlock", "PatchedSequential", "blocks_in"]
+
+_MOST_SPLITS = 64
+"""Kept for a block; each is for another kind of call."""
+
+
+class _Guarded(Patched):
+    """A patched module with the guard of its present state."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.ignored: frozenset[tuple[str, str]] = frozenset()
+        self._guard: Guard | None = None
+        self._key: Hashable = None
+
+    def guard(self) -> tuple[Guard, Hashable]:
+        """Of the module as it is now, and the key of that."""
+        guard = self._guard
+        if guard is None or guard.ignored != self.ignored or not guard.holds():
+            new = Guard(self.module, ignored=self.ignored)
+            if guard is not None:
+                new.copies = guard.copies
+            self._guard, self._key = new, new.key()
+        assert self._guard is not None
+        return self._guard, self._key
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Guarded:
+        new = copy.copy(self)
+        memo[id(self)] = new
+        new.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        new._guard = None
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_guard": None, "_key": None}
+
+
+class PatchedBlock(_Guarded):
+    """A residual block that belongs to a chain.
+
+    A block may compute in other ways for other arguments, shapes or training modes, or when it was changed, so it is
+    traced and split once for each kind of call that it meets.
+
+    Args:
+        block: nothing of it is changed.
+        chain: it belongs to.
+        name: of the block in its network.
+    """
+
+    def __init__(self, block: nn.Module, chain: Chain, *, name: str) -> None:
+        super().__init__(block)
+        self.chain = chain
+        self.fallbacks = Fallbacks(name, type(block).__name__)
+        self._splits: dict[Hashable, BlockSplit | str] = {}
+        self._known: dict[Hashable, Split | None] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            return _eagerly(self._run, args, kwargs)
+        return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = Given.of(args, kwargs)
+        if given is None or given.stream.numel() == 0:  # there is nothing to add to, or nothing at all
+            return own_forward(self.module)(*args, **kwargs)
+        if not kwargs and len(args) == 1 and (member := self.known_member()) is not None:
+            return self.chain.run(given.stream, [member])
+        found = self.split_for(given)
+        if isinstance(found, str):
+            with self._told(found):
+                return own_forward(self.module)(*args, **kwargs)
+        member = self._member(found)
+        with self._told(member.stored):
+            x = found.entered(self.module, given.stream, given.further)
+            y = self.chain.run(x, [member], given.further)
+            return found.returned(self.module, y, given.further)
+
+    def _told(self, reason: str | None) -> AbstractContextManager[None]:
+        return self.fallbacks.told(reason) if reason and self.chain.mode == "reversible" else nullcontext()
+
+    def member_for(self, x: Tensor) -> Member | None:
+        """The block in a call with a stream like `x`; None if it has to be called on its own."""
+        if is_hooked(self.module):
+            return None
+        if (known := self.known_member()) is not None:
+            return known
+        given = Given.of((x,), {})
+        found = self._lookup(self.guard()[1], given) if given is not None else None
+        if isinstance(found, BlockSplit) and found.whole and found.output == Ref(0) and found.stored is None:
+            member = self._member(found)
+            return member if member.stored is None else None
+        return None
+
+    def _member(self, found: BlockSplit) -> Member:
+        guard, _ = self.guard()
+        return Member(found.branches, guard, self.fallbacks, found.stored or self._hooks(guard))
+
+    def known_member(self) -> Member | None:
+        """The block in a call with a tensor alone, if its class is known; None if it has to be traced."""
+        guard, key = self.guard()
+        known = self._known.get(key, self)
+        if known is self:
+            known = self._known[key] = split_block(self.module)
+        assert not isinstance(known, PatchedBlock)
+        if known is None or not known.branches:
+            return None
+        return Member(known.branches, guard, self.fallbacks) if known.exact else None
+
+    def _hooks(self, guard: Guard) -> str | None:
+        """Why hooks speak against running the branches again."""
+        if has_global_hooks():
+            return "hooks are registered for all modules, which may keep tensors"
+        return f"{guard.hooked[0]} has hooks, which may keep tensors" if guard.hooked else None
+
+    def split_for(self, given: Given) -> BlockSplit | str:
+        """How the block computes a call of this kind, or why it cannot be split."""
+        guard, key = self.guard()
+        found = self._lookup(key, given)
+        if found is None:
+            found = self._traced(given)
+            self.remember(given, found)
+            if not isinstance(found, str) and found.ignored - self.ignored:
+                self.ignored |= found.ignored
+                self.remember(given, found)
+        if not isinstance(found, str):
+            hooked = [name for name in found.looked_into if name in guard.hooked]
+            if hooked or (has_global_hooks() and len(found.looked_into) > 1):
+                return f"{hooked[0] if hooked else 'a module'}, whose additions are the block's, has hooks"
+        return found
+
+    def _lookup(self, key: Hashable, given: Given) -> BlockSplit | str | None:
+        return self._splits.get((key, _kind(given, shapes=False))) or self._splits.get((key, _kind(given, shapes=True)))
+
+    def remember(self, given: Given, found: BlockSplit | str) -> None:
+        """Use `found` for calls of this kind, with the block as it is now."""
+        while len(self._splits) >= _MOST_SPLITS:
+            del self._splits[next(iter(self._splits))]
+        any_shape = not isinstance(found, str) and found.any_shape
+        self._splits[self.guard()[1], _kind(given, shapes=not any_shape)] = found
+
+    def _traced(self, given: Given) -> BlockSplit | str:
+        if is_observed_by_a_compiler():
+            raise RuntimeError(
+                f"{self.fallbacks.name} ({self.fallbacks.kind}) of a rewired network has not been called like this "
+                "yet, and cannot be traced while the network is exported, traced or transformed; call the network once "
+                "with this input and in this mode (model.eval()) before, or unrewire it"
+            )
+        given = given.finite()
+        block = self.module
+        hooks = {name: block.__dict__[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
+        try:
+            with self.removed(), unhooked(block):
+                recording = record(block, lambda: block(*given.args, **given.kwargs), device=given.stream.device)
+                call = next(call for call in recording.calls() if call.module is block)
+                forward = own_forward(block)
+                return check(block, split(recording, call), given, forward=forward, gradients=torch.is_grad_enabled())
+        except Refused as reason:
+            return str(reason)
+        finally:
+            block.__dict__.update(hooks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_splits": {}, "_known": {}}  # functions of torch cannot be pickled
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Guarded:
+        new = super().__deepcopy__(memo)
+        assert isinstance(new, PatchedBlock)
+        new._splits = copy.deepcopy(self._splits, memo)
+        return new
+
+
+def _kind(given: Given, *, shapes: bool) -> Hashable:
+    """Equal for calls that compute the same way: of any shape, or of one."""
+    device = given.stream.device.type
+    cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return given.key(shapes=shapes), cast
+
+
+def _eagerly(function: Callable[..., Any], *args: Any) -> Any:
+    """Called, and not compiled: a chain is an autograd function with a memory of its own."""
+    return torch._dynamo.disable(function)(*args)
+
+
+_eagerly._torchdynamo_disable = True  # type: ignore[attr-defined]
+# To decorate it with `torch.compiler.disable` would import the compiler, which takes seconds.
+
+
+class PatchedSequential(Patched):
+    """An `nn.Sequential` whose neighbouring blocks of one chain run as one step, where nobody wants to see between."""
+
+    def __call__(self, x: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            return _eagerly(self._run, x)
+        return self._run(x)
+
+    def _run(self, x: Any) -> Any:
+        modules = list(self.module._modules.values())
+        place = 0
+        while place < len(modules):
+            module = modules[place]
+            assert module is not None
+            members, chain = self._together(modules[place:], x)
+            if chain is None:
+                x, place = module(x), place + 1
+                continue
+            place += len(members)
+            follower = _block_of(modules[place]) if place < len(modules) else None
+            x = chain.run(x, members, closing=follower is None or follower.chain is not chain)
+        return x
+
+    def _together(self, modules: Sequence[nn.Module | None], x: Any) -> tuple[list[Member], Chain | None]:
+        """The blocks from the first on that can run as one step."""
+        first = _block_of(modules[0])
+        if first is None or not isinstance(x, Tensor) or x.numel() == 0 or has_global_hooks():
+            return [], None
+        members: list[Member] = []
+        for module in modules:
+            block = _block_of(module)
+            if block is None or block.chain is not first.chain or not x.is_floating_point():
+                break
+            member = block.member_for(x)
+            if member is None:
+                break
+            members.append(member)
+        return members, first.chain if members else None
+
+
+def _block_of(module: nn.Module | None) -> PatchedBlock | None:
+    found = module.__dict__.get("forward") if module is not None else None
+    return found if isinstance(found, PatchedBlock) else None
+
+
+class PatchedBetween(_Guarded):
+    """A stem, or what stands between chains: its input alone is stored, and it is computed again in tiles."""
+
+    def __init__(self, module: nn.Module, *, name: str) -> None:
+        super().__init__(module)
+        self.fallbacks = Fallbacks(name, type(module).__name__)
+        self.tile_size: TileSize = "auto"
+        self.mode: Mode = "reversible"
+        self._splits: dict[Hashable, Split | None] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            return _eagerly(self._run, args, kwargs)
+        return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        guard, key = self.guard()
+        if key not in self._splits:
+            self._splits[key] = split_between(self.module) or split_block(self.module)
+        split = self._splits[key]
+        x = args[0] if len(args) == 1 and not kwargs else None
+        if is_observed_by_a_compiler() or not isinstance(x, Tensor) or x.numel() == 0:
+            return own_forward(self.module)(*args, **kwargs)
+        if split is None or split.transition is None or not split.exact:
+            reason = "it was changed, so it is not known how to compute it in tiles"
+            with self.fallbacks.told(reason) if self.mode == "reversible" else nullcontext():
+                return own_forward(self.module)(*args, **kwargs)
+        return run_checkpointed(split.transition, guard, x, mode=self.mode, size=self.tile_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_splits": {}}
+
+
+def blocks_in(model: nn.Module) -> list[PatchedBlock]:
+    """The blocks in `model` that belong to chains, in order."""
+    return [found for found in patched(model) if isinstance(found, PatchedBlock)]

@@ -1,0 +1,191 @@
+"""Branches that work on each token alone, and can be computed a few tokens at a time.
+
+That is seen from the operations of the branch, whatever classes its modules are of: linear layers, norms over the
+channels, functions of each element, sums over the channels. Drop path, which draws one number for every element of the
+batch, is drawn once for the whole branch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
+from re2tal.reversible.tracing.recording import Call, Op, Recording
+from re2tal.reversible.tracing.residual import View
+from re2tal.reversible.tracing.tape import Step, Tape
+from re2tal.reversible.tracing.trees import Ref, leaves
+
+__all__ = ["tiling_of"]
+
+_ELEMENTWISE = frozenset(
+    {
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "pow",
+        "square",
+        "sqrt",
+        "rsqrt",
+        "exp",
+        "erf",
+        "clamp",
+        "float",
+        "to",
+        "type_as",
+    }
+    | {"__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__rtruediv__", "__pow__"}
+    | {"__iadd__", "__imul__", "add_", "mul_", "relu", "relu_", "relu6", "gelu", "silu", "elu", "leaky_relu", "mish"}
+    | {
+        "sigmoid",
+        "tanh",
+        "hardswish",
+        "hardsigmoid",
+        "softplus",
+        "contiguous",
+        "clone",
+        "bfloat16",
+        "half",
+        "true_divide",
+    }
+)
+_DROP_PATHS = ("DropPath", "StochasticDepth")
+
+
+def tiling_of(view: View, tape: Tape) -> Tiling | None:
+    """Tiles for the branch on `tape`; None if a token's result depends on other tokens, or nobody can tell."""
+    if tape.given or tape.after or tape.copies or not tape.sources or len(tape.terms) != 1:
+        return None
+    recording = view.recording
+    shape = recording.shapes[tape.terms[0]]
+    if len(shape) < 3 or len(tape.steps) != len(tape.sources):
+        return None
+    drops = []
+    elements = 0
+    for step, node in zip(tape.steps, tape.sources, strict=True):
+        if _is_active_drop_path(node):
+            assert isinstance(node, Call) and isinstance(step.target, str)
+            drops.append(step.target)
+            continue
+        for op in _ops(recording, node):
+            if not _per_token(recording, op, shape):
+                return None
+            elements += sum(math.prod(recording.shapes[value]) for value in op.outputs)
+    tokens = math.prod(shape[:-1])
+    # The token and its gradient; what the operations hold, and gradients of that.
+    bytes_per_token = math.ceil(4 * 2 * (shape[-1] + elements / tokens))
+    own = _Tokens(tape, bytes_per_token, tuple(drops))
+    return Tiling(own.prepare, own.tiles, own.compute)
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    tape: Tape
+    bytes_per_token: int
+    drops: tuple[str, ...]
+    """Names of drop paths in the branch."""
+
+    def prepare(self, owner: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+        """The factors of drop path for every element of the batch."""
+        ones = x.new_ones(x.shape[0], *(1 for _ in x.shape[1:]))
+        return tuple(owner.get_submodule(name)(ones) for name in self.drops)
+
+    def tiles(self, owner: nn.Module, shape: tuple[int, ...], limit: int) -> Sequence[Tile]:
+        """Runs of tokens."""
+        return [Tile(box, box) for box in leading_boxes(shape[:-1], max(limit // self.bytes_per_token, 1))]
+
+    def compute(self, owner: nn.Module, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+        """The branch of a few tokens."""
+        own = tile.read[0] if tile.read else slice(None)
+        factors = {name: factor[own] for name, factor in zip(self.drops, prepared, strict=True)}
+        return _Scaled(self.tape, factors).run(owner, x)
+
+    def __deepcopy__(self, memo: object) -> _Tokens:
+        return self
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A tape in which drop paths multiply by what was drawn before."""
+
+    tape: Tape
+    factors: dict[str, Tensor]
+
+    def run(self, owner: nn.Module, x: Tensor) -> Tensor:
+        if not self.factors:
+            return self.tape(owner, x)
+        steps = tuple(
+            Step(_multiply, (step.args, self.factors[step.target]), {}, step.results, (), step.last)
+            if isinstance(step.target, str) and step.target in self.factors
+            else step
+            for step in self.tape.steps
+        )
+        tape = self.tape
+        values = Tape(
+            steps,
+            tape.stream,
+            tape.given,
+            tape.held,
+            tape.constants,
+            tape.terms,
+            tape.after,
+            tape.activations,
+            tape.copies,
+        )
+        return values(owner, x)
+
+
+def _multiply(args: Any, factor: Tensor) -> Tensor:
+    (x,) = (leaf for leaf in leaves(args) if isinstance(leaf, Tensor))
+    return x * factor
+
+
+def _is_active_drop_path(node: object) -> bool:
+    return isinstance(node, Call) and node.name.endswith(_DROP_PATHS) and node.module.training
+
+
+def _ops(recording: Recording, node: Op | Call) -> list[Op]:
+    if isinstance(node, Op):
+        return [node]
+    return [event for event in recording.events[node.start : node.end] if isinstance(event, Op)]
+
+
+def _per_token(recording: Recording, op: Op, shape: tuple[int, ...]) -> bool:
+    """Whether the operation treats every token by itself: (..., C) -> (..., C')."""
+    leading = len(shape) - 1
+    inputs = [recording.shapes[value] for value in op.inputs]
+    outputs = [recording.shapes[value] for value in op.outputs]
+    if any(len(found) != len(shape) or found[:leading] != shape[:leading] for found in outputs):
+        return False
+    match op.name:
+        case "linear":
+            return inputs[0][:leading] == shape[:leading]
+        case "layer_norm" | "rms_norm":
+            return len(_argument(op, 1, "normalized_shape")) == 1
+        case "dropout":
+            return op.kwargs.get("training") is False or op.kwargs.get("p") == 0
+        case "chunk" | "split" | "unbind":
+            return _argument(op, 2, "dim") in (-1, leading)
+        case "mean" | "sum" | "var" | "softmax":
+            dims = _argument(op, 1, "dim")
+            return dims in (-1, leading, (-1,), [-1], (leading,), [leading])
+        case name if name in _ELEMENTWISE:
+            return all(_spreads(found, shape[:leading]) for found in inputs)
+        case _:
+            return False
+
+
+def _spreads(found: tuple[int, ...], leading: tuple[int, ...]) -> bool:
+    """Whether a tensor has a value for every token, or the same for all."""
+    return found[: len(leading)] == leading if len(found) > len(leading) else math.prod(found[:-1]) == 1
+
+
+def _argument(op: Op, place: int, name: str) -> Any:
+    value = op.args[place] if len(op.args) > place else op.kwargs.get(name)
+    return value if not isinstance(value, Ref) else None
