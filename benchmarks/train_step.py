@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from re2tal.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.reversible import set_cells, set_mode
+from re2tal.reversible import set_mode, set_tiles
 
 CONFIGS: dict[str, BackboneConfig] = {"swin_tiny": SwinConfig(drop_path=0.0), "slowfast101": SlowFastConfig()}
 MIB = 2**20
@@ -52,7 +52,7 @@ def build(backbone: str, mode: str, *, cells: str = "auto", depths: list[int] | 
     if is_rewired:
         set_mode(model, "store" if mode == "store" else "reversible")
         if cells != "auto":
-            set_cells(model, None if cells == "off" else round(float(cells) * MIB))
+            set_tiles(model, None if cells == "off" else round(float(cells) * MIB))
     return model
 
 

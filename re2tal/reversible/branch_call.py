@@ -114,8 +114,12 @@ def trainable(slots: Iterable[Slot]) -> list[Tensor]:
     return list({id(slot.tensor): slot.tensor for slot in slots if slot.learns}.values())
 
 
-_LARGEST_COPY = 2**20
-"""Bytes of a buffer up to which it is copied before every call, in case it moves; larger ones once they have moved."""
+def _largest_copy(buffer: Tensor) -> int:
+    """Bytes up to which a buffer is copied before every call, in case it moves; a larger one once it has moved.
+
+    Large integers are masks and indices.
+    """
+    return 2**20 if buffer.is_floating_point() else 2**16
 
 
 class BranchCall:
@@ -151,15 +155,9 @@ class BranchCall:
         return self.state
 
     def _noted(self, module: nn.Module, name: str, buffer: Tensor) -> Slot:
-        version, copies, place = version_of(buffer), self.guard.copies, (id(module), name)
-        kept = copies.get(place)
-        if kept is not None and kept[0] is buffer and kept[1] == version:
-            return Slot(module, name, buffer, version, copy=kept[2])
-        if kept is None and (not _may_move(module) or buffer.nbytes > _LARGEST_COPY):
-            return Slot(module, name, buffer, version)
-        copy = buffer.detach().clone()
-        copies[place] = (buffer, version, copy)
-        return Slot(module, name, buffer, version, copy=copy)
+        # Whether it has moved cannot be seen from its version: batch norms write to theirs without a change of it.
+        wanted = (id(module), name) in self.guard.moving or (_may_move(module) and buffer.nbytes <= _largest_copy(buffer))
+        return Slot(module, name, buffer, version_of(buffer), copy=buffer.detach().clone() if wanted else None)
 
     def check_moved(self) -> None:
         """After the forward pass: a large buffer that has moved for the first time cannot be put back.
@@ -170,7 +168,7 @@ class BranchCall:
         for slot in self.buffers:
             now = slot.module._buffers.get(slot.name)
             if slot.copy is None and (now is not slot.tensor or slot.is_modified):
-                self.guard.copies[id(slot.module), slot.name] = (slot.tensor, -2, slot.tensor)
+                self.guard.moving.add((id(slot.module), slot.name))
                 raise RuntimeError(
                     f"{slot.name} of a {type(slot.module).__name__} has moved in the forward pass of a reversible "
                     f"block for the first time, and its {slot.tensor.nbytes / 2**20:.0f} MiB were not copied before; "
@@ -181,7 +179,7 @@ class BranchCall:
         """As if the branch had not run."""
         for slot in self.buffers:
             slot.module._buffers[slot.name] = slot.tensor
-            if slot.copy is not None and slot.is_modified:
+            if slot.copy is not None:
                 with torch.no_grad():
                     slot.tensor.copy_(slot.copy)
 
@@ -209,9 +207,8 @@ class BranchCall:
                 # A parameter that was frozen since stays what it was.
                 frozen = slot.tensor.detach() if slot.tensor.requires_grad else slot.tensor
                 slot.module._parameters[slot.name] = leaves.get(id(slot.tensor), frozen)  # type: ignore[assignment]
-            for slot, now in zip(self.buffers, buffers, strict=True):
-                moves = slot.copy is not None and (now is not slot.tensor or slot.is_modified)
-                slot.module._buffers[slot.name] = slot.copy.clone() if moves and slot.copy is not None else slot.tensor
+            for slot in self.buffers:
+                slot.module._buffers[slot.name] = slot.tensor if slot.copy is None else slot.copy.clone()
             yield list(leaves.values())
         finally:
             for slot, tensor in zip(self.parameters, present, strict=True):

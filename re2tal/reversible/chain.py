@@ -320,13 +320,14 @@ class ExaminedBranches:
         guard = self._guards.get(place)
         if guard is None or not guard.holds():
             new = Guard(branch.owner, ignored=guard.ignored if guard is not None else frozenset())
-            new.copies = guard.copies if guard is not None else new.copies
+            new.moving = guard.moving if guard is not None else new.moving
             guard = self._guards[place] = new
         if is_observed_by_a_compiler():
             return Member([branch], guard, fallbacks)
         key = place, (guard.key(), torch.is_grad_enabled())
         effects = self._effects.get(key)
         if effects is None:
+            branch.check_gathered()
             effects = self._effects[key] = _examined(branch, x, args)
             if effects.ignored - guard.ignored:
                 self._guards[place] = Guard(branch.owner, ignored=guard.ignored | effects.ignored)

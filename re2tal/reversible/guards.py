@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["Guard", "described", "has_global_hooks", "is_hooked", "unhooked"]
+__all__ = ["Guard", "Onlooker", "described", "has_global_hooks", "is_hooked", "saving_unseen", "unhooked"]
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _OF_MODULE = frozenset(vars(nn.Module())) - {"training"} | {"_is_full_backward_hook", "_is_hf_initialized"}
@@ -29,10 +29,19 @@ _LONGEST = 4096
 """Entries of a container that are looked at."""
 
 
+class Onlooker:
+    """Whose methods are hooks that keep nothing and change nothing: they do not matter to how a block is run."""
+
+
 def is_hooked(module: nn.Module) -> bool:
-    """Whether calling `module` calls hooks, too."""
+    """Whether calling `module` calls hooks, too, of others than onlookers."""
     attributes = module.__dict__
-    return any(attributes[name] for name in _HOOKS)
+    return any(
+        not isinstance(getattr(hook, "__self__", None), Onlooker)
+        for name in _HOOKS
+        if attributes[name]
+        for hook in attributes[name].values()
+    )
 
 
 def has_global_hooks() -> bool:
@@ -61,6 +70,8 @@ def described(value: object, *, depth: int = 3) -> Hashable:
             return (type(value), frozenset(described(item, depth=depth - 1) for item in value))
         return (type(value), *(described(item, depth=depth - 1) for item in value))
     attributes = getattr(value, "__dict__", None)
+    if type(value).__module__.startswith("torch."):
+        return (type(value), id(value))
     if not depth or isinstance(value, type | nn.Module) or callable(value) or not isinstance(attributes, dict):
         return (type(value), id(value))
     # A configuration, say.
@@ -70,6 +81,8 @@ def described(value: object, *, depth: int = 3) -> Hashable:
 def _may_change_inside(value: object) -> bool:
     """Whether it may say something else without being replaced."""
     if isinstance(value, (*_CONSTANT, Tensor, type, nn.Module)):
+        return False
+    if type(value).__module__.startswith("torch."):  # what FSDP2 knows of a module, say
         return False
     return isinstance(value, list | set | dict) or (not callable(value) and hasattr(value, "__dict__"))
 
@@ -179,8 +192,8 @@ class Guard:
             if isinstance(value, Tensor)
         )
         """Plain attributes that are tensors."""
-        self.copies: dict[tuple[int, str], tuple[Tensor, int, Tensor]] = {}
-        """Of buffers, with their versions, as long as they are true; see `branch_call`."""
+        self.moving: set[tuple[int, str]] = set()
+        """(id of the module, name) of large buffers that a forward pass was seen to change."""
 
     def holds(self) -> bool:
         """Whether nothing has changed."""
@@ -251,6 +264,18 @@ def _replace(
     module.__dict__.update(attributes)
     module._modules.clear()
     module._modules.update(children)
+
+
+@contextmanager
+def saving_unseen() -> Iterator[None]:
+    """Inside, hooks on saved tensors see nothing of what a graph saves that nobody will use."""
+    # Detached: a result that is saved by its own node would hold itself.
+    with torch.autograd.graph.saved_tensors_hooks(Tensor.detach, _itself):
+        yield
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @contextmanager

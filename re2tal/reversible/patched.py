@@ -26,25 +26,31 @@ class Patched:
     def remove(self) -> None:
         """Give the module its own forward back."""
         if self.replaced is None:
-            del self.module.__dict__["forward"]
+            self.module.__dict__.pop("forward", None)
         else:
             self.module.__dict__["forward"] = self.replaced
 
     @contextmanager
     def removed(self) -> Iterator[None]:
         """Inside, the module is as if it had never been patched."""
+        present = self.module.__dict__.get("forward")
         self.remove()
         try:
             yield
         finally:
-            self.put()
+            self.module.__dict__["forward"] = present  # this, or what somebody has put around it
+
+    def own(self) -> Callable[..., Any]:
+        """What the module itself computes."""
+        forward: Callable[..., Any] = self.replaced or type(self.module).forward.__get__(self.module)
+        return forward
 
 
 def own_forward(module: nn.Module) -> Callable[..., Any]:
     """What the module itself computes, whether or not it is patched."""
     present = module.__dict__.get("forward")
     if isinstance(present, Patched):
-        present = present.replaced
+        return present.own()
     forward: Callable[..., Any] = present or type(module).forward.__get__(module)
     return forward
 

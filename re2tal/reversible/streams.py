@@ -37,7 +37,7 @@ from re2tal.reversible.branch_call import (
 )
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import FixedPoint, Pair, Stream, magnitude
-from re2tal.reversible.guards import Guard
+from re2tal.reversible.guards import Guard, saving_unseen
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import GeneratorState, preserved
 
@@ -458,13 +458,8 @@ def _graph_for(call: BranchCall) -> Iterator[bool]:
         with torch.no_grad():
             yield False
         return
-    # Nobody will use what the graph saves, so nobody's hooks should see it.
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(_same, _same):
+    with torch.enable_grad(), saving_unseen():
         yield True
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 # In the graph

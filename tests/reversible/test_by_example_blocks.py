@@ -10,18 +10,17 @@ from torch import Tensor, nn
 from torchvision.models.video import r3d_18, swin3d_t
 
 from re2tal.reversible import (
-    ReversibleChain,
-    StepwiseChain,
+    StoredWarning,
     chains,
     examine,
     report_of,
     rewire,
-    set_cells,
+    set_tiles,
     set_mode,
     verify,
 )
 from re2tal.reversible.tracing import find_blocks, record
-from re2tal.reversible.rewire.patching import linked
+from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.blocks import split_block
 
 from .networks import assert_same_gradients, loss_of
@@ -143,10 +142,10 @@ def test_mlps_of_any_class_are_computed_in_cells(size: int | None) -> None:
     x = torch.randn(3, 6, 5, dtype=torch.float64)
     rewire(tower, example=(x, mask))
     tower(x, mask)
-    (split,) = next(linked(tower))._splits.values()
-    assert [branch.locality is not None for branch in split.branches] == [False, True]
+    (split,) = blocks_in(tower)[0]._splits.values()
+    assert [branch.tiling is not None for branch in split.branches] == [False, True]
     whole = step(tower, x, mask)
-    set_cells(tower, size)
+    set_tiles(tower, size)
     assert_same_gradients(step(tower, x, mask), whole, tolerance=1e-12)
 
 
@@ -252,12 +251,16 @@ def test_blocks_that_stay_are_told_beside_those_that_do_not() -> None:
     assert "2 of 3 blocks rewired; blocks in each chain: 1, 1" in str(report)
 
 
-def test_a_call_that_was_no_residual_block_s_is_an_error_that_says_what_to_do() -> None:
-    block = Caching()
-    model = rewire(Holding(block), example=torch.randn(TOKENS))
-    model.more = (Caching.Cache(),)
-    with pytest.raises(ValueError, match="cannot be called like this: it is given a Cache"):
-        model(torch.randn(TOKENS))
+def test_a_call_that_is_no_residual_block_s_is_left_to_the_block_with_a_warning() -> None:
+    block, x = Caching(), torch.randn(TOKENS)
+    model = rewire(Holding(block), example=x)
+    cache = Caching.Cache()
+    model.more = (cache,)
+    with pytest.warns(StoredWarning, match=r"block \(Caching\) is trained by plain autograd.*: it is given a Cache"):
+        y = model(x)
+    assert torch.equal(y, x + block.linear(x)) and len(cache.entries) == 1
+    report = report_of(model)
+    assert report is not None and "it is given a Cache" in report.blocks[0].stored[0]
 
 
 def test_wrong_use_is_answered_with_value_and_rule() -> None:
@@ -271,7 +274,6 @@ def test_wrong_use_is_answered_with_value_and_rule() -> None:
     rewire(tower, example=x)
     with pytest.raises(ValueError, match="is rewired already; unrewire it first"):
         rewire(tower, example=x)
-    assert all(isinstance(chain, StepwiseChain) and not isinstance(chain, ReversibleChain) for chain in chains(tower))
     with pytest.raises(ValueError, match="mode must be one of store, reversible, got 'fast'"):
         set_mode(tower, "fast")  # type: ignore[arg-type]
 

@@ -16,16 +16,15 @@ from torch import Tensor, nn
 
 from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
 from re2tal.reversible import (
-    chains,
     headrooms,
     reconstruction_error,
     rewire,
-    set_cells,
+    set_tiles,
     set_headrooms,
-    set_lanes,
     set_mode,
     verify,
 )
+from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.tiles import leading_boxes
 from re2tal.reversible.malloc import SECONDS_BETWEEN, return_freed_memory
 
@@ -55,8 +54,8 @@ def assert_cells_change_nothing(model: nn.Module, x: Tensor, *, limit: int) -> N
     """A reversible step in cells equals plain autograd through whole branches, which know nothing of cells."""
     whole = copy.deepcopy(model)
     set_mode(whole, "store")
-    set_cells(whole, None)
-    set_cells(model, limit)
+    set_tiles(whole, None)
+    set_tiles(model, limit)
     outputs = []
     for network in (model, whole):
         torch.manual_seed(0)
@@ -108,38 +107,19 @@ def test_boxes_cover_everything_once_and_are_no_larger_than_asked(shape: list[in
     assert torch.equal(count, torch.ones(shape))
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_lanes_change_nothing(count: int) -> None:
-    torch.manual_seed(0)
-    model = swin(window=(2, 3, 3))
-    other = copy.deepcopy(model)
-    set_lanes(other, count)
-    x = torch.randn(1, 3, 8, 24, 24, dtype=torch.float64)
-    for network in (model, other):
-        set_cells(network, 20_000)
-        torch.manual_seed(1)
-        loss_of(network(x)).backward()
-    assert_same_gradients(gradients(other), gradients(model), tolerance=1e-12)
-
-
-def test_less_than_one_lane_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        set_lanes(swin(window=(2, 3, 3)), 0)
-
-
 def test_active_dropout_inside_a_branch_is_computed_whole() -> None:
     model = swin(window=(2, 3, 3))
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.5
-    set_cells(model, 1)
+    set_tiles(model, 1)
     x = torch.randn(1, 3, 8, 24, 24, dtype=torch.float64)
     assert verify(model, x).passed
 
 
 def test_batch_norms_in_training_see_the_whole_clip() -> None:
     model = slowfast().train()
-    set_cells(model, 1)
+    set_tiles(model, 1)
     assert verify(model, torch.randn(2, 3, 8, 32, 32, dtype=torch.float64)).passed
 
 
@@ -170,9 +150,11 @@ def test_memory_for_one_branch_follows_the_cells() -> None:
 
 
 def _cells(limit: int):
-    for chain in chains(swin(window=(2, 3, 3))):
-        for branch in chain.branches:
-            yield branch.locality.cells(branch.owner, (1, 8, 12, 12, 8), limit)
+    for block in blocks_in(swin(window=(2, 3, 3))):
+        member = block.known_member()
+        assert member is not None
+        for branch in member.branches:
+            yield branch.tiling.tiles(branch.owner, (1, 8, 12, 12, 8), limit)
 
 
 def test_raw_pixels_enter_the_stem_cell_by_cell_and_nothing_larger_is_kept() -> None:
@@ -198,7 +180,7 @@ def test_growing_depth_saves_nothing_more() -> None:
 @pytest.mark.parametrize("size", [0, -1, "large", 1.5])
 def test_a_wrong_size_of_cells_is_answered_with_value_and_rule(size: object) -> None:
     with pytest.raises(ValueError, match=f"must be 'auto', a number of bytes above 0, or None, got {size!r}"):
-        set_cells(slowfast(), size)
+        set_tiles(slowfast(), size)
 
 
 def test_headrooms_are_those_of_the_chains() -> None:
@@ -226,12 +208,12 @@ def _resident_mib() -> float:
 
 def test_the_example_of_a_branch_with_cells_of_its_own() -> None:
     page = (Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
-    (code,) = (code for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "Locality" in code)
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "Tiling" in code)
     names: dict[str, Any] = {}
     exec(code, names)
     chain = names["chain"].double()
     whole = copy.deepcopy(chain)
-    whole.mode, whole.cell_size = "store", None
+    whole.chain.mode, whole.chain.tile_size = "store", None
     x = torch.randn(2, 1000, 64, dtype=torch.float64)
     assert len(names["runs_of_tokens"](None, x.shape, 2**20)) == 6
     for network in (chain, whole):

@@ -199,14 +199,14 @@ def test_streams_that_grow_get_a_coarser_grid(mode: Mode) -> None:
     model.chain = ReversibleChain([Growing(100.0), Growing(100.0), Growing(1.0)], mode=mode)
     set_coefficients(model, alpha=1, beta=0.25)
     prepared = copy.deepcopy(model)
-    prepared.chain.headroom = 16
+    prepared.chain.chain.headroom = 16
     x = torch.randn(2, 5)
     outputs = []
     for copied in (model, prepared):
         torch.manual_seed(0)
         outputs.append(copied(x))
         outputs[-1].sum().backward()
-    assert model.chain.headroom == 16
+    assert model.chain.chain.headroom == 16
     assert torch.equal(*outputs)
     assert_same_gradients(gradients(model), gradients(prepared), tolerance=0)
 

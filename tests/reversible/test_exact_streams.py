@@ -1,6 +1,7 @@
 """Streams come back bit for bit, grow with what they hold, and say when they cannot."""
 
 import copy
+import random
 
 import pytest
 import torch
@@ -33,15 +34,12 @@ def test_recovered_streams_are_the_original_ones_bit_for_bit() -> None:
 
 
 def test_a_branch_that_computes_something_else_the_second_time_is_warned_about() -> None:
-    class Counting(nn.Module):
-        calls = 0
-
+    class Drawing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            self.calls += 1
-            return x * self.calls
+            return x * (1 + random.random())  # from another generator than torch's
 
     model = MlpNet(depth=1)
-    model.chain = ReversibleChain([Counting(), Counting()])
+    model.chain = ReversibleChain([Drawing(), Drawing()])
     model(torch.randn(2, 5)).sum().backward()
     with pytest.warns(UserWarning, match="recovered streams of chain.0 to chain.1 are off by .* computed again"):
         assert reconstruction_error(model) > 0.1
@@ -64,7 +62,7 @@ def test_streams_that_grow_get_a_coarser_grid_as_if_nothing_had_happened(mode: M
     model = MlpNet(depth=1)
     model.chain = ReversibleChain([Growing(100.0), Growing(100.0)], mode=mode)
     prepared = copy.deepcopy(model)
-    prepared.chain.headroom = 16
+    prepared.chain.chain.headroom = 16
     x = torch.randn(2, 5)
     drawn = []
     for copied in (model, prepared):
@@ -72,7 +70,7 @@ def test_streams_that_grow_get_a_coarser_grid_as_if_nothing_had_happened(mode: M
         output = copied(x)
         output.sum().backward()
         drawn.append((output.detach(), torch.rand(3)))
-    assert model.chain.headroom == 16
+    assert model.chain.chain.headroom == 16
     assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
     for (name, ours), expected in zip(model.named_buffers(), prepared.buffers(), strict=True):
         assert torch.equal(ours, expected), name

@@ -15,6 +15,7 @@ from .towers import Tower
 faults = load_script("stress/faults.py")
 
 
+@pytest.mark.filterwarnings("ignore::re2tal.reversible.StoredWarning")  # faults are put in by patching modules
 def test_random_faults_in_training_steps_of_all_kinds_of_networks_are_named() -> None:
     rows = faults.inject(38, seed=1)
     assert sum(row["count"] for row in rows) >= 30

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.guards import Onlooker
 from re2tal.reversible.observers import Observer, observed_by
 
 __all__ = ["Watcher", "is_finite", "largest", "named_tensors", "watching"]
@@ -46,7 +47,7 @@ def watching(model: nn.Module, watcher: Watcher) -> Iterator[None]:
         yield
 
 
-class _Hooks(Observer):
+class _Hooks(Observer, Onlooker):
     def __init__(self, names: dict[int, str], watcher: Watcher) -> None:
         self.names, self.watcher = names, watcher
 

@@ -21,7 +21,7 @@ from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooke
 from re2tal.reversible.patched import Patched, own_forward, patched
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
-from re2tal.reversible.tracing import BlockSplit, Given, Refused, check, record, split
+from re2tal.reversible.tracing import BlockSplit, Given, Refused, check, record, refuse_objects, split
 from re2tal.reversible.tracing.trees import Ref
 
 __all__ = ["PatchedBetween", "PatchedBlock", "PatchedSequential", "blocks_in"]
@@ -45,7 +45,7 @@ class _Guarded(Patched):
         if guard is None or guard.ignored != self.ignored or not guard.holds():
             new = Guard(self.module, ignored=self.ignored)
             if guard is not None:
-                new.copies = guard.copies
+                new.moving = guard.moving
             self._guard, self._key = new, new.key()
         assert self._guard is not None
         return self._guard, self._key
@@ -88,13 +88,13 @@ class PatchedBlock(_Guarded):
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = Given.of(args, kwargs)
         if given is None or given.stream.numel() == 0:  # there is nothing to add to, or nothing at all
-            return own_forward(self.module)(*args, **kwargs)
+            return self.own()(*args, **kwargs)
         if not kwargs and len(args) == 1 and (member := self.known_member()) is not None:
             return self.chain.run(given.stream, [member])
         found = self.split_for(given)
         if isinstance(found, str):
             with self._told(found):
-                return own_forward(self.module)(*args, **kwargs)
+                return self.own()(*args, **kwargs)
         member = self._member(found)
         with self._told(member.stored):
             x = found.entered(self.module, given.stream, given.further)
@@ -175,6 +175,7 @@ class PatchedBlock(_Guarded):
         block = self.module
         hooks = {name: block.__dict__[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
         try:
+            refuse_objects((given.args, given.kwargs))
             with self.removed(), unhooked(block):
                 recording = record(block, lambda: block(*given.args, **given.kwargs), device=given.stream.device)
                 call = next(call for call in recording.calls() if call.module is block)
@@ -278,11 +279,12 @@ class PatchedBetween(_Guarded):
         split = self._splits[key]
         x = args[0] if len(args) == 1 and not kwargs else None
         if is_observed_by_a_compiler() or not isinstance(x, Tensor) or x.numel() == 0:
-            return own_forward(self.module)(*args, **kwargs)
-        if split is None or split.transition is None or not split.exact:
+            return self.own()(*args, **kwargs)
+        is_own = self.module.__dict__.get("forward") is self
+        if split is None or split.transition is None or not split.exact or not is_own:
             reason = "it was changed, so it is not known how to compute it in tiles"
             with self.fallbacks.told(reason) if self.mode == "reversible" else nullcontext():
-                return own_forward(self.module)(*args, **kwargs)
+                return self.own()(*args, **kwargs)
         return run_checkpointed(split.transition, guard, x, mode=self.mode, size=self.tile_size)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible.guards import unhooked
+from re2tal.reversible.guards import saving_unseen, unhooked
 from re2tal.reversible.patched import own_forward
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing import BlockSplit, Given, Refused, chains_of, check, find_blocks, record
@@ -157,6 +157,7 @@ def _checked(
         stack.enter_context(preserved(device))
         stack.enter_context(untouched(model))
         stack.enter_context(unhooked(model))
+        stack.enter_context(saving_unseen())
         for module in first:
             hook = module.register_forward_pre_hook(examine, with_kwargs=True)
             stack.callback(hook.remove)

@@ -12,6 +12,6 @@ from re2tal.reversible.tracing.given import Given
 from re2tal.reversible.tracing.recording import record
 from re2tal.reversible.tracing.residual import Refused
 from re2tal.reversible.tracing.search import chains_of, find_blocks
-from re2tal.reversible.tracing.splitting import BlockSplit, check, split
+from re2tal.reversible.tracing.splitting import BlockSplit, check, refuse_objects, split
 
-__all__ = ["BlockSplit", "Given", "Refused", "chains_of", "check", "find_blocks", "record", "split"]
+__all__ = ["BlockSplit", "Given", "Refused", "chains_of", "check", "find_blocks", "record", "refuse_objects", "split"]

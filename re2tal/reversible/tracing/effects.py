@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from re2tal.reversible.guards import Guard, unhooked
+from re2tal.reversible.guards import Guard, saving_unseen, unhooked
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing.recording import untouched
 from re2tal.reversible.tracing.trees import leaves
@@ -49,7 +49,8 @@ def effects_of(
     """
     seen = _Results()
     with ExitStack() as stack:
-        for context in (preserved(x.device), unhooked(root), untouched(root), torch.enable_grad()):
+        contexts = preserved(x.device), unhooked(root), untouched(root), saving_unseen(), torch.enable_grad()
+        for context in contexts:
             stack.enter_context(context)
         own = stack.enter_context(_on_leaves(root))
         guard = Guard(root)

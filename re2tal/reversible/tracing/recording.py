@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from re2tal.reversible.guards import saving_unseen
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
 
@@ -261,6 +262,7 @@ def record(root: nn.Module, run: Callable[[], object], *, device: torch.device) 
     with ExitStack() as stack:
         stack.enter_context(preserved(device))
         stack.enter_context(untouched(root))
+        stack.enter_context(saving_unseen())
         for module in root.modules():
             before = module.register_forward_pre_hook(recorder.enter, with_kwargs=True)
             after = module.register_forward_hook(recorder.leave, with_kwargs=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from re2tal.reversible.blocks import needs_splitter, split_block
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.guards import unhooked
+from re2tal.reversible.guards import saving_unseen, unhooked
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing.effects import effects_of
 from re2tal.reversible.tracing.given import Given
@@ -23,7 +23,7 @@ from re2tal.reversible.tracing.tape import Tape, between, cut
 from re2tal.reversible.tracing.tokens import tiling_of
 from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
 
-__all__ = ["BlockSplit", "check", "split"]
+__all__ = ["BlockSplit", "check", "refuse_objects", "split"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def split(recording: Recording, call: Call) -> BlockSplit:
     start, end = recording.stream_of(call), recording.result_of(call)
     if start is None:
         raise Refused("it is given no tensor of floating-point numbers")
-    _refuse_objects(call)
+    refuse_objects((call.args, call.kwargs))
     if end is not None and (known := _known(call)) is not None:
         return BlockSplit(known, _output(recording, call, start, end), any_shape=True)
     last = end if end is not None else next((v for v in call.outputs if recording.floating[v]), None)
@@ -111,10 +111,10 @@ def _known(call: Call) -> tuple[Branch, ...] | None:
     return None if found is None else found.branches
 
 
-def _refuse_objects(call: Call) -> None:
-    """What an opaque object holds, and whether it changes, nobody can tell."""
-    for leaf in leaves((call.args, call.kwargs)):
-        if not isinstance(leaf, Ref) and not Given.is_constant(leaf):
+def refuse_objects(arguments: object) -> None:
+    """Raise a Refused if a block is given an opaque object: what it holds, and whether it changes, nobody can tell."""
+    for leaf in leaves(arguments):
+        if not isinstance(leaf, Ref | Tensor) and not Given.is_constant(leaf):
             raise Refused(
                 f"it is given a {type(leaf).__name__}, which may change while it computes; if that is a cache, switch "
                 "it off (use_cache=False)"
@@ -202,8 +202,11 @@ def check(
 
 def _compare(what: str, plain: Tensor, ours: Tensor, start: Tensor) -> None:
     """Of what was added to `start`, which may be little beside it, nothing but rounding may differ."""
-    if not bool(plain.isfinite().all()):
+    finite = plain.isfinite()
+    if not bool(finite.any()) or not torch.equal(finite, ours.isfinite()):
         raise Refused("what it gives for the example is not finite")
+    if not bool(finite.all()):
+        plain, ours, start = (tensor.masked_fill(~finite, 0) for tensor in (plain, ours, start))
     allowed = _TOLERANCES.get(plain.dtype, 5e-2) * (plain - start).norm()
     allowed += 64 * torch.finfo(plain.dtype).eps * plain.norm()
     if not (plain - ours).norm() <= allowed:
@@ -270,5 +273,5 @@ def _told_to_keep_kernels(block: nn.Module, branch: Branch, cut_up: BlockSplit, 
 @contextmanager
 def _aside(block: nn.Module, device: torch.device) -> Iterator[None]:
     """Inside, nothing that lasts happens to the block and to random numbers."""
-    with preserved(device), untouched(block), unhooked(block):
+    with preserved(device), untouched(block), unhooked(block), saving_unseen():
         yield
