@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from re2tal.reversible.branch_call import BranchCall, branch_dtype, version_of
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import (
     FixedPoint,
+    Link,
     NonFiniteStreamError,
     Pair,
     StreamOverflowError,
@@ -102,7 +104,16 @@ class Chain:
     def _run(self, x: Tensor, members: Sequence[Member], args: Sequence[object], *, closing: bool) -> Tensor:
         stored = next((member.stored for member in members if member.stored is not None), None)
         limit = None if stored is not None else most_bytes(self.tile_size, x.device)
-        place = _place_of(x, self)
+        known = recomputed(x, self)
+        place = _place_of(x, self) if known is None else known.place(x)
+        link = None if known is None else known.link
+        if known is None and may_be_recomputed(x) and not (closing and place is None):
+            if isinstance(place, Streams):
+                place.left = Link(crosses_passes=True)
+                carried = Carried(self, place.leave(x), 0, version_of(x), place.left)
+                _carry(x, carried)
+                place = carried.place
+            link = remember(x, self)
         branches = [branch for member in members for branch in member.branches]
         calls = [
             BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit)
@@ -110,11 +121,11 @@ class Chain:
             for branch in member.branches
         ]
         step = Step(calls, args, dtype=branch_dtype(x, branches), device=x.device)
-        by_autograd = stored is not None or self.mode == "store"
+        by_autograd = stored is not None or self.mode == "store" or link is not None
         while True:
             try:
                 if by_autograd or (isinstance(place, Pair) and place.format is None):
-                    return self._stored(x, place, step, args)
+                    return self._stored(x, place, step, args, may_repeat=stored is None, link=link)
                 return self._reversible(x, place, step, args, closing=closing)
             except StreamOverflowError as error:
                 step.put_back()
@@ -133,7 +144,7 @@ class Chain:
                 with ExitStack() as stack:
                     for member in members:
                         stack.enter_context(member.fallbacks.told(str(error)))
-                    return self._stored(x, place, step, args)
+                    return self._stored(x, place, step, args, may_repeat=False)
 
     def _reversible(
         self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object], *, closing: bool
@@ -150,17 +161,39 @@ class Chain:
             _carry(y, Carried(self, place, len(place.steps), version_of(y)))
         return y
 
-    def _stored(self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object]) -> Tensor:
+    def _stored(
+        self,
+        x: Tensor,
+        place: Streams | Pair | None,
+        step: Step,
+        args: Sequence[object],
+        *,
+        may_repeat: bool = True,
+        link: Link | None = None,
+    ) -> Tensor:
         if place is None:
             format = FixedPoint.around(x, headroom=self.headroom)
             place = Pair.start(x, format)
         pair = place.leave(x) if isinstance(place, Streams) else place
         for call in step.calls:
             call.begin(step.device)
-            pair = add(pair, call.with_graph(pair.v.values.to(step.dtype), args), self.coefficients)
-        y = pair.read_out(self.coefficients).to(x.dtype)
-        _carry(y, Carried(self, pair, 0, version_of(y)))
+            f = call.with_graph(pair.v.values.to(step.dtype), args)
+            pair = add(pair, f, self.coefficients) if may_repeat else self._added(pair, f)
+        link = link or Link()
+        y = link.read_out(pair, x.dtype, self.coefficients)
+        _carry(y, Carried(self, pair, 0, version_of(y), link))
         return y
+
+    def _added(self, pair: Pair, f: Tensor) -> Pair:
+        """The sum in whatever format holds it, where the branch cannot be run again: its hooks have been called."""
+        while True:
+            try:
+                return add(pair, f, self.coefficients)
+            except StreamOverflowError as error:
+                self._raise_headroom(pair.v.values, error)
+                pair = _coarser(pair)
+            except NonFiniteStreamError:
+                pair = pair.recast(None)
 
     def floating(self, x: Tensor, branches: Sequence[Branch], args: Sequence[object]) -> Tensor:
         """The function of the chain in plain floating point, for who looks at every operation."""
@@ -171,8 +204,8 @@ class Chain:
         dtype = branch_dtype(x, branches)
         for branch in branches:
             pair = add(pair, branch(pair.v.values.to(dtype), *args), self.coefficients)
-        y = pair.read_out(self.coefficients).to(x.dtype)
-        if y is x:
+        y = self.coefficients.read_out(pair.u.values, pair.v.values).to(x.dtype)
+        if y is x or y is pair.v.values:
             y = y.clone()
         _carry(y, Carried(self, pair, 0, 0))
         return y
@@ -191,7 +224,7 @@ def _coarser(pair: Pair) -> Pair:
     return pair.recast(FixedPoint(pair.format.bits - 4, pair.format.values))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Carried:
     """What a tensor that a block has returned carries along."""
 
@@ -201,6 +234,13 @@ class Carried:
     """Steps of the streams before it."""
     version: int
     """Of the tensor when it was returned."""
+    link: Link | None = None
+    """Between a stored pair and the tensor."""
+
+    def pair(self, x: Tensor) -> Pair:
+        """The stored pair, with `x` in the graph where the tensor was."""
+        assert isinstance(self.place, Pair)
+        return self.place if self.link is None else self.link.go_on(self.place, x)
 
 
 def _carry(y: Tensor, carried: Carried) -> None:
@@ -224,13 +264,67 @@ def _place_of(x: Tensor, chain: Chain) -> Streams | Pair | None:
         return None
     place = carried.place
     if isinstance(place, Pair):
-        return place
+        return carried.pair(x)
     if place.is_broken:
         raise RuntimeError(
             "a block of this reversible chain has failed in this forward pass, and its streams with it; run the "
             "network from its input again"
         )
     return place if place.pair is not None and carried.done == len(place.steps) else None
+
+
+# Re-entrant checkpoints
+#
+# They run a block without gradients, and again in the backward pass, in a pass of its own, on a detached copy of its
+# input. That copy carries nothing; but it shares memory with the input, which the checkpoint has kept.
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Of a call that may have been such a block's."""
+
+    chain: Chain
+    x: weakref.ref[Tensor]
+    version: int
+    carried: Carried | None
+    link: Link
+    """Of what it returned."""
+
+    def place(self, x: Tensor) -> Pair | None:
+        """Where the call began, for `x` in the place of its input."""
+        return None if self.carried is None else self.carried.pair(x)
+
+
+_kept: dict[int, _Kept] = {}
+"""By the addresses of the inputs, as long as these live."""
+
+
+def may_be_recomputed(x: Tensor) -> bool:
+    """Whether this looks like the forward pass of a re-entrant checkpoint."""
+    return not torch.is_grad_enabled() and x.requires_grad and not x.is_inference()
+
+
+def remember(x: Tensor, chain: Chain) -> Link:
+    """Note what the call with `x` has begun with; returns the link of what it will return."""
+    carried = getattr(x, "_re2tal_carried", None)
+    if not (isinstance(carried, Carried) and carried.chain is chain and isinstance(carried.place, Pair)):
+        carried = None
+    if carried is not None and carried.link is not None:
+        carried.link.crosses_passes = True
+    address, link = x.data_ptr(), Link(crosses_passes=True)
+    _kept[address] = _Kept(chain, weakref.ref(x, lambda _: _kept.pop(address, None)), x._version, carried, link)
+    return link
+
+
+def recomputed(x: Tensor, chain: Chain) -> _Kept | None:
+    """The call that a backward pass runs again, if it does."""
+    if torch._C._current_graph_task_id() == -1 or not torch.is_grad_enabled():
+        return None
+    kept = _kept.get(x.data_ptr())
+    before = kept.x() if kept is not None else None
+    if kept is None or before is None or kept.chain is not chain or before.shape != x.shape:
+        return None
+    return kept if kept.version == x._version == before._version else None
 
 
 def is_observed_by_a_compiler() -> bool:

@@ -18,6 +18,7 @@ from re2tal.reversible.dr2net import Coefficients
 
 __all__ = [
     "FixedPoint",
+    "Link",
     "NonFiniteStreamError",
     "Pair",
     "Stream",
@@ -159,10 +160,6 @@ class Pair:
         """The same in another format."""
         return Pair(_stream(self.u.values, format), _stream(self.v.values, format), format)
 
-    def read_out(self, coefficients: Coefficients) -> Tensor:
-        """What the chain gives if it ends here."""
-        return coefficients.read_out(self.u.values, self.v.values)
-
 
 def _stream(x: Tensor, format: FixedPoint | None) -> Stream:
     if format is None:
@@ -193,6 +190,72 @@ def add(pair: Pair, f: Tensor, coefficients: Coefficients) -> Pair:
     format.check(torch.maximum(largest, magnitude(stream)))
     values = _Straight.apply(format.read(stream), coefficients.weights, u.values, v.values, f)
     return Pair(v, Stream(values, stream), format)
+
+
+class Link:
+    """Between what is read out of a stored pair and the pair as the next block has it.
+
+    What goes on is the tensor that was read out: whoever looks at it, or changes it, has his way with the gradient of
+    everything behind. As in `streams`, that is the sum of the gradients of both streams, which wait here.
+    """
+
+    def __init__(self, *, crosses_passes: bool = False) -> None:
+        self.crosses_passes = crosses_passes
+        """A backward pass inside of another leaves gradients for that."""
+        self.task = -1
+        self.du: Tensor | None = None
+        self.dv: Tensor | None = None
+
+    def is_waiting(self) -> bool:
+        """Whether gradients of this backward pass wait here."""
+        return self.du is not None and (self.crosses_passes or self.task == torch._C._current_graph_task_id())
+
+    def read_out(self, pair: Pair, dtype: torch.dtype, coefficients: Coefficients) -> Tensor:
+        """What a chain gives that ends here."""
+        result: Tensor = _ReadOut.apply(self, coefficients, dtype, pair.u.values, pair.v.values)
+        return result
+
+    def go_on(self, pair: Pair, y: Tensor) -> Pair:
+        """The pair that `y` was read out of."""
+        u, v = _GoOn.apply(self, y, pair.u.values.detach(), pair.v.values.detach())
+        return Pair(Stream(u, pair.u.steps), Stream(v, pair.v.steps), pair.format)
+
+
+class _ReadOut(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, link: Link, coefficients: Coefficients, dtype: torch.dtype, u: Tensor, v: Tensor
+    ) -> Tensor:
+        ctx.link, ctx.shares, ctx.values = link, coefficients.shares, v.dtype
+        y = coefficients.read_out(u, v).to(dtype)
+        return y.clone() if y is v else y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        link: Link = ctx.link
+        dy = dy.to(ctx.values)
+        if not link.is_waiting() or link.du is None or link.dv is None:
+            return None, None, None, *(dy * share for share in ctx.shares)
+        du, dv = link.du, link.dv
+        link.du = link.dv = None
+        rest = dy - (du + dv)
+        return None, None, None, du + ctx.shares[0] * rest, dv + ctx.shares[1] * rest
+
+
+class _GoOn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, link: Link, y: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.link, ctx.dtype = link, y.dtype
+        return u.clone(), v.clone()
+
+    @staticmethod
+    def backward(ctx: Any, du: Tensor, dv: Tensor) -> tuple[Tensor | None, ...]:
+        link: Link = ctx.link
+        if not link.is_waiting() or link.du is None or link.dv is None:
+            link.task, link.du, link.dv = torch._C._current_graph_task_id(), du, dv
+        else:
+            link.du, link.dv = link.du + du, link.dv + dv
+        return None, (du + dv).to(ctx.dtype), None, None
 
 
 class _Straight(torch.autograd.Function):

@@ -200,11 +200,10 @@ class Guard:
         return all(record.holds() for record in self._records)
 
     def key(self) -> Hashable:
-        """Equal for blocks that compute the same way, hooks apart: this one at another time, and deep copies."""
+        """Equal for blocks that compute the same way: this one at another time, and deep copies."""
         paths = [[attribute for path, attribute in self.ignored if path == name] for name in self._names]
-        return tuple(
-            (name, record.key(ignored)) for name, record, ignored in zip(self._names, self._records, paths, strict=True)
-        )
+        records = zip(self._names, self._records, paths, strict=True)
+        return self.hooked, tuple((name, record.key(ignored)) for name, record, ignored in records)
 
     def changed_attributes(self) -> Iterator[tuple[str, str, object, object]]:
         """(path, attribute, value then, value now) of what has been bound anew since, None for what is not there."""

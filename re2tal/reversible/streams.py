@@ -36,7 +36,7 @@ from re2tal.reversible.branch_call import (
     version_of,
 )
 from re2tal.reversible.dr2net import Coefficients
-from re2tal.reversible.fixed_point import FixedPoint, Pair, Stream, magnitude
+from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, Stream, magnitude
 from re2tal.reversible.guards import Guard, saving_unseen
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import GeneratorState, preserved
@@ -198,6 +198,8 @@ class Streams:
         self.steps: list[Step] = []
         self.is_broken = False
         """A step has failed half-way."""
+        self.left: Link | None = None
+        """To the pair as it went on without a graph, into a re-entrant checkpoint."""
         self._walk: Walk | None = None
         for watcher in _watchers:
             watcher.append(weakref.ref(self))
@@ -318,7 +320,10 @@ class Streams:
         if torch.is_grad_enabled() and y.requires_grad:
             first, second = _Leave.apply(self, y)
             return Pair(Stream(first, u.clone()), Stream(second, v.clone()), self.format)
-        self.pair = None
+        if y.requires_grad:  # the steps before it will be taken back
+            u, v = u.clone(), v.clone()
+        else:
+            self.pair = None
         return Pair(Stream(self.format.read(u), u), Stream(self.format.read(v), v), self.format)
 
     # Backward
@@ -552,6 +557,12 @@ def _received(walk: Walk, dy: Tensor | None, streams: Streams, *, like: Tensor) 
     shares, values = streams.coefficients.shares, streams.format.values
     dv, dw, sent = walk.dv, walk.dw, walk.sent
     walk.dv = walk.dw = walk.sent = None
+    left = streams.left
+    if dv is None and left is not None and left.is_waiting():
+        assert left.du is not None and left.dv is not None
+        dv, dw = left.du.to(values, copy=True), left.dv.to(values, copy=True)
+        sent = dv + dw
+        left.du = left.dv = None
     if dv is None or dw is None or sent is None:
         if dy is None:
             dy = torch.zeros((), dtype=values, device=like.device).expand(like.shape)

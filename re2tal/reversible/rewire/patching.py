@@ -176,8 +176,11 @@ class PatchedBlock(_Guarded):
         hooks = {name: block.__dict__[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
         try:
             refuse_objects((given.args, given.kwargs))
+            hooked = [block.get_submodule(name) for name in self.guard()[0].hooked]
             with self.removed(), unhooked(block):
-                recording = record(block, lambda: block(*given.args, **given.kwargs), device=given.stream.device)
+                recording = record(
+                    block, lambda: block(*given.args, **given.kwargs), device=given.stream.device, kept=hooked
+                )
                 call = next(call for call in recording.calls() if call.module is block)
                 forward = own_forward(block)
                 return check(block, split(recording, call), given, forward=forward, gradients=torch.is_grad_enabled())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -144,9 +144,10 @@ _HARMLESS = frozenset(
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self) -> None:
+    def __init__(self, kept: Collection[nn.Module]) -> None:
         super().__init__()
         self.recording = Recording()
+        self._kept = kept
         self._values: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._stack: list[Call] = []
 
@@ -230,8 +231,10 @@ class _Recorder(TorchFunctionMode):
         call = self._stack.pop()
         assert call.module is module
         with torch._C.DisableTorchFunction():
+            given = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             for leaf in leaves(output):
-                if isinstance(leaf, Tensor) and not self._knows(leaf):
+                hands_on = module in self._kept and any(leaf is tensor for tensor in given)
+                if isinstance(leaf, Tensor) and (hands_on or not self._knows(leaf)):
                     self._new(leaf)
             call.output = replace_leaves(output, self._ref)
         call.outputs = tuple(leaf.value for leaf in leaves(call.output) if isinstance(leaf, Ref))
@@ -256,9 +259,14 @@ def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def record(root: nn.Module, run: Callable[[], object], *, device: torch.device) -> Recording:
-    """What `run`, which calls `root`, computes. Buffers and random numbers are left as they were."""
-    recorder = _Recorder()
+def record(
+    root: nn.Module, run: Callable[[], object], *, device: torch.device, kept: Collection[nn.Module] = ()
+) -> Recording:
+    """What `run`, which calls `root`, computes. Buffers and random numbers are left as they were.
+
+    Modules that only hand on what they are given leave no trace, unless they are among `kept`.
+    """
+    recorder = _Recorder(kept)
     with ExitStack() as stack:
         stack.enter_context(preserved(device))
         stack.enter_context(untouched(root))

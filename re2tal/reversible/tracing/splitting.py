@@ -80,8 +80,6 @@ def split(recording: Recording, call: Call) -> BlockSplit:
         what = f"{recording.shapes[start]} to {shapes[0]}" if shapes else "a tensor to none"
         raise Refused(f"it changes the shape, {what}")
     holding = _holding(recording, call, found)
-    names = {id(module): name for name, module in call.module.named_modules()}
-    looked_into = ("", *(names.get(id(inner.module), "") for inner in recording.calls() if inner.start in holding))
     view = view_of(recording, call, expanded=holding)
     everything = segments(view, start, last)
     parts = everything[stretch(everything)]
@@ -101,8 +99,17 @@ def split(recording: Recording, call: Call) -> BlockSplit:
         any_shape,
         before=between(view, start, parts[0].lower),
         after=between(view, parts[-1].upper, last),
-        looked_into=tuple(dict.fromkeys(looked_into)),
+        looked_into=_looked_into(recording, call, branches),
     )
+
+
+def _looked_into(recording: Recording, call: Call, branches: Sequence[Branch]) -> tuple[str, ...]:
+    """The modules that the block calls and its branches do not: additions are theirs, or they did nothing."""
+    names = {id(module): name for name, module in call.module.named_modules()}
+    within = [inner for inner in recording.calls() if call.start < inner.start < call.end]
+    called = dict.fromkeys(names.get(id(inner.module), "") for inner in within)
+    used = [name for branch in branches for name in branch.uses or ()]
+    return ("", *(name for name in called if name and not any(f"{name}.".startswith(f"{use}.") for use in used)))
 
 
 def _known(call: Call) -> tuple[Branch, ...] | None:
