@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
 from operator import is_
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ def described(value: object, *, depth: int = 3) -> Hashable:
             return (type(value), frozenset(described(item, depth=depth - 1) for item in value))
         return (type(value), *(described(item, depth=depth - 1) for item in value))
     attributes = getattr(value, "__dict__", None)
-    if type(value).__module__.startswith("torch."):
+    if isinstance(value, ModuleType) or type(value).__module__.startswith("torch."):
         return (type(value), id(value))
     if not depth or isinstance(value, type | nn.Module) or callable(value) or not isinstance(attributes, dict):
         return (type(value), id(value))
@@ -82,7 +83,7 @@ def _may_change_inside(value: object) -> bool:
     """Whether it may say something else without being replaced."""
     if isinstance(value, (*_CONSTANT, Tensor, type, nn.Module)):
         return False
-    if type(value).__module__.startswith("torch."):  # what FSDP2 knows of a module, say
+    if isinstance(value, ModuleType) or type(value).__module__.startswith("torch."):  # what FSDP2 knows of a module, say
         return False
     return isinstance(value, list | set | dict) or (not callable(value) and hasattr(value, "__dict__"))
 
@@ -131,7 +132,7 @@ class _Record:
         self.around, names = getattr(function, "__globals__", {}), getattr(function, "__code__", _NO_CODE).co_names
         self.read_globals = tuple((name, self.around[name]) for name in names if name in self.around)
 
-    def holds(self) -> bool:
+    def holds(self, *, around: bool = True) -> bool:
         module = self.module
         attributes = module.__dict__
         children, parameters, buffers = attributes["_modules"], attributes["_parameters"], attributes["_buffers"]
@@ -148,7 +149,7 @@ class _Record:
             and is_hooked(module) == self.hooked
             and self.kind.forward is self.forward
             and all(described(value) == before for _, value, before in self.inside)
-            and all(self.around.get(name, self) is value for name, value in self.read_globals)
+            and (not around or all(self.around.get(name, self) is value for name, value in self.read_globals))
         )
 
     def key(self, ignored: Collection[str]) -> Hashable:
@@ -195,9 +196,9 @@ class Guard:
         self.moving: set[tuple[int, str]] = set()
         """(id of the module, name) of large buffers that a forward pass was seen to change."""
 
-    def holds(self) -> bool:
-        """Whether nothing has changed."""
-        return all(record.holds() for record in self._records)
+    def holds(self, *, around: bool = True) -> bool:
+        """Whether nothing has changed, in the modules and, unless told otherwise, in the globals that they read."""
+        return all(record.holds(around=around) for record in self._records)
 
     def key(self) -> Hashable:
         """Equal for blocks that compute the same way: this one at another time, and deep copies."""

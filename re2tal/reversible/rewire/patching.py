@@ -42,7 +42,9 @@ class _Guarded(Patched):
     def guard(self) -> tuple[Guard, Hashable]:
         """Of the module as it is now, and the key of that."""
         guard = self._guard
-        if guard is None or guard.ignored != self.ignored or not guard.holds():
+        # An export replaces functions among the globals.
+        around = not is_observed_by_a_compiler()
+        if guard is None or guard.ignored != self.ignored or not guard.holds(around=around):
             new = Guard(self.module, ignored=self.ignored)
             if guard is not None:
                 new.moving = guard.moving
@@ -155,14 +157,19 @@ class PatchedBlock(_Guarded):
         return found
 
     def _lookup(self, key: Hashable, given: Given) -> BlockSplit | str | None:
-        return self._splits.get((key, _kind(given, shapes=False))) or self._splits.get((key, _kind(given, shapes=True)))
+        """What is known of such calls: with gradients, or, in a call without, also what was not compared in them."""
+        for gradients in (True, False)[: 1 if torch.is_grad_enabled() else 2]:
+            for shapes in (False, True):
+                if (found := self._splits.get((key, _kind(given, shapes=shapes), gradients))) is not None:
+                    return found
+        return None
 
     def remember(self, given: Given, found: BlockSplit | str) -> None:
         """Use `found` for calls of this kind, with the block as it is now."""
         while len(self._splits) >= _MOST_SPLITS:
             del self._splits[next(iter(self._splits))]
         any_shape = not isinstance(found, str) and found.any_shape
-        self._splits[self.guard()[1], _kind(given, shapes=not any_shape)] = found
+        self._splits[self.guard()[1], _kind(given, shapes=not any_shape), torch.is_grad_enabled()] = found
 
     def _traced(self, given: Given) -> BlockSplit | str:
         if is_observed_by_a_compiler():

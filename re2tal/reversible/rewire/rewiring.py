@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+import torch
 from torch import nn
 
 from re2tal.reversible.blocks import Split, known_blocks, split_between, split_block
@@ -86,7 +87,8 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
         for block in members:
             patch = PatchedBlock(block, chain, name=names[block])
             if planned is not None and block in planned.splits:
-                patch.remember(*planned.splits[block])
+                with torch.enable_grad():  # as they were examined
+                    patch.remember(*planned.splits[block])
             patch.put()
     for module in list(model.modules()):
         if "forward" in module.__dict__ and isinstance(module.__dict__["forward"], PatchedBlock):

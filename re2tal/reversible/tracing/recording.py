@@ -144,10 +144,9 @@ _HARMLESS = frozenset(
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, kept: Collection[nn.Module]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.recording = Recording()
-        self._kept = kept
         self._values: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._stack: list[Call] = []
 
@@ -231,10 +230,8 @@ class _Recorder(TorchFunctionMode):
         call = self._stack.pop()
         assert call.module is module
         with torch._C.DisableTorchFunction():
-            given = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             for leaf in leaves(output):
-                hands_on = module in self._kept and any(leaf is tensor for tensor in given)
-                if isinstance(leaf, Tensor) and (hands_on or not self._knows(leaf)):
+                if isinstance(leaf, Tensor) and not self._knows(leaf):
                     self._new(leaf)
             call.output = replace_leaves(output, self._ref)
         call.outputs = tuple(leaf.value for leaf in leaves(call.output) if isinstance(leaf, Ref))
@@ -266,12 +263,14 @@ def record(
 
     Modules that only hand on what they are given leave no trace, unless they are among `kept`.
     """
-    recorder = _Recorder(kept)
+    recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(preserved(device))
         stack.enter_context(untouched(root))
         stack.enter_context(saving_unseen())
         for module in root.modules():
+            if module in kept:
+                stack.callback(module.register_forward_hook(_as_another_tensor).remove)
             before = module.register_forward_pre_hook(recorder.enter, with_kwargs=True)
             after = module.register_forward_hook(recorder.leave, with_kwargs=True)
             stack.callback(before.remove)
@@ -280,6 +279,12 @@ def record(
             run()
         recorder.find_holders(root)
     return recorder.recording
+
+
+def _as_another_tensor(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    if isinstance(output, Tensor) and any(output is arg for arg in args):
+        return output.view_as(output)
+    return None
 
 
 @contextmanager
