@@ -34,8 +34,8 @@ from re2tal.data.demo import make_demo_set
 from re2tal.planning.simulation import NoBatches
 from re2tal.presets import demo, demo_slowfast, demo_swin
 from re2tal.reversible import Branch
-from re2tal.reversible.observers import observed_by
 from re2tal.reversible.debug.hooks import NamedTensors, watching
+from re2tal.reversible.observers import observed_by
 from re2tal.training import (
     Processes,
     RunFolder,

@@ -7,12 +7,13 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 """
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.chain import Chain, ReversibleChain
+from re2tal.reversible.chain import Chain
 from re2tal.reversible.debug.determinism import first_to_differ
 from re2tal.reversible.debug.non_finite import Origin, first_non_finite
 from re2tal.reversible.debug.verify import Verification, verify
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import StreamOverflowError
+from re2tal.reversible.reversible_chain import ReversibleChain
 from re2tal.reversible.rewire.plan import BlockReport, Example, Rewiring
 from re2tal.reversible.rewire.rewiring import (
     ReconstructionWarning,

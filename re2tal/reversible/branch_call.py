@@ -156,7 +156,9 @@ class BranchCall:
 
     def _noted(self, module: nn.Module, name: str, buffer: Tensor) -> Slot:
         # Whether it has moved cannot be seen from its version: batch norms write to theirs without a change of it.
-        wanted = (id(module), name) in self.guard.moving or (_may_move(module) and buffer.nbytes <= _largest_copy(buffer))
+        wanted = (id(module), name) in self.guard.moving or (
+            _may_move(module) and buffer.nbytes <= _largest_copy(buffer)
+        )
         return Slot(module, name, buffer, version_of(buffer), copy=buffer.detach().clone() if wanted else None)
 
     def check_moved(self) -> None:
@@ -206,13 +208,13 @@ class BranchCall:
             for slot in self.parameters:
                 # A parameter that was frozen since stays what it was.
                 frozen = slot.tensor.detach() if slot.tensor.requires_grad else slot.tensor
-                slot.module._parameters[slot.name] = leaves.get(id(slot.tensor), frozen)  # type: ignore[assignment]
+                _hold(slot, leaves.get(id(slot.tensor), frozen))
             for slot in self.buffers:
                 slot.module._buffers[slot.name] = slot.tensor if slot.copy is None else slot.copy.clone()
             yield list(leaves.values())
         finally:
             for slot, tensor in zip(self.parameters, present, strict=True):
-                slot.module._parameters[slot.name] = tensor  # type: ignore[assignment]
+                _hold(slot, tensor)
             for slot, buffer in zip(self.buffers, buffers, strict=True):
                 slot.module._buffers[slot.name] = buffer
 
@@ -255,6 +257,12 @@ class BranchCall:
         boxes = [tile.write for tile in self.tiles]
         whole: Tensor = _Join.apply(self.result_shape(), boxes, *results)
         return whole
+
+
+def _hold(slot: Slot, parameter: Tensor | None) -> None:
+    """Put `parameter` there, whatever it is."""
+    parameters: dict[str, Any] = slot.module._parameters
+    parameters[slot.name] = parameter
 
 
 def _may_move(module: nn.Module) -> bool:

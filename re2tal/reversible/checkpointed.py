@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from re2tal.reversible.autograd import differentiable_once
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
 from re2tal.reversible.guards import Guard
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.streams import differentiable_once, restored
+from re2tal.reversible.streams import restored
 from re2tal.reversible.tiles import Mode, TileSize, most_bytes
 
 __all__ = ["run_checkpointed"]

@@ -223,9 +223,7 @@ class Link:
 
 class _ReadOut(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, link: Link, coefficients: Coefficients, dtype: torch.dtype, u: Tensor, v: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, link: Link, coefficients: Coefficients, dtype: torch.dtype, u: Tensor, v: Tensor) -> Tensor:
         ctx.link, ctx.shares, ctx.values = link, coefficients.shares, v.dtype
         y = coefficients.read_out(u, v).to(dtype)
         return y.clone() if y is v else y

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
 from operator import is_
-from types import ModuleType
+from types import CellType, ModuleType
 from typing import Any
 
 import torch
@@ -83,7 +83,9 @@ def _may_change_inside(value: object) -> bool:
     """Whether it may say something else without being replaced."""
     if isinstance(value, (*_CONSTANT, Tensor, type, nn.Module)):
         return False
-    if isinstance(value, ModuleType) or type(value).__module__.startswith("torch."):  # what FSDP2 knows of a module, say
+    if isinstance(value, ModuleType) or type(value).__module__.startswith(
+        "torch."
+    ):  # what FSDP2 knows of a module, say
         return False
     return isinstance(value, list | set | dict) or (not callable(value) and hasattr(value, "__dict__"))
 
@@ -98,6 +100,11 @@ def _function_of(module: nn.Module) -> object:
     if type(module).__module__.startswith("torch.nn.modules.") and instance is None:
         return None
     return getattr(function, "__func__", function)
+
+
+def _closed_over(function: object) -> list[object]:
+    """What the function has from the function that made it."""
+    return [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if cell != CellType()]
 
 
 class _Record:
@@ -153,17 +160,16 @@ class _Record:
         )
 
     def key(self, ignored: Collection[str]) -> Hashable:
-        own = tuple(
+        own: list[Hashable] = [
             (name, described(value))
             for name, value in zip(self.names, self.values, strict=True)
             if name not in _OF_MODULE and name not in ignored and name != "forward"
-        )
+        ]
         instance = self.module.__dict__.get("forward")
-        cells = getattr(_function_of(self.module), "__closure__", None) or ()
-        own += tuple(described(cell.cell_contents) for cell in cells if cell is not None)
-        own += tuple((name, described(value)) for name, value in self.read_globals)
+        own += [described(value) for value in _closed_over(_function_of(self.module))]
+        own += [(name, described(value)) for name, value in self.read_globals]
         names = (tuple(self.children), tuple(self.parameters.items()), tuple(self.buffers.items()))
-        return self.kind, self.forward, instance and getattr(instance, "replaced", instance), own, names
+        return self.kind, self.forward, instance and getattr(instance, "replaced", instance), tuple(own), names
 
     def changed_inside(self) -> str | None:
         return next((name for name, value, before in self.inside if described(value) != before), None)
@@ -213,8 +219,8 @@ class Guard:
             for attribute in {**then, **now}:
                 if now.get(attribute) is not then.get(attribute) and attribute not in _OF_MODULE:
                     yield name, attribute, then.get(attribute), now.get(attribute)
-            if (attribute := record.changed_inside()) is not None:
-                yield name, attribute, now[attribute], now[attribute]
+            if (inside := record.changed_inside()) is not None:
+                yield name, inside, now[inside], now[inside]
 
     @contextmanager
     def restored(self) -> Iterator[None]:

@@ -15,13 +15,13 @@ from re2tal.reversible import (
     examine,
     report_of,
     rewire,
-    set_tiles,
     set_mode,
+    set_tiles,
     verify,
 )
-from re2tal.reversible.tracing import find_blocks, record
-from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.blocks import split_block
+from re2tal.reversible.rewire.patching import blocks_in
+from re2tal.reversible.tracing import find_blocks, record
 
 from .networks import assert_same_gradients, loss_of
 from .towers import example, step

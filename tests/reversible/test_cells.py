@@ -19,14 +19,14 @@ from re2tal.reversible import (
     headrooms,
     reconstruction_error,
     rewire,
-    set_tiles,
     set_headrooms,
     set_mode,
+    set_tiles,
     verify,
 )
+from re2tal.reversible.malloc import SECONDS_BETWEEN, return_freed_memory
 from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.tiles import leading_boxes
-from re2tal.reversible.malloc import SECONDS_BETWEEN, return_freed_memory
 
 from .networks import assert_same_gradients, gradients, loss_of
 

@@ -29,7 +29,7 @@ _KNOWN = (
 """Where classes are from that are known to do nothing beside computing their result."""
 
 
-def are(modules: Iterable[nn.Module | None], kinds: tuple[type[nn.Module], ...]) -> bool:
+def are(modules: Iterable[nn.Module | None], kinds: tuple[type, ...]) -> bool:
     """Whether each is of one of these classes, not of one derived from it."""
     return all(type(module) in kinds for module in modules)
 

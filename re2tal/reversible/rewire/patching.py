@@ -215,7 +215,7 @@ def _kind(given: Given, *, shapes: bool) -> Hashable:
 
 def _eagerly(function: Callable[..., Any], *args: Any) -> Any:
     """Called, and not compiled: a chain is an autograd function with a memory of its own."""
-    return torch._dynamo.disable(function)(*args)
+    return torch._dynamo.disable(function)(*args)  # type: ignore[no-untyped-call]
 
 
 _eagerly._torchdynamo_disable = True  # type: ignore[attr-defined]

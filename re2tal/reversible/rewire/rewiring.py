@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from re2tal.reversible.blocks import Split, known_blocks, split_between, split_block
-from re2tal.reversible.chain import Chain, ReversibleChain
+from re2tal.reversible.chain import Chain
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.patched import patched
+from re2tal.reversible.reversible_chain import ReversibleChain
 from re2tal.reversible.rewire.patching import PatchedBetween, PatchedBlock, PatchedSequential, blocks_in
 from re2tal.reversible.rewire.plan import Example, Plan, Rewiring, plan
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size
@@ -238,14 +239,15 @@ def set_mode(model: nn.Module, mode: Mode) -> None:
     Raises:
         ValueError: the mode is unknown, or there is no chain.
     """
-    found = list(chains(model))
-    if not found:
+    if not list(chains(model)):
         raise ValueError(f"{type(model).__name__} holds no reversible chain; rewire it first")
-    for holder in (*found, *_between(model)):
+    for holder in _holders(model):
         holder.mode = mode
 
 
-def _between(model: nn.Module) -> Iterator[PatchedBetween]:
+def _holders(model: nn.Module) -> Iterator[Chain | PatchedBetween]:
+    """What has a mode, and tiles of a size."""
+    yield from chains(model)
     yield from (patch for patch in patched(model) if isinstance(patch, PatchedBetween))
 
 
@@ -260,7 +262,7 @@ def set_tiles(model: nn.Module, size: TileSize) -> None:
         ValueError: the size is none of these.
     """
     check_tile_size(size)
-    for holder in (*chains(model), *_between(model)):
+    for holder in _holders(model):
         holder.tile_size = size
 
 

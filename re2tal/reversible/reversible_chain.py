@@ -1,0 +1,140 @@
+"""A chain of branches as a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from re2tal.reversible.branch import Branch
+from re2tal.reversible.chain import Chain, Member, is_observed_by_a_compiler
+from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
+from re2tal.reversible.stored import Fallbacks
+from re2tal.reversible.tiles import Mode, TileSize
+from re2tal.reversible.tracing.effects import Effects, effects_of
+
+__all__ = ["ReversibleChain"]
+
+
+class ReversibleChain(nn.Module):
+    """Residual branches f1..fn on two streams that can be recomputed from their last pair.
+
+        start     u = v = x
+        forward   (u, v) -> (v, beta * u + alpha * v + f(v))
+        inverse   (v, w) -> ((w - alpha * v - f(v)) / beta, v)
+        read-out  (beta * u + v) / (1 + beta)
+
+    With alpha = 0, beta = 1: Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Temporal Action
+    Localization", CVPR 2023, section 3. No parameter is added; gradients are those of plain backpropagation through the
+    same computation.
+
+    Args:
+        branches: each a `Branch`, or a module that maps a tensor to one of the same shape. They become children
+            "0", "1", ... unless `blocks` is given.
+        blocks: the modules to register as children instead, under the names they shall have in the state dict
+            (residual blocks of which several branches are parts).
+        tile_size: what a tile of a branch may take in training, about, in bytes; None computes whole branches.
+        mode: see `Chain`.
+
+    Attributes:
+        chain: the settings and the state of the chain.
+    """
+
+    def __init__(
+        self,
+        branches: Iterable[Branch | nn.Module],
+        *,
+        blocks: Mapping[str, nn.Module] | None = None,
+        mode: Mode = "reversible",
+        tile_size: TileSize = "auto",
+    ) -> None:
+        super().__init__()
+        self.branches = tuple(branch if isinstance(branch, Branch) else Branch(branch) for branch in branches)
+        if not self.branches:
+            raise ValueError("a reversible chain needs at least one branch, got none")
+        if blocks is None:
+            blocks = {str(index): branch.owner for index, branch in enumerate(self.branches)}
+        for name, block in blocks.items():
+            self.add_module(name, block)
+        self.chain = Chain(mode=mode, tile_size=tile_size)
+        self._examined = ExaminedBranches()
+
+    def forward(self, x: Tensor, *args: object) -> Tensor:
+        """(...) -> (...) of the same shape; `args` (masks, position codes) go to every branch as they are.
+
+        Raises:
+            ValueError: a branch changed the shape, so the streams cannot be added.
+        """
+        if x.numel() == 0:
+            return self.chain.floating(x, self.branches, args)
+        names = {module: name for name, module in self.named_modules()}
+        members = [
+            self._examined.member(b, x, args, name=names.get(b.owner, str(n))) for n, b in enumerate(self.branches)
+        ]
+        return self.chain.run(x, members, args, closing=True)
+
+    def extra_repr(self) -> str:
+        return f"branches={len(self.branches)}, mode={self.chain.mode!r}"
+
+
+class ExaminedBranches:
+    """What is known of branches that were given as modules, as long as these are what they were when it was found."""
+
+    def __init__(self) -> None:
+        self._guards: dict[int, Guard] = {}
+        self._effects: dict[tuple[int, Hashable], Effects] = {}
+        self._fallbacks: dict[int, Fallbacks] = {}
+
+    def member(self, branch: Branch, x: Tensor, args: Sequence[object], *, name: str) -> Member:
+        """The branch in a call."""
+        place = id(branch)
+        if place not in self._fallbacks:
+            self._fallbacks[place] = Fallbacks(name, type(branch.owner).__name__)
+        fallbacks = self._fallbacks[place]
+        guard = self._guards.get(place)
+        if guard is None or not guard.holds():
+            new = Guard(branch.owner, ignored=guard.ignored if guard is not None else frozenset())
+            new.moving = guard.moving if guard is not None else new.moving
+            guard = self._guards[place] = new
+        if is_observed_by_a_compiler():
+            return Member([branch], guard, fallbacks)
+        key = place, (guard.key(), torch.is_grad_enabled())
+        effects = self._effects.get(key)
+        if effects is None:
+            branch.check_gathered()
+            effects = self._effects[key] = _examined(branch, x, args)
+            if effects.ignored - guard.ignored:
+                self._guards[place] = Guard(branch.owner, ignored=guard.ignored | effects.ignored)
+                guard = self._guards[place]
+                self._effects[place, (guard.key(), torch.is_grad_enabled())] = effects
+        return Member([branch], guard, fallbacks, effects.stored or hooks_speak_against(branch.owner))
+
+    def __deepcopy__(self, memo: object) -> ExaminedBranches:
+        return ExaminedBranches()
+
+    def __getstate__(self) -> dict[str, object]:
+        return dict.fromkeys(self.__dict__, {})
+
+
+def _examined(branch: Branch, x: Tensor, args: Sequence[object]) -> Effects:
+    tensors = [arg for arg in args if isinstance(arg, Tensor)]
+
+    def function(x: Tensor, further: list[Tensor]) -> Tensor:
+        rest = iter(further)
+        return branch(x, *(next(rest) if isinstance(arg, Tensor) else arg for arg in args))
+
+    return effects_of(branch.owner, function, x, tensors)
+
+
+def hooks_speak_against(root: nn.Module, *, inside: bool = False) -> str | None:
+    """Why the hooks of modules in `root` forbid to run it again; of `inside` of it alone, where its own run around."""
+    if has_global_hooks():
+        return "hooks are registered for all modules, which may keep tensors"
+    hooked = (
+        name or type(root).__name__
+        for name, module in root.named_modules()
+        if is_hooked(module) and not (inside and module is root)
+    )
+    name = next(hooked, None)
+    return None if name is None else f"{name} has hooks, which may keep tensors"
