@@ -32,7 +32,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev,plots,tensorboard,zoo]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,plots,tensorboard,works,zoo]"
 	touch $(STAMP)
 
 format: $(STAMP)

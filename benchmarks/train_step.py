@@ -43,7 +43,7 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / MIB
 
 
-def build(backbone: str, mode: str, *, cells: str = "auto", depths: list[int] | None = None) -> Backbone:
+def build(backbone: str, mode: str, *, tiles: str = "auto", depths: list[int] | None = None) -> Backbone:
     is_rewired = mode in ("store", "reversible")
     changes: dict[str, Any] = {"reversible": is_rewired, "activation_checkpointing": mode == "checkpoint"}
     if depths:
@@ -51,8 +51,8 @@ def build(backbone: str, mode: str, *, cells: str = "auto", depths: list[int] | 
     model = build_backbone(CONFIGS[backbone].model_copy(update=changes)).train()
     if is_rewired:
         set_mode(model, "store" if mode == "store" else "reversible")
-        if cells != "auto":
-            set_tiles(model, None if cells == "off" else round(float(cells) * MIB))
+        if tiles != "auto":
+            set_tiles(model, None if tiles == "off" else round(float(tiles) * MIB))
     return model
 
 
@@ -116,7 +116,7 @@ def compare(model: Backbone, frames: Tensor) -> dict[str, Any]:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = build(args.backbone, args.mode, cells=args.cells, depths=args.depths)
+    model = build(args.backbone, args.mode, tiles=args.tiles, depths=args.depths)
     baseline = resident_mib()
     frames = torch.randint(0, 256, (args.batch, 3, args.frames, args.size, args.size), dtype=torch.uint8)
     dtype = getattr(torch, args.dtype)
@@ -131,7 +131,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     result = {
         "backbone": args.backbone,
         "mode": args.mode,
-        "cells": args.cells,
+        "tiles": args.tiles,
         "frames": args.frames,
         "size": args.size,
         "batch": args.batch,
@@ -149,8 +149,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return result | (compare(model, frames) if args.compare else {})
 
 
-def cell_option(text: str) -> str:
-    """`--cells` as it was given, if it means something."""
+def tile_option(text: str) -> str:
+    """`--tiles` as it was given, if it means something."""
     if text not in ("auto", "off") and not (text.replace(".", "", 1).isdigit() and float(text) > 0):
         raise argparse.ArgumentTypeError(f"must be auto, off, or a number of MiB above 0, got {text!r}")
     return text
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--backbone", choices=CONFIGS, default="swin_tiny")
     parser.add_argument("--mode", choices=("plain", "checkpoint", "store", "reversible"), default="reversible")
     parser.add_argument(
-        "--cells", type=cell_option, default="auto", help="MiB that a cell may take; auto, or off for whole branches"
+        "--tiles", type=tile_option, default="auto", help="MiB that a tile may take; auto, or off for whole branches"
     )
     parser.add_argument("--depths", type=int, nargs="+", help="blocks in each stage, if not the backbone's own")
     parser.add_argument("--frames", type=int, default=32)

@@ -21,18 +21,18 @@ WAYS: dict[Way, tuple[str, str]] = {
     ("checkpoint", "auto"): ("checkpointing of every block", "#8a8a3c"),
     ("store", "auto"): ("rewired, stored", "#9a9a9a"),
     ("reversible", "off"): ("reversible, whole branches", "#7fb2dd"),
-    ("reversible", "auto"): ("reversible, in cells", "#1e6fb3"),
+    ("reversible", "auto"): ("reversible, in tiles", "#1e6fb3"),
 }
-"""(mode, cells) of train_step.py: name and colour."""
+"""(mode, tiles) of train_step.py: name and colour."""
 WAYS_BY_DEPTH: list[Way] = [("plain", "auto"), ("checkpoint", "auto"), ("reversible", "auto")]
 FRAMES_BY_DEPTH = 32
 DEEP_STAGE = 2
 
 
 def run(backbone: str, way: Way, *, frames: int, size: int, repeats: int, depths: Iterable[int] = ()) -> dict[str, Any]:
-    mode, cells = way
+    mode, tiles = way
     command = [sys.executable, str(Path(__file__).with_name("train_step.py")), "--json", "--repeats", str(repeats)]
-    command += ["--backbone", backbone, "--mode", mode, "--cells", cells, "--frames", str(frames), "--size", str(size)]
+    command += ["--backbone", backbone, "--mode", mode, "--tiles", tiles, "--frames", str(frames), "--size", str(size)]
     if depths := list(map(str, depths)):
         command += ["--depths", *depths]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -50,11 +50,11 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def by_frames(results: list[dict[str, Any]], way: Way) -> dict[int, dict[str, Any]]:
     """The measured cases of one way, at the backbone's own depth."""
-    return {row["frames"]: row for row in results if (row["mode"], row["cells"]) == way and not row["depths"]}
+    return {row["frames"]: row for row in results if (row["mode"], row["tiles"]) == way and not row["depths"]}
 
 
 def by_depth(results: list[dict[str, Any]], way: Way) -> dict[int, dict[str, Any]]:
-    return {row["depths"][DEEP_STAGE]: row for row in results if (row["mode"], row["cells"]) == way and row["depths"]}
+    return {row["depths"][DEEP_STAGE]: row for row in results if (row["mode"], row["tiles"]) == way and row["depths"]}
 
 
 # Tables
@@ -64,7 +64,7 @@ def tables(results: list[dict[str, Any]]) -> str:
     """Markdown: memory and time of each way by clip length, the last way's share of the first's; memory by depth."""
     measured = {way: by_frames(results, way) for way in WAYS}
     lengths = sorted({frames for rows in measured.values() for frames in rows})
-    lines = ["| frames | " + " | ".join(name for name, _ in WAYS.values()) + " | in cells / plain |"]
+    lines = ["| frames | " + " | ".join(name for name, _ in WAYS.values()) + " | in tiles / plain |"]
     lines.append("|---" * (len(WAYS) + 2) + "|")
     for frames in lengths:
         cells = [_cell(rows.get(frames)) for rows in measured.values()]

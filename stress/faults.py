@@ -4,7 +4,7 @@
 
 Injections: one number at a random place (of a module's or branch's result, of the gradient behind a module, of a
 parameter, of stored features that are trained from) becomes nan or infinite in a step of training, in detectors whose
-backbones are plain, checkpointed, rewired in cells and in whole branches. The error and the file that the step leaves
+backbones are plain, checkpointed, rewired in tiles and in whole branches. The error and the file that the step leaves
 must name that place and the clips. What reaches neither loss nor gradients (a bias of -inf in front of a ReLU, say)
 is counted apart. Precision: the demo in small trains in float32, bfloat16 and float16 with a scaler; losses must end
 alike. Seeds: runs of one seed must end with the same bits, runs of two must not. Ends with status 1 if a promise is
@@ -47,7 +47,7 @@ from re2tal.training import (
 from re2tal.types import Batch, Clip, TimeGrid
 
 STEPS = 128
-NETWORKS = ("plain", "checkpointed", "in cells", "whole branches")
+NETWORKS = ("plain", "checkpointed", "in tiles", "whole branches")
 KINDS = ("result", "branch", "gradient", "parameter", "features")
 HARMLESS = "harmless"
 
@@ -60,7 +60,7 @@ def network(kind: str, way: str) -> nn.Module:
     backbone = (demo_slowfast if kind == "slowfast" else demo_swin)(reversible=way in NETWORKS[2:])
     changes: dict[str, Any] = {"activation_checkpointing": way == "checkpointed"}
     changes |= {"drop_path": 0.3} if kind == "swin" else {}
-    changes |= {"cell_mib": "off" if way == "whole branches" else 0.05} if backbone.reversible else {}
+    changes |= {"tile_mib": "off" if way == "whole branches" else 0.05} if backbone.reversible else {}
     config = demo(data=Path("unused"), backbone=backbone.model_copy(update=changes))
     return build_detector(config, num_classes=3).train()
 
@@ -146,7 +146,7 @@ def infected(module: nn.Module, value: float, *, in_gradient: bool) -> Iterator[
 
 @dataclass
 class InfectBranch:
-    """One bad number in what a branch makes of a cell, in the forward pass, where it has no graph."""
+    """One bad number in what a branch makes of a tile, in the forward pass, where it has no graph."""
 
     branch: Branch
     value: float

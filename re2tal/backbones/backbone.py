@@ -143,8 +143,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             rewire_factory(network)
         else:
             network = rewire(network)
-        if config.cell_mib != "auto":
-            set_tiles(network, None if config.cell_mib == "off" else round(config.cell_mib * 2**20))
+        if config.tile_mib != "auto":
+            set_tiles(network, None if config.tile_mib == "off" else round(config.tile_mib * 2**20))
         set_coefficients(network, alpha=config.alpha, beta=config.beta)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)

@@ -22,8 +22,8 @@ class NetworkConfig(Settings):
     beta: float = Field(default=1.0, ge=0, le=1)
     """The same of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every element and
     module are kept in training; with 0, all of them."""
-    cell_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
-    """What a cell of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
+    tile_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
+    """What a tile of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
     are computed in whole branches."""
     activation_checkpointing: bool = False
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""

@@ -19,7 +19,7 @@ class PixelNorm(nn.Module):
     """Normalises uint8 frames; floating-point ones are taken as normalised already.
 
     It is part of a network's stem, so that nothing larger than the raw frames is kept where the stem is computed in
-    cells.
+    tiles.
     """
 
     mean: Tensor

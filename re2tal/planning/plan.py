@@ -30,7 +30,7 @@ PARTS = {
     "average": "the running average of the weights (EMA)",
     "input": "the clips, as whole numbers",
     "activations": "what the backbone keeps for the backward pass; streams, in a reversible one",
-    "cell": "the piece of a branch that a reversible backbone computes again",
+    "tile": "the piece of a branch that a reversible backbone computes again",
     "head": "pyramid, heads and losses",
     "kernels": "buffers of kernels, and holes in the heap",
     "libraries": "the process before it has built anything",
@@ -225,11 +225,11 @@ class _Estimates:
     def _rehearse(self, way: Way, *, num_steps: int, num_clips: int) -> Estimate:
         if way not in self._rehearsals:
             backbone = self.config.backbone.model_copy(update=WAYS[way])
-            on_cuda = self.device.type == "cuda" and backbone.cell_mib == "auto"
+            on_cuda = self.device.type == "cuda" and backbone.tile_mib == "auto"
             self._rehearsals[way] = Rehearsal(
                 self.config.model_copy(update={"backbone": backbone}),
                 num_classes=self._num_classes,
-                cell_bytes=most_bytes("auto", self.device) if on_cuda else None,
+                tile_bytes=most_bytes("auto", self.device) if on_cuda else None,
             )
         tensors = self._rehearsals[way].step(num_steps=num_steps, num_clips=num_clips)
         lasting = sum(tensors.get(part, 0) for part in ("parameters", "optimizer", "average"))

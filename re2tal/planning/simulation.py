@@ -42,18 +42,18 @@ class Rehearsal:
     Args:
         config: of the experiment.
         num_classes: that the network tells apart.
-        cell_bytes: what a cell may take, if not what suits a CPU.
+        tile_bytes: what a tile may take, if not what suits a CPU.
     """
 
-    def __init__(self, config: ExperimentConfig, *, num_classes: int, cell_bytes: int | None = None) -> None:
+    def __init__(self, config: ExperimentConfig, *, num_classes: int, tile_bytes: int | None = None) -> None:
         self.config, self.num_classes = config, num_classes
         self._without_values = FakeTensorMode(allow_non_fake_inputs=True)  # states of random generators are real
         self._tracker = tracker = MemoryTracker()
         with self._without_values, tracker:
             with tracker.labelled("parameters"):
                 self._model = model = build_detector(config, num_classes=num_classes)
-            if cell_bytes is not None and config.backbone.reversible:
-                set_tiles(model, cell_bytes)
+            if tile_bytes is not None and config.backbone.reversible:
+                set_tiles(model, tile_bytes)
             with tracker.labelled("average"):
                 self._trainer = Trainer(
                     model,
@@ -82,7 +82,7 @@ class Rehearsal:
 
         Returns:
             parameters, gradients, optimizer, average (of the weights), input, activations (of the backbone: what is
-            kept for the backward pass; streams in a reversible one), cell (or branch: what a reversible backbone
+            kept for the backward pass; streams in a reversible one), tile (or branch: what a reversible backbone
             computes again), and head (pyramid, head and losses).
         """
         tracker = self._tracker

@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 from re2tal.reversible.dry_run import is_computing_a_tile
 
-__all__ = ["CELL", "MemoryTracker"]
+__all__ = ["TILE", "MemoryTracker"]
 
-CELL = "cell"
+TILE = "tile"
 """Label of what a branch of a reversible chain allocates while it is computed or differentiated."""
 
 
@@ -83,7 +83,7 @@ class MemoryTracker(TorchDispatchMode):
         number = len(self._sizes)
         self._known[storage._cdata] = number
         self._sizes.append(storage.nbytes())
-        self._labels.append(CELL if is_computing_a_tile() else self.label)
+        self._labels.append(TILE if is_computing_a_tile() else self.label)
         self._events.append((number, self._sizes[number]))
         weakref.finalize(storage, self._lose, storage._cdata, number)
 

@@ -100,6 +100,8 @@ def remember(x: Tensor, chain: object) -> Link:
     carried = getattr(x, "_re2tal_carried", None)
     if not (isinstance(carried, Carried) and carried.chain is chain and isinstance(carried.place, Pair)):
         carried = None
+    if carried is not None and carried.version != version_of(x):
+        carried = None
     if carried is not None and carried.link is not None:
         carried.link.crosses_passes = True
     address, link = x.data_ptr(), Link(crosses_passes=True)

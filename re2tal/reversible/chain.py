@@ -52,6 +52,7 @@ class Chain:
         mode: "reversible" saves only the last pair of streams and recomputes; "store" is plain autograd through the
             same computation, to compare with.
         tile_size: what a tile of a branch may take in training, about, in bytes; None computes whole branches.
+        length: blocks in it. A step of so many is the whole chain.
 
     Attributes:
         coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
@@ -62,8 +63,9 @@ class Chain:
             None before, and where nothing is recovered.
     """
 
-    def __init__(self, *, mode: Mode = "reversible", tile_size: TileSize = "auto") -> None:
+    def __init__(self, *, mode: Mode = "reversible", tile_size: TileSize = "auto", length: int = 1) -> None:
         check_tile_size(tile_size)
+        self.length = length
         self.mode = mode
         self.tile_size = tile_size
         self.coefficients = Coefficients()
@@ -115,32 +117,44 @@ class Chain:
                 carry(x, carried)
                 place = carried.place
             link = remember(x, self)
-        branches = [branch for member in members for branch in member.branches]
-        calls = [
-            BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit)
-            for member in members
-            for branch in member.branches
-        ]
-        step = Step(calls, args, dtype=branch_dtype(x, branches), device=x.device)
+        if isinstance(place, Pair) and place.format is None:
+            limit = None
+        step = _step(x, members, args, limit=limit)
         by_autograd = stored is not None or self.mode == "store" or link is not None
+        if by_autograd:
+            return self._attempts(x, place, step, members, args, repeats=stored is None, link=link)
+        return self._attempts(x, place, step, members, args, closing=closing)
+
+    def _attempts(
+        self,
+        x: Tensor,
+        place: Streams | Pair | None,
+        step: Step,
+        members: Sequence[Member],
+        args: Sequence[object],
+        *,
+        closing: bool | None = None,
+        repeats: bool = True,
+        link: Link | None = None,
+    ) -> Tensor:
+        """Run a step: reversibly if `closing` says how, and in another way where that shows that it cannot be."""
         while True:
             try:
-                if by_autograd or (isinstance(place, Pair) and place.format is None):
-                    return self._stored(x, place, step, args, may_repeat=stored is None, link=link)
+                if closing is None or (isinstance(place, Pair) and place.format is None):
+                    return self._stored(x, place, step, args, may_repeat=repeats, link=link)
                 return self._reversible(x, place, step, args, closing=closing)
             except StreamOverflowError as error:
                 step.put_back()
                 self._raise_headroom(x, error)
-                if place is not None:
-                    pair = leave(place, x) if isinstance(place, Streams) else place
-                    place = _coarser(pair)
+                pair = leave(place, x) if isinstance(place, Streams) else place
+                place = None if pair is None else _coarser(pair)
             except NonFiniteStreamError:
-                # No integer stands for that; plain autograd in floating point carries it where it belongs.
+                # No integer stands for that; plain autograd in floating point, in whole branches, carries it where it
+                # belongs.
                 step.put_back()
-                pair = (
-                    Pair.start(x, None) if place is None else leave(place, x) if isinstance(place, Streams) else place
-                )
-                place = pair.recast(None)
+                step = _step(x, members, args, limit=None)
+                pair = leave(place, x) if isinstance(place, Streams) else place
+                place = Pair.start(x, None) if pair is None else pair.recast(None)
             except SidewaysError as error:
                 step.put_back()
                 place = leave(place, x) if isinstance(place, Streams) else place
@@ -220,6 +234,16 @@ class Chain:
                 "learning rate if they grew in training, or run the chain in float64"
             ) from error
         self.headroom += 4
+
+
+def _step(x: Tensor, members: Sequence[Member], args: Sequence[object], *, limit: int | None) -> Step:
+    """Of all branches, in tiles of at most `limit` bytes."""
+    calls = [
+        BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit)
+        for member in members
+        for branch in member.branches
+    ]
+    return Step(calls, args, dtype=branch_dtype(x, [call.branch for call in calls]), device=x.device)
 
 
 def _coarser(pair: Pair) -> Pair:

@@ -19,6 +19,11 @@ class Patched:
         self.replaced: Callable[..., Any] | None = module.__dict__.get("forward")
         """What stood there before, which somebody else had put there."""
 
+    @property
+    def __code__(self) -> Any:
+        """Of the module's own forward, for who asks a module where its code is."""
+        return self.own().__code__
+
     def put(self) -> None:
         """Begin to stand there."""
         self.module.__dict__["forward"] = self

@@ -108,6 +108,7 @@ class Streams:
         """Both begin with `x`."""
         steps = format.steps(x.detach())
         u = format.integers(steps, magnitude(steps))
+        del steps
         return Streams(u, u.clone(), format=format, dtype=x.dtype, chain=chain, starts_equal=True)
 
     @staticmethod
@@ -170,6 +171,7 @@ class Streams:
                 target = w[box]
                 target += self.format.integers(steps, added)
                 largest = torch.maximum(largest, torch.maximum(added, magnitude(target)))
+                del f, steps, target  # before the next tile is computed
             u, v = v, w
         self.pair = (u, v)
         return largest
@@ -183,7 +185,9 @@ class Streams:
                 x = self.format.read(v[tile.read]).to(step.dtype).requires_grad_(graph)
                 args = step.filled(step.leaves(step.learning) if graph else step.tensors)
                 f = call.compute(x, prepared, tile, args).detach()
+            del x
             yield tile.write, f
+            del f
 
     # Backward
 

@@ -118,7 +118,7 @@ def test_reversible_activations_do_not_grow_with_depth_and_plain_ones_do() -> No
         options = [f"backbone.{key}={value}" for key, value in WAYS[way].items()]  # type: ignore[index]
         config = small(*options, f"backbone.blocks=({depth},{depth},{depth})", "backbone.freeze_norms=True")
         parts = rehearse(config)
-        return parts["activations"] + parts.get("cell", 0)
+        return parts["activations"] + parts.get("tile", 0)
 
     assert activations("reversible", 8) < 1.1 * activations("reversible", 2)
     assert activations("plain", 8) > 2 * activations("plain", 2)

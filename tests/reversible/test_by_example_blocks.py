@@ -137,7 +137,7 @@ def test_running_statistics_are_updated_once_and_by_the_model_s_own_call_alone()
 
 
 @pytest.mark.parametrize("size", [256, None])
-def test_mlps_of_any_class_are_computed_in_cells(size: int | None) -> None:
+def test_mlps_of_any_class_are_computed_in_tiles(size: int | None) -> None:
     tower, x, mask = example()
     x = torch.randn(3, 6, 5, dtype=torch.float64)
     rewire(tower, example=(x, mask))

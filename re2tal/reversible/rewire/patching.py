@@ -22,6 +22,7 @@ from re2tal.reversible.patched import Patched, own_forward, patched
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
 from re2tal.reversible.tracing import BlockSplit, Given, Refused, check, record, refuse_objects, split
+from re2tal.reversible.tracing.recording import PURE
 from re2tal.reversible.tracing.trees import Ref
 
 __all__ = ["PatchedBetween", "PatchedBlock", "PatchedSequential", "blocks_in"]
@@ -183,10 +184,12 @@ class PatchedBlock(_Guarded):
         hooks = {name: block.__dict__[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
         try:
             refuse_objects((given.args, given.kwargs))
-            hooked = [block.get_submodule(name) for name in self.guard()[0].hooked]
+            guard, _ = self.guard()
+            hooked = {block.get_submodule(name) for name in guard.hooked}
+            kept = hooked | {module for module in guard.modules if not type(module).__module__.startswith(PURE)}
             with self.removed(), unhooked(block):
                 recording = record(
-                    block, lambda: block(*given.args, **given.kwargs), device=given.stream.device, kept=hooked
+                    block, lambda: block(*given.args, **given.kwargs), device=given.stream.device, kept=kept
                 )
                 call = next(call for call in recording.calls() if call.module is block)
                 forward = own_forward(block)
@@ -241,8 +244,7 @@ class PatchedSequential(Patched):
                 x, place = module(x), place + 1
                 continue
             place += len(members)
-            follower = _block_of(modules[place]) if place < len(modules) else None
-            x = chain.run(x, members, closing=follower is None or follower.chain is not chain)
+            x = chain.run(x, members, closing=len(members) == chain.length)
         return x
 
     def _together(self, modules: Sequence[nn.Module | None], x: Any) -> tuple[list[Member], Chain | None]:

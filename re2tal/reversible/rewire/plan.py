@@ -15,7 +15,7 @@ from re2tal.reversible.guards import is_hooked, saving_unseen, unhooked
 from re2tal.reversible.patched import own_forward
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing import BlockSplit, Given, Refused, chains_of, check, find_blocks, record
-from re2tal.reversible.tracing.recording import untouched
+from re2tal.reversible.tracing.recording import PURE, untouched
 from re2tal.reversible.tracing.search import Candidate
 from re2tal.reversible.tracing.trees import leaves
 
@@ -119,9 +119,9 @@ def plan(model: nn.Module, example: Example) -> Plan:
     args, kwargs = arguments(example)
     device = next((leaf.device for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)), torch.device("cpu"))
     try:
-        hooked = [module for module in model.modules() if is_hooked(module)]
+        kept = [m for m in model.modules() if is_hooked(m) or not type(m).__module__.startswith(PURE)]
         with torch.enable_grad(), unhooked(model):
-            recording = record(model, lambda: model(*args, **kwargs), device=device, kept=hooked)
+            recording = record(model, lambda: model(*args, **kwargs), device=device, kept=kept)
     except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{type(model).__name__} cannot be called with this example ({type(error).__name__}: {error}); example "

@@ -84,7 +84,7 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
         log.info("%s: %s", type(model).__name__, report)
     names = {module: name for name, module in model.named_modules()}
     for members in (*_known_chains(known), *(planned.chains if planned is not None else ())):
-        chain = Chain()
+        chain = Chain(length=len(members))
         for block in members:
             patch = PatchedBlock(block, chain, name=names[block])
             if planned is not None and block in planned.splits:

@@ -314,4 +314,6 @@ def untouched(root: nn.Module) -> Iterator[None]:
             module._buffers.update(present)
 
 
+PURE = ("torch.nn.modules.", "torchvision.", "timm.", "transformers.")
+"""Where classes are from that do nothing if they return what they are given."""
 _BOOKKEEPING = frozenset(vars(nn.Module())) - {"training"}

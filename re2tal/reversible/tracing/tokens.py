@@ -49,6 +49,7 @@ _ELEMENTWISE = frozenset(
         "hardsigmoid",
         "softplus",
         "contiguous",
+        "view_as",
         "clone",
         "bfloat16",
         "half",

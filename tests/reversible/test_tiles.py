@@ -1,4 +1,4 @@
-"""Branches computed in cells give what they give as a whole, whatever the size of the cells."""
+"""Branches computed in tiles give what they give as a whole, whatever the size of the tiles."""
 
 import copy
 import itertools
@@ -50,8 +50,8 @@ def slowfast() -> nn.Module:
     return rewire(SlowFast(config)).double().eval()
 
 
-def assert_cells_change_nothing(model: nn.Module, x: Tensor, *, limit: int) -> None:
-    """A reversible step in cells equals plain autograd through whole branches, which know nothing of cells."""
+def assert_tiles_change_nothing(model: nn.Module, x: Tensor, *, limit: int) -> None:
+    """A reversible step in tiles equals plain autograd through whole branches, which know nothing of tiles."""
     whole = copy.deepcopy(model)
     set_mode(whole, "store")
     set_tiles(whole, None)
@@ -81,7 +81,7 @@ def test_window_attention_is_exact_for_every_size(
 ) -> None:
     torch.manual_seed(0)
     x = torch.randn(batch, 3, frames, height, width, dtype=torch.float64)
-    assert_cells_change_nothing(swin(window=window), x, limit=limit)
+    assert_tiles_change_nothing(swin(window=window), x, limit=limit)
 
 
 @settings(max_examples=15, deadline=None)
@@ -94,7 +94,7 @@ def test_window_attention_is_exact_for_every_size(
 def test_bottlenecks_are_exact_for_every_size(batch: int, frames: int, size: tuple[int, int], limit: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(batch, 3, 4 * frames, *size, dtype=torch.float64)
-    assert_cells_change_nothing(slowfast(), x, limit=limit)
+    assert_tiles_change_nothing(slowfast(), x, limit=limit)
 
 
 @settings(max_examples=100, deadline=None)
@@ -144,12 +144,12 @@ def test_what_stands_between_the_chains_keeps_its_input_alone_even_with_batch_no
     assert verification.saved_bytes < 0.5 * verification.saved_bytes_store
 
 
-def test_memory_for_one_branch_follows_the_cells() -> None:
-    sizes = [len(list(itertools.chain.from_iterable(_cells(limit)))) for limit in (2**30, 200_000, 1)]
+def test_memory_for_one_branch_follows_the_tiles() -> None:
+    sizes = [len(list(itertools.chain.from_iterable(_tiles(limit)))) for limit in (2**30, 200_000, 1)]
     assert sizes == sorted(sizes) and len(set(sizes)) == 3
 
 
-def _cells(limit: int):
+def _tiles(limit: int):
     for block in blocks_in(swin(window=(2, 3, 3))):
         member = block.known_member()
         assert member is not None
@@ -157,7 +157,7 @@ def _cells(limit: int):
             yield branch.tiling.tiles(branch.owner, (1, 8, 12, 12, 8), limit)
 
 
-def test_raw_pixels_enter_the_stem_cell_by_cell_and_nothing_larger_is_kept() -> None:
+def test_raw_pixels_enter_the_stem_tile_by_tile_and_nothing_larger_is_kept() -> None:
     for model in (swin(window=(2, 3, 3)), slowfast()):
         model.float()
         frames = torch.randint(0, 256, (1, 3, 8, 48, 48), dtype=torch.uint8)
@@ -178,7 +178,7 @@ def test_growing_depth_saves_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, "large", 1.5])
-def test_a_wrong_size_of_cells_is_answered_with_value_and_rule(size: object) -> None:
+def test_a_wrong_size_of_tiles_is_answered_with_value_and_rule(size: object) -> None:
     with pytest.raises(ValueError, match=f"must be 'auto', a number of bytes above 0, or None, got {size!r}"):
         set_tiles(slowfast(), size)
 
@@ -191,7 +191,7 @@ def test_headrooms_are_those_of_the_chains() -> None:
         set_headrooms(model, [12])
 
 
-def test_memory_of_cells_is_handed_back() -> None:
+def test_memory_of_tiles_is_handed_back() -> None:
     if return_freed_memory(torch.device("cpu")) is False:
         pytest.skip("needs glibc")
     blocks = [torch.zeros(2**18) for _ in range(200)]  # 1 MiB each, from the heap
@@ -206,7 +206,7 @@ def _resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def test_the_example_of_a_branch_with_cells_of_its_own() -> None:
+def test_the_example_of_a_branch_with_tiles_of_its_own() -> None:
     page = (Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
     (code,) = (code for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "Tiling" in code)
     names: dict[str, Any] = {}
