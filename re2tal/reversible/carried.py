@@ -34,24 +34,42 @@ class Carried:
         return self.place if self.link is None else self.link.go_on(self.place, x)
 
 
+_addresses: dict[int, weakref.ref[Tensor]] = {}
+"""Tensors that carry a stored pair, by where they are in memory. A checkpoint computes again with others there."""
+
+
 def carry(y: Tensor, carried: Carried) -> None:
+    """Let a tensor that was returned carry `carried` along."""
     y._re2tal_carried = carried  # type: ignore[attr-defined]
+    if isinstance(carried.place, Pair) and y.requires_grad and (address := y.data_ptr()):
+        _addresses[address] = weakref.ref(y, lambda gone: _forget(address, gone))
+
+
+def _forget(address: int, gone: weakref.ref[Tensor]) -> None:
+    if _addresses.get(address) is gone:
+        del _addresses[address]
+
+
+def _carried_by(x: Tensor) -> Carried | None:
+    """What `x` carries, or what it is a view of, as a whole: FSDP2 gives such views to every block."""
+    found, base = getattr(x, "_re2tal_carried", None), x._base
+    if found is None and base is not None and (base.shape, base.stride(), base.dtype) == (x.shape, x.stride(), x.dtype):
+        found = getattr(base, "_re2tal_carried", None)
+    if (
+        found is None
+        and torch._C._current_graph_task_id() != -1
+        and (place := _addresses.get(x.data_ptr())) is not None
+    ):
+        y = place()
+        found = y._re2tal_carried if y is not None and y.shape == x.shape else None  # type: ignore[attr-defined]
+        return found if isinstance(found, Carried) and y is not None and found.version == version_of(y) else None
+    return found if isinstance(found, Carried) and found.version == version_of(x) else None
 
 
 def place_of(x: Tensor, chain: object) -> Streams | Pair | None:
-    """The streams that `x` carries for `chain`, if they still are where they were when it was returned.
-
-    FSDP2 gives views of the whole tensor to every block.
-    """
-    carried = getattr(x, "_re2tal_carried", None)
-    base = x._base
-    if (
-        carried is None
-        and base is not None
-        and (base.shape, base.stride(), base.dtype) == (x.shape, x.stride(), x.dtype)
-    ):
-        carried = getattr(base, "_re2tal_carried", None)
-    if not isinstance(carried, Carried) or carried.chain is not chain or carried.version != version_of(x):
+    """The streams that `x` carries for `chain`, if they still are where they were when it was returned."""
+    carried = _carried_by(x)
+    if carried is None or carried.chain is not chain:
         return None
     place = carried.place
     if isinstance(place, Pair):
@@ -97,10 +115,8 @@ def may_be_recomputed(x: Tensor) -> bool:
 
 def remember(x: Tensor, chain: object) -> Link:
     """Note what the call with `x` has begun with; returns the link of what it will return."""
-    carried = getattr(x, "_re2tal_carried", None)
-    if not (isinstance(carried, Carried) and carried.chain is chain and isinstance(carried.place, Pair)):
-        carried = None
-    if carried is not None and carried.version != version_of(x):
+    carried = _carried_by(x)
+    if carried is not None and not (carried.chain is chain and isinstance(carried.place, Pair)):
         carried = None
     if carried is not None and carried.link is not None:
         carried.link.crosses_passes = True
