@@ -41,7 +41,7 @@ _addresses: dict[int, weakref.ref[Tensor]] = {}
 def carry(y: Tensor, carried: Carried) -> None:
     """Let a tensor that was returned carry `carried` along."""
     y._re2tal_carried = carried  # type: ignore[attr-defined]
-    if isinstance(carried.place, Pair) and y.requires_grad and (address := y.data_ptr()):
+    if carried.link is not None and y.requires_grad and (address := y.data_ptr()):
         _addresses[address] = weakref.ref(y, lambda gone: _forget(address, gone))
 
 

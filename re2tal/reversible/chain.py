@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -25,13 +25,13 @@ from re2tal.reversible.fixed_point import (
     add,
     most_headroom,
 )
-from re2tal.reversible.guards import Guard
+from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
 from re2tal.reversible.step import SidewaysError, Step
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.streams import Streams
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size, most_bytes
 
-__all__ = ["Chain", "Member", "is_observed_by_a_compiler"]
+__all__ = ["Chain", "Member", "eagerly", "is_observed_by_a_compiler", "reason_of_hooks"]
 
 
 @dataclass(frozen=True)
@@ -258,3 +258,20 @@ def is_observed_by_a_compiler() -> bool:
         or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
+
+
+def eagerly(function: Callable[..., Any], *args: Any) -> Any:
+    """Called, and not compiled: a chain is an autograd function with a memory of its own."""
+    return torch._dynamo.disable(function)(*args)  # type: ignore[no-untyped-call]
+
+
+eagerly._torchdynamo_disable = True  # type: ignore[attr-defined]
+# To decorate it with `torch.compiler.disable` would import the compiler, which takes seconds.
+
+
+def reason_of_hooks(guard: Guard, *, with_root: bool = False) -> str | None:
+    """Why hooks forbid to run a block again; those of the block itself run around its call, unless it is a branch."""
+    if has_global_hooks():
+        return "hooks are registered for all modules, which may keep tensors"
+    hooked = [*guard.hooked, *([type(guard.root).__name__] if with_root and is_hooked(guard.root) else [])]
+    return f"{hooked[0]} has hooks, which may keep tensors" if hooked else None

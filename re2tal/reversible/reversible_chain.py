@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.chain import Chain, Member, is_observed_by_a_compiler
-from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
+from re2tal.reversible.chain import Chain, Member, eagerly, is_observed_by_a_compiler, reason_of_hooks
+from re2tal.reversible.guards import Guard
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
 from re2tal.reversible.tracing.effects import Effects, effects_of
@@ -66,6 +66,12 @@ class ReversibleChain(nn.Module):
         Raises:
             ValueError: a branch changed the shape, so the streams cannot be added.
         """
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            result: Tensor = eagerly(self._run, x, args)
+            return result
+        return self._run(x, args)
+
+    def _run(self, x: Tensor, args: tuple[object, ...]) -> Tensor:
         if x.numel() == 0:
             return self.chain.floating(x, self.branches, args)
         names = {module: name for name, module in self.named_modules()}
@@ -108,7 +114,7 @@ class ExaminedBranches:
                 self._guards[place] = Guard(branch.owner, ignored=guard.ignored | effects.ignored)
                 guard = self._guards[place]
                 self._effects[place, (guard.key(), torch.is_grad_enabled())] = effects
-        return Member([branch], guard, fallbacks, effects.stored or hooks_speak_against(branch.owner))
+        return Member([branch], guard, fallbacks, effects.stored or reason_of_hooks(guard, with_root=True))
 
     def __deepcopy__(self, memo: object) -> ExaminedBranches:
         return ExaminedBranches()
@@ -125,16 +131,3 @@ def _examined(branch: Branch, x: Tensor, args: Sequence[object]) -> Effects:
         return branch(x, *(next(rest) if isinstance(arg, Tensor) else arg for arg in args))
 
     return effects_of(branch.owner, function, x, tensors)
-
-
-def hooks_speak_against(root: nn.Module, *, inside: bool = False) -> str | None:
-    """Why the hooks of modules in `root` forbid to run it again; of `inside` of it alone, where its own run around."""
-    if has_global_hooks():
-        return "hooks are registered for all modules, which may keep tensors"
-    hooked = (
-        name or type(root).__name__
-        for name, module in root.named_modules()
-        if is_hooked(module) and not (inside and module is root)
-    )
-    name = next(hooked, None)
-    return None if name is None else f"{name} has hooks, which may keep tensors"

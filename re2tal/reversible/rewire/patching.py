@@ -7,7 +7,7 @@ whatever it is then.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.blocks import Split, split_between, split_block
-from re2tal.reversible.chain import Chain, Member, is_observed_by_a_compiler
+from re2tal.reversible.chain import Chain, Member, eagerly, is_observed_by_a_compiler, reason_of_hooks
 from re2tal.reversible.checkpointed import run_checkpointed
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooked
 from re2tal.reversible.patched import Patched, own_forward, patched
@@ -85,7 +85,7 @@ class PatchedBlock(_Guarded):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return _eagerly(self._run, args, kwargs)
+            return eagerly(self._run, args, kwargs)
         return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -122,7 +122,7 @@ class PatchedBlock(_Guarded):
 
     def _member(self, found: BlockSplit) -> Member:
         guard, _ = self.guard()
-        return Member(found.branches, guard, self.fallbacks, found.stored or self._hooks(guard))
+        return Member(found.branches, guard, self.fallbacks, found.stored or reason_of_hooks(guard))
 
     def known_member(self) -> Member | None:
         """The block in a call with a tensor alone, if its class is known; None if it has to be traced."""
@@ -134,12 +134,6 @@ class PatchedBlock(_Guarded):
         if known is None or not known.branches:
             return None
         return Member(known.branches, guard, self.fallbacks) if known.exact else None
-
-    def _hooks(self, guard: Guard) -> str | None:
-        """Why hooks speak against running the branches again."""
-        if has_global_hooks():
-            return "hooks are registered for all modules, which may keep tensors"
-        return f"{guard.hooked[0]} has hooks, which may keep tensors" if guard.hooked else None
 
     def split_for(self, given: Given) -> BlockSplit | str:
         """How the block computes a call of this kind, or why it cannot be split."""
@@ -216,21 +210,12 @@ def _kind(given: Given, *, shapes: bool) -> Hashable:
     return given.key(shapes=shapes), cast
 
 
-def _eagerly(function: Callable[..., Any], *args: Any) -> Any:
-    """Called, and not compiled: a chain is an autograd function with a memory of its own."""
-    return torch._dynamo.disable(function)(*args)  # type: ignore[no-untyped-call]
-
-
-_eagerly._torchdynamo_disable = True  # type: ignore[attr-defined]
-# To decorate it with `torch.compiler.disable` would import the compiler, which takes seconds.
-
-
 class PatchedSequential(Patched):
     """An `nn.Sequential` whose neighbouring blocks of one chain run as one step, where nobody wants to see between."""
 
     def __call__(self, x: Any) -> Any:
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return _eagerly(self._run, x)
+            return eagerly(self._run, x)
         return self._run(x)
 
     def _run(self, x: Any) -> Any:
@@ -281,7 +266,7 @@ class PatchedBetween(_Guarded):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return _eagerly(self._run, args, kwargs)
+            return eagerly(self._run, args, kwargs)
         return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
