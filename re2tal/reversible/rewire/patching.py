@@ -27,6 +27,10 @@ from re2tal.reversible.tracing.trees import Ref
 
 __all__ = ["PatchedBetween", "PatchedBlock", "PatchedSequential", "blocks_in"]
 
+_OUTSIDE = (
+    "it cannot be split into branches as it is now, so it stands outside of its chain: with other coefficients than "
+    "alpha=1, beta=0 the network computes another function than it did"
+)
 _MOST_SPLITS = 64
 """Kept for a block; each is for another kind of call."""
 
@@ -96,7 +100,7 @@ class PatchedBlock(_Guarded):
             return self.chain.run(given.stream, [member])
         found = self.split_for(given)
         if isinstance(found, str):
-            with self._told(found):
+            with self._told(f"{found}; {_OUTSIDE}"):
                 return self.own()(*args, **kwargs)
         member = self._member(found)
         with self._told(member.stored):

@@ -191,7 +191,10 @@ def check(
     other = x + 0.5 * x.std().nan_to_num() * noise
     for start, parameters in ((x, nullcontext()), (other, _other_parameters(block, generator))):
         with parameters:
-            plain = _outcome(block, start, lambda s: given.call(forward, s, args), gradients=gradients)
+            try:
+                plain = _outcome(block, start, lambda s: given.call(forward, s, args), gradients=gradients)
+            except RuntimeError as error:
+                raise Refused(f"it cannot be differentiated by itself ({error})") from error
             try:
                 ours = _outcome(block, start, lambda s: _together(block, cut_up, s, args), gradients=gradients)
             except RuntimeError as error:
