@@ -96,13 +96,14 @@ class PatchedBlock(_Guarded):
         given = Given.of(args, kwargs)
         if given is None or given.stream.numel() == 0:  # there is nothing to add to, or nothing at all
             return self.own()(*args, **kwargs)
-        if not kwargs and len(args) == 1 and (member := self.known_member()) is not None:
+        guard, key = self.guard()
+        if not kwargs and len(args) == 1 and (member := self._known_member(guard, key)) is not None:
             return self.chain.run(given.stream, [member])
-        found = self.split_for(given)
+        found = self._split_for(given, guard, key)
         if isinstance(found, str):
             with self._told(f"{found}; {_OUTSIDE}"):
                 return self.own()(*args, **kwargs)
-        member = self._member(found)
+        member = self._member(found, guard)
         with self._told(member.stored):
             x = found.entered(self.module, given.stream, given.further)
             y = self.chain.run(x, [member], given.further)
@@ -115,33 +116,34 @@ class PatchedBlock(_Guarded):
         """The block in a call with a stream like `x`; None if it has to be called on its own."""
         if is_hooked(self.module):
             return None
-        if (known := self.known_member()) is not None:
+        guard, key = self.guard()
+        if (known := self._known_member(guard, key)) is not None:
             return known
         given = Given.of((x,), {})
-        found = self._lookup(self.guard()[1], given) if given is not None else None
+        found = self._lookup(key, given) if given is not None else None
         if isinstance(found, BlockSplit) and found.whole and found.output == Ref(0) and found.stored is None:
-            member = self._member(found)
+            member = self._member(found, guard)
             return member if member.stored is None else None
         return None
 
-    def _member(self, found: BlockSplit) -> Member:
-        guard, _ = self.guard()
+    def _member(self, found: BlockSplit, guard: Guard) -> Member:
         return Member(found.branches, guard, self.fallbacks, found.stored or reason_of_hooks(guard))
 
     def known_member(self) -> Member | None:
         """The block in a call with a tensor alone, if its class is known; None if it has to be traced."""
-        guard, key = self.guard()
+        return self._known_member(*self.guard())
+
+    def _known_member(self, guard: Guard, key: Hashable) -> Member | None:
         known = self._known.get(key, self)
         if known is self:
             known = self._known[key] = split_block(self.module)
         assert not isinstance(known, PatchedBlock)
-        if known is None or not known.branches:
+        if known is None or not known.branches or not known.exact or has_global_hooks():
             return None
-        return Member(known.branches, guard, self.fallbacks) if known.exact else None
+        return Member(known.branches, guard, self.fallbacks)
 
-    def split_for(self, given: Given) -> BlockSplit | str:
+    def _split_for(self, given: Given, guard: Guard, key: Hashable) -> BlockSplit | str:
         """How the block computes a call of this kind, or why it cannot be split."""
-        guard, key = self.guard()
         found = self._lookup(key, given)
         if found is None:
             found = self._traced(given)
