@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from re2tal.reversible.debug.verify import count_saved_bytes
 from torch import Tensor, nn
 
 from re2tal.reversible import report_of, rewire, set_coefficients, set_mode
+from re2tal.reversible.debug.verify import count_saved_bytes
 from working_with.networks import Batch, Network
 
 Kind = Literal["plain", "original", "reversible", "store"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import activation
 
 from re2tal.reversible.guards import is_hooked
@@ -42,6 +42,7 @@ def computes_as_published(root: nn.Module) -> bool:
     return all(
         (module is root or not is_hooked(module))
         and _has_no_forward_of_its_own(module)
+        and not any(isinstance(value, Tensor) for value in module.__dict__.values())  # as FSDP1 holds its weights
         and type(module).__module__.startswith(_KNOWN)
         and _is_unpatched(type(module))
         for module in root.modules()

@@ -196,6 +196,10 @@ class PatchedBlock(_Guarded):
                 return check(block, split(recording, call), given, forward=forward, gradients=torch.is_grad_enabled())
         except Refused as reason:
             return str(reason)
+        except Exception as error:
+            if not self.guard()[0].hooked:
+                raise
+            return f"it cannot be run without the hooks of its modules ({type(error).__name__}: {error})"
         finally:
             block.__dict__.update(hooks)
 

@@ -117,6 +117,7 @@ def plan(model: nn.Module, example: Example) -> Plan:
         ValueError: the model cannot be called with the example.
     """
     args, kwargs = arguments(example)
+    before = _sums(model)
     device = next((leaf.device for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)), torch.device("cpu"))
     try:
         kept = [m for m in model.modules() if is_hooked(m) or not type(m).__module__.startswith(PURE)]
@@ -127,10 +128,22 @@ def plan(model: nn.Module, example: Example) -> Plan:
             f"{type(model).__name__} cannot be called with this example ({type(error).__name__}: {error}); example "
             "must be its input, a tuple of its positional arguments, or a dict of its keyword arguments"
         ) from error
+    moved = next((name for name, value in _sums(model).items() if value != before.get(name)), None)
+    if moved is not None:
+        raise ValueError(
+            f"{moved} of {type(model).__name__} changes whenever the model is run, and running the example has "
+            "changed it; rewire the model before what does that is put on it"
+        )
     found = find_blocks(recording)
     splits, failed = _checked(model, found.blocks, args, kwargs, device=device)
     blocks = [block for block in found.blocks if block.call.module in splits]
     return Plan(chains_of(blocks, recording), splits, {**found.refused, **failed})
+
+
+def _sums(model: nn.Module) -> dict[str, str]:
+    """Of all parameters, to see whether they change: not all ways of writing to one count up its version."""
+    sums = {name: p.detach().sum(dtype=torch.float64) for name, p in model.named_parameters() if not p.is_meta}
+    return {name: repr(float(total)) for name, total in sums.items()}
 
 
 def _checked(
