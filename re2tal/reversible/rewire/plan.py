@@ -166,6 +166,10 @@ def _checked(
             passed[module] = given, checked
         except Refused as reason:
             failed[module] = str(reason)
+        except Exception as error:
+            if not any(is_hooked(inner) for inner in module.modules() if inner is not module):
+                raise
+            failed[module] = f"it cannot be run without the hooks of its modules ({type(error).__name__}: {error})"
 
     with ExitStack() as stack:
         stack.enter_context(preserved(device))
