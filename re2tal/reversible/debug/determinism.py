@@ -27,7 +27,7 @@ def first_to_differ(model: nn.Module, loss: Callable[[], Tensor]) -> str | None:
         Name of the module, with the names of its children if it is a branch of it; None if nothing differed.
     """
     comparison = _Comparison()
-    with torch.enable_grad(), untouched(model), watching(model, comparison):
+    with torch.enable_grad(), untouched(model, attributes_too=False), watching(model, comparison):
         value = loss()
         comparison.again = True
         torch.autograd.grad(value, [p for p in model.parameters() if p.requires_grad], allow_unused=True)

@@ -66,7 +66,7 @@ def first_non_finite(model: nn.Module, loss: Callable[[], Tensor]) -> Origin | N
     at_rest = _at_rest(model)
     search = _Search()
     wanted = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    with torch.enable_grad(), untouched(model), watching(model, search):
+    with torch.enable_grad(), untouched(model, attributes_too=False), watching(model, search):
         value = loss()
         if search.found is None and at_rest is None and is_finite([value]):
             grads = torch.autograd.grad(value, [p for _, p in wanted], allow_unused=True)

@@ -288,11 +288,12 @@ def _as_another_tensor(module: nn.Module, args: tuple[Any, ...], output: Any) ->
 
 
 @contextmanager
-def untouched(root: nn.Module) -> Iterator[None]:
+def untouched(root: nn.Module, *, attributes_too: bool = True) -> Iterator[None]:
     """Inside, buffers are copies; afterwards they, attributes, and the containers among these are what they were."""
     modules = list(root.modules())
+    watched = modules if attributes_too else []
     buffers = [(module, dict(module._buffers)) for module in modules if module._buffers]
-    attributes = [(module, {k: v for k, v in vars(module).items() if k not in _BOOKKEEPING}) for module in modules]
+    attributes = [(module, {k: v for k, v in vars(module).items() if k not in _BOOKKEEPING}) for module in watched]
     containers = [(v, copy.copy(v)) for _, own in attributes for v in own.values() if isinstance(v, list | dict | set)]
     try:
         for module, present in buffers:
