@@ -17,13 +17,13 @@ _OF_TRAINING_ALONE = {
     "activation_checkpointing",
     "alpha",  # those that count are the backbone's, and those of its weights, if their file tells
     "beta",
-    "cell_mib",
     "drop_path",
     "freeze_norms",
     "fresh_weights",
     "frozen",
     "pretrained",
     "pretrained_allow",
+    "tile_mib",
 }
 
 
