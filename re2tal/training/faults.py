@@ -141,11 +141,13 @@ class Faults:
         if any(is_lasting for _, is_lasting in reports):
             raise TrainingError(f"{message}; go on from a checkpoint before that step, with lower learning rates")
         if self.config.on_non_finite == "stop":
-            raise TrainingError(f"{message}; {self._advice()}, or leave such steps out: training.on_non_finite=skip")
+            raise TrainingError(
+                f"{message}; {self._advice(origin)}, or leave such steps out: training.on_non_finite=skip"
+            )
         if self.skipped > self.config.max_skips:
             raise TrainingError(
                 f"{message}; {self.skipped} steps in a row were like this, more than training.max_skips; "
-                f"{self._advice()}"
+                f"{self._advice(origin)}"
             )
         if self.peers.is_main:
             log.warning("%s; the step is left out (%d in a row)", message, self.skipped)
@@ -168,7 +170,9 @@ class Faults:
         """Whether every later step would be like this one."""
         return origin is not None and origin.kind == "parameter"
 
-    def _advice(self) -> str:
+    def _advice(self, origin: Origin | None) -> str:
+        if origin is not None and origin.kind == "input":
+            return "look into the file (docs/reliability.md), and at these videos or their features"
         half = ", or set training.amp to bf16 or none" if self.config.amp == "fp16" else ""
         return f"look into the file (docs/reliability.md), lower the learning rates{half}"
 

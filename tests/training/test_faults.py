@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible import ReversibleChain, first_non_finite
+from re2tal.reversible import Origin, ReversibleChain, first_non_finite
 from re2tal.training import EMA, Processes, Trainer, TrainingError, load_fault, processes
 from re2tal.training.random_state import restore
 from tests.training.training_toy import ToyBackbone, ToyDetector, toy_config, toy_trainer
@@ -261,3 +261,10 @@ def test_all_processes_leave_out_a_step_that_is_bad_on_one_of_them(tmp_path: Pat
     assert first["stop"] == second["stop"]
     assert "step 2: the losses are" in first["stop"] and "dropout is the first" in first["stop"]
     assert [file.name for file in (tmp_path / "stop/faults").iterdir()] == ["step_000002_rank1.pth"]
+
+
+def test_a_bad_input_is_not_answered_with_other_learning_rates(tmp_path: Path) -> None:
+    trainer = toy_trainer(tmp_path, config=toy_config())
+    advice = trainer.faults._advice(Origin("input", "input"))
+    assert "these videos" in advice and "learning rates" not in advice
+    assert "learning rates" in trainer.faults._advice(Origin("output", "backbone"))
