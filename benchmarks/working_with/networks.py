@@ -109,21 +109,22 @@ def _swin() -> nn.Module:
     )
 
 
+_WORDS: dict[str, Any] = {"vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2}
+
+
 def _gpt2() -> nn.Module:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=50,
         n_embd=32,
         n_layer=3,
         n_head=2,
         n_positions=64,
-        bos_token_id=1,
-        eos_token_id=2,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         tie_word_embeddings=False,
+        **_WORDS,
     )
     return GPT2LMHeadModel(config)
 
@@ -132,16 +133,14 @@ def _llama() -> nn.Module:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=50,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=3,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=64,
-        bos_token_id=1,
-        eos_token_id=2,
         pad_token_id=0,
+        **_WORDS,
     )
     return LlamaForCausalLM(config)
 

@@ -39,6 +39,8 @@ class Branch:
     """As it has to in a chain; False for what stands between chains."""
     reads_args: bool = True
     """Whether the further arguments of a call matter to it; tiles are computed only where they do not."""
+    ends_in_activation: bool = False
+    """Whether it applies what its block applies after the addition, so that no coefficients give the original."""
     needs_graph: bool = False
     """Compute with a graph in the forward pass, too: torch chooses other kernels where no gradient is needed, and they
     round differently."""

@@ -17,13 +17,13 @@ from re2tal.reversible.branch_call import BranchCall, branch_dtype, version_of
 from re2tal.reversible.carried import Carried, carry, may_be_recomputed, place_of, recomputed, remember
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import (
+    MOST_HEADROOM,
     FixedPoint,
     Link,
     NonFiniteStreamError,
     Pair,
     StreamOverflowError,
     add,
-    most_headroom,
 )
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
 from re2tal.reversible.step import SidewaysError, Step
@@ -32,6 +32,9 @@ from re2tal.reversible.streams import Streams
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size, most_bytes
 
 __all__ = ["Chain", "Member", "eagerly", "is_observed_by_a_compiler", "reason_of_hooks"]
+
+_MORE_HEADROOM = 4
+"""When it is not enough."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,9 @@ class Chain:
                 return self._reversible(x, place, step, args, closing=closing)
             except StreamOverflowError as error:
                 step.put_back()
-                self._raise_headroom(x, error)
+                self._raise_headroom(error)
                 pair = leave(place, x) if isinstance(place, Streams) else place
-                place = None if pair is None else _coarser(pair)
+                place = None if pair is None else self._coarser(pair)
             except NonFiniteStreamError:
                 # No integer stands for that; plain autograd in floating point, in whole branches, carries it where it
                 # belongs.
@@ -207,8 +210,8 @@ class Chain:
             try:
                 return add(pair, f, self.coefficients)
             except StreamOverflowError as error:
-                self._raise_headroom(pair.v.values, error)
-                pair = _coarser(pair)
+                self._raise_headroom(error)
+                pair = self._coarser(pair)
             except NonFiniteStreamError:
                 pair = pair.recast(None)
 
@@ -227,13 +230,19 @@ class Chain:
         carry(y, Carried(self, pair, 0, 0))
         return y
 
-    def _raise_headroom(self, x: Tensor, error: StreamOverflowError) -> None:
-        if self.headroom >= most_headroom(x.dtype):
+    def _raise_headroom(self, error: StreamOverflowError) -> None:
+        if isinstance(error.__cause__, StreamOverflowError):
+            raise error  # from here
+        if self.headroom + _MORE_HEADROOM > MOST_HEADROOM:
             raise StreamOverflowError(
-                f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}); lower the "
-                "learning rate if they grew in training, or run the chain in float64"
+                f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}), and nothing would "
+                "be left of small values; lower the learning rate if they grew in training, or unrewire the network"
             ) from error
-        self.headroom += 4
+        self.headroom += _MORE_HEADROOM
+
+    def _coarser(self, pair: Pair) -> Pair:
+        assert pair.format is not None
+        return pair.recast(pair.format.coarser(_MORE_HEADROOM, headroom=self.headroom))
 
 
 def _step(x: Tensor, members: Sequence[Member], args: Sequence[object], *, limit: int | None) -> Step:
@@ -246,18 +255,14 @@ def _step(x: Tensor, members: Sequence[Member], args: Sequence[object], *, limit
     return Step(calls, args, dtype=branch_dtype(x, [call.branch for call in calls]), device=x.device)
 
 
-def _coarser(pair: Pair) -> Pair:
-    assert pair.format is not None
-    return pair.recast(FixedPoint(pair.format.bits - 4, pair.format.values))
+def is_exported() -> bool:
+    """Whether all operations are traced for a program that only predicts."""
+    return torch.compiler.is_exporting() or bool(torch.jit.is_tracing())  # type: ignore[no-untyped-call]
 
 
 def is_observed_by_a_compiler() -> bool:
     """Whether somebody traces all operations, or transforms them: no value can be looked at then."""
-    return (
-        torch.compiler.is_exporting()
-        or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
+    return is_exported() or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def eagerly(function: Callable[..., Any], *args: Any) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from re2tal.reversible.dr2net import Coefficients
 
 __all__ = [
+    "MOST_HEADROOM",
     "FixedPoint",
     "Link",
     "NonFiniteStreamError",
@@ -25,7 +26,6 @@ __all__ = [
     "StreamOverflowError",
     "add",
     "magnitude",
-    "most_headroom",
     "values_of",
 ]
 
@@ -36,8 +36,8 @@ sum of two such numbers does not wrap."""
 _FINEST = 96
 """Most bits behind the point: 2 ** 96 and its inverse are numbers in float32."""
 
-_FEWEST_BITS = 6
-"""Of the largest value; with fewer, rounding would be seen."""
+_FEWEST_BITS = 18
+"""Of the largest value that streams start with; with fewer, rounding would be seen."""
 
 
 def values_of(dtype: torch.dtype) -> torch.dtype:
@@ -45,9 +45,8 @@ def values_of(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def most_headroom(dtype: torch.dtype) -> int:
-    """How many times a stream that starts with numbers of `dtype` may double in the coarsest format of use."""
-    return _INTEGERS[values_of(dtype)][1] - _FEWEST_BITS
+MOST_HEADROOM = max(bits for _, bits in _INTEGERS.values()) - _FEWEST_BITS
+"""How many times a stream may double in the coarsest format of use."""
 
 
 class StreamOverflowError(OverflowError):
@@ -56,6 +55,11 @@ class StreamOverflowError(OverflowError):
 
 class NonFiniteStreamError(ArithmeticError):
     """A stream, or what a branch adds to it, is not finite: no integer stands for that."""
+
+
+def _values_with(values: torch.dtype, headroom: int) -> torch.dtype:
+    """What stands for them with such a headroom: the integers are wider where too few bits would be left."""
+    return values if headroom <= _INTEGERS[values][1] - _FEWEST_BITS else torch.float64
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,17 @@ class FixedPoint:
         Raises:
             NonFiniteStreamError: one of them is not finite.
         """
-        values = values_of(starts[0].dtype)
+        values = _values_with(values_of(starts[0].dtype), headroom)
         largest = max((float(x.detach().abs().amax()) for x in starts if x.numel()), default=0.0)
         if not math.isfinite(largest):
             raise NonFiniteStreamError(f"a stream starts with {largest}")
         exponent = math.frexp(largest)[1]
         return FixedPoint(bits=min(_INTEGERS[values][1] - headroom - exponent, _FINEST), values=values)
+
+    def coarser(self, by: int, *, headroom: int) -> FixedPoint:
+        """One that holds `2 ** by` times as much, `2 ** headroom` times the largest of the start."""
+        values = _values_with(self.values, headroom)
+        return FixedPoint(bits=self.bits - by + _INTEGERS[values][1] - _INTEGERS[self.values][1], values=values)
 
     def check(self, largest: Tensor) -> None:
         """See whether all numbers were right.

@@ -24,6 +24,13 @@ class Patched:
         """Of the module's own forward, for who asks a module where its code is."""
         return self.own().__code__
 
+    @property
+    def __globals__(self) -> Any:
+        raise RuntimeError(
+            f"torch.jit.script compiles source code, and the {type(self.module).__name__} of a rewired network is not "
+            "run by its own; use torch.jit.trace or torch.export, or unrewire the network"
+        )
+
     def put(self) -> None:
         """Begin to stand there."""
         self.module.__dict__["forward"] = self

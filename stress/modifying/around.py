@@ -138,32 +138,25 @@ def converted(site: Site) -> None:
     site.network.float().double()
 
 
-def _schedule(name: str) -> Callable[[Site], None]:
+def _setting(**values: str) -> Callable[[Site], None]:
     def modify(site: Site) -> None:
-        site.schedule = name
+        vars(site).update(values)
 
     return modify
 
 
-two_forwards_in_order = _schedule("in order")
-two_forwards_reversed = _schedule("reversed")
-two_forwards_summed = _schedule("summed")
-backward_twice = _schedule("twice")
-gradients_asked_for = _schedule("asked")
-gradient_of_the_input_alone = _schedule("input alone")
+two_forwards_in_order = _setting(schedule="in order")
+two_forwards_reversed = _setting(schedule="reversed")
+two_forwards_summed = _setting(schedule="summed")
+backward_twice = _setting(schedule="twice")
+gradients_asked_for = _setting(schedule="asked")
+gradient_of_the_input_alone = _setting(schedule="input alone")
 
 
-def _inputs(name: str) -> Callable[[Site], None]:
-    def modify(site: Site) -> None:
-        site.inputs = name
-
-    return modify
-
-
-input_with_nan = _inputs("nan")
-input_with_infinity = _inputs("inf")
-input_with_both = _inputs("nan and inf")
-empty_batch = _inputs("empty")
-other_batch = _inputs("other batch")
-other_size = _inputs("other size")
-large_input = _inputs("large")
+input_with_nan = _setting(inputs="nan")
+input_with_infinity = _setting(inputs="inf")
+input_with_both = _setting(inputs="nan and inf")
+empty_batch = _setting(inputs="empty")
+other_batch = _setting(inputs="other batch")
+other_size = _setting(inputs="other size")
+large_input = _setting(inputs="large")

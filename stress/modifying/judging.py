@@ -148,7 +148,7 @@ def is_clear(error: Exception) -> bool:
     """Whether the package raises it itself, with some words: that they are the right ones is for people."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = bool(frames) and frames[-1].filename.startswith(PACKAGE) and str(frames[-1].line).startswith("raise ")
-    return ours and isinstance(error, ValueError | RuntimeError) and len(str(error)) >= 40
+    return ours and isinstance(error, ValueError | RuntimeError | ArithmeticError) and len(str(error)) >= 40
 
 
 def smallest(case: Case, found: Verdict, *, setting: str) -> tuple[Case, Verdict]:

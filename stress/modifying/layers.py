@@ -100,13 +100,8 @@ class Centred(nn.Module):
         return y - self.average.clone()
 
 
-class Replacing(nn.Module):
-    """Like `Centred`, but every call assigns a new tensor to the buffer."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-        self.register_buffer("average", torch.zeros((), dtype=torch.float64))
+class Replacing(Centred):
+    """The same, but every call assigns a new tensor to the buffer."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.layer(x)

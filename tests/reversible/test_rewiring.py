@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import swin_t
+from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video import r3d_18, swin3d_t
 
 from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
-from re2tal.reversible import ReversibleChain, chains, report_of, rewire, set_mode, verify
+from re2tal.reversible import ReversibleChain, chains, report_of, rewire, set_mode, set_tiles, verify
 
 from .networks import re2_slowfast, re2_swin
 
@@ -96,6 +97,7 @@ def test_torchvision_networks_rewire_and_verify(build: Callable[..., nn.Module],
     torch.manual_seed(0)
     report = verify(rewire(build(weights=None)), torch.randn(shape))
     assert report.passed, str(report)
+    assert (report.original_error is None) == (build is r3d_18)  # whose activations follow its additions
     assert report.saved_bytes < report.saved_bytes_store
 
 
@@ -111,6 +113,21 @@ def test_verify_passes_in_double_precision_and_changes_nothing(build: Callable[[
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(random_state, torch.get_rng_state())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_verify_notices_what_both_modes_ignore(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_norm(block: SwinTransformerBlock, x: Tensor) -> Tensor:
+        return block.stochastic_depth(block.mlp(x))
+
+    torch.manual_seed(0)
+    model, x = swin_t(weights=None), torch.randn(1, 3, 64, 64)
+    report = verify(rewire(copy.deepcopy(model)), x)
+    assert report.original_error is not None and report.original_error < 1e-4 and report.passed
+    monkeypatch.setattr("re2tal.reversible.blocks.swin._mlp", without_norm)
+    set_tiles(rewire(model), None)
+    report = verify(model, x)
+    assert report.original_error is not None
+    assert report.worst[1] < 1e-4 < report.original_error and not report.passed
 
 
 def test_verify_notices_a_branch_that_is_not_the_same_twice() -> None:

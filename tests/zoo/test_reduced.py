@@ -46,6 +46,7 @@ def test_rewired_networks_train_as_plain_autograd_trains_them(name: str) -> None
 
     verified = verify(rewired, example)
     assert verified.worst[1] <= 1e-10 and verified.output_error <= 1e-10, str(verified)
+    assert verified.original_error is None or verified.original_error <= 1e-10, str(verified)
     assert verified.reconstruction_error == 0
     assert verified.saved_bytes < verified.saved_bytes_store
 

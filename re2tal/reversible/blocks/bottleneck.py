@@ -30,7 +30,7 @@ def split_bottleneck(block: Foreign) -> Split:
     exact = _is_exact(block)
     if block.downsample is not None:
         return Split(transition=Branch(block, _transition, tiling=_TRANSITION, keeps_shape=False), exact=exact)
-    return Split(branches=(Branch(block, _branch, tiling=_BRANCH),), exact=exact)
+    return Split(branches=(Branch(block, _branch, tiling=_BRANCH, ends_in_activation=True),), exact=exact)
 
 
 def _is_exact(owner: Foreign) -> bool:
@@ -70,7 +70,7 @@ def split_torchvision_bottleneck(block: Foreign) -> Split:
     exact = computes_as_published(block)
     if block.downsample is not None:
         return Split(transition=Branch(block, _torchvision_transition, keeps_shape=False), exact=exact)
-    return Split(branches=(Branch(block, _torchvision_branch),), exact=exact)
+    return Split(branches=(Branch(block, _torchvision_branch, ends_in_activation=True),), exact=exact)
 
 
 # Frame by frame: only the first convolution sees more than one, its neighbours

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from re2tal.reversible.reversible_chain import ReversibleChain
+from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.rewire.plan import Example, arguments
-from re2tal.reversible.rewire.rewiring import reconstruction_error, set_mode
+from re2tal.reversible.rewire.rewiring import reconstruction_error, set_coefficients, set_mode, unrewire
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.streams import count_held_bytes
 from re2tal.reversible.tiles import Mode
@@ -28,6 +30,9 @@ class Verification:
 
     output_error: float
     """Of `reversible` against `store`, relative L2, worst output."""
+    original_error: float | None
+    """With alpha=1, beta=0, of outputs and gradients against the network that was never rewired, the worst; None where
+    that is another function: blocks apply activations after their additions, or chains were built and not rewired."""
     gradient_errors: dict[str, float]
     """The same for the gradient of every parameter and input, by name. Relative to its own norm, or to 1e-4 of the
     norm of all gradients together if that is more: a gradient that vanishes (of a bias before a batch norm, say) is
@@ -49,12 +54,13 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Whether outputs and gradients agree within the tolerance."""
-        return self.output_error <= self.tolerance and self.worst[1] <= self.tolerance
+        return max(self.output_error, self.worst[1], self.original_error or 0.0) <= self.tolerance
 
     def __str__(self) -> str:
         name, error = self.worst
         rows = [
             ("output error", f"{self.output_error:.1e}"),
+            ("against the original", "-" if self.original_error is None else f"{self.original_error:.1e}"),
             ("worst gradient error", f"{error:.1e}  ({name})"),
             ("gradients compared", f"{len(self.gradient_errors)}"),
             ("reconstruction error", f"{self.reconstruction_error:.1e}"),
@@ -68,7 +74,8 @@ class Verification:
 def verify(model: nn.Module, example: Example, *, tolerance: float | None = None) -> Verification:
     """Compare one training step of a rewired model in mode `reversible` with the same in mode `store`.
 
-    Both run on deep copies, with the same random numbers, in the model's own training or eval mode. The loss is the
+    And, with the coefficients with which it computes the original network, with that network, never rewired. All run on
+    deep copies, with the same random numbers, in the model's own training or eval mode. The loss is the
     sum of all outputs, each multiplied by fixed random weights. Model, gradients and random state are untouched.
 
     Args:
@@ -81,20 +88,23 @@ def verify(model: nn.Module, example: Example, *, tolerance: float | None = None
     """
     inputs = arguments(example)
     device = next((leaf.device for leaf in leaves(inputs) if isinstance(leaf, Tensor)), torch.device("cpu"))
-    results: dict[Mode, _Step] = {}
-    for mode in ("store", "reversible"):
+
+    def step(model: nn.Module, mode: Mode | None) -> _Step:
         with preserved(device):
-            results[mode] = _training_step(copy.deepcopy(model), inputs, mode)
-    plain, ours = results["store"], results["reversible"]
+            return _training_step(model, inputs, mode)
+
+    plain, ours = step(copy.deepcopy(model), "store"), step(copy.deepcopy(model), "reversible")
     if tolerance is None:
         double = all(tensor.dtype == torch.float64 for tensor in plain.gradients.values())
         tolerance = 1e-10 if double else 1e-4
-    floor = 1e-4 * math.hypot(*(float(grad.norm()) for grad in plain.gradients.values()))
+    original_error = None
+    if (pair := _as_the_original(model, ours.model)) is not None:
+        as_original, original = step(pair[0], "reversible"), step(pair[1], None)
+        original_error = max(_output_error(as_original, original), *_gradient_errors(as_original, original).values())
     return Verification(
-        output_error=max(_relative(a, b) for a, b in zip(ours.outputs, plain.outputs, strict=True)),
-        gradient_errors={
-            name: _relative(ours.gradients[name], grad, floor=floor) for name, grad in plain.gradients.items()
-        },
+        output_error=_output_error(ours, plain),
+        original_error=original_error,
+        gradient_errors=_gradient_errors(ours, plain),
         reconstruction_error=ours.reconstruction_error,
         saved_bytes=ours.saved_bytes,
         saved_bytes_store=plain.saved_bytes,
@@ -102,16 +112,48 @@ def verify(model: nn.Module, example: Example, *, tolerance: float | None = None
     )
 
 
+def _as_the_original(model: nn.Module, used: nn.Module) -> tuple[nn.Module, nn.Module] | None:
+    """A copy that computes what it did before it was rewired, and one that was not; None if there is none.
+
+    Args:
+        model: as it is.
+        used: a copy that has been called.
+    """
+    blocks = blocks_in(used)
+    built = any(isinstance(module, ReversibleChain) for module in model.modules())
+    if built or not all(block.may_equal_original for block in blocks):
+        return None
+    rewired = copy.deepcopy(model)
+    set_coefficients(rewired, alpha=1, beta=0)
+    return rewired, unrewire(copy.deepcopy(model))
+
+
+def _output_error(ours: _Step, plain: _Step) -> float:
+    return max(_relative(a, b) for a, b in zip(ours.outputs, plain.outputs, strict=True))
+
+
+def _gradient_errors(ours: _Step, plain: _Step) -> dict[str, float]:
+    floor = 1e-4 * math.hypot(*(float(grad.norm()) for grad in plain.gradients.values()))
+    both = {**ours.gradients, **plain.gradients}  # one that is missing is zero
+    found, expected = (
+        [step.gradients.get(name, torch.zeros_like(gradient)) for name, gradient in both.items()]
+        for step in (ours, plain)
+    )
+    return {name: _relative(a, b, floor=floor) for name, a, b in zip(both, found, expected, strict=True)}
+
+
 @dataclass(frozen=True)
 class _Step:
+    model: nn.Module
     outputs: list[Tensor]
     gradients: dict[str, Tensor]
     reconstruction_error: float
     saved_bytes: int
 
 
-def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], mode: Mode) -> _Step:
-    set_mode(model, mode)
+def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], mode: Mode | None) -> _Step:
+    if mode is not None:
+        set_mode(model, mode)
     entries: dict[str, Tensor] = {}
 
     def entry(leaf: object) -> object:
@@ -129,6 +171,7 @@ def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, An
     wanted = {**entries, **{name: p for name, p in model.named_parameters() if p.requires_grad}}
     grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)  # type: ignore[arg-type]
     return _Step(
+        model,
         outputs=[tensor.detach() for tensor in outputs],
         gradients={name: grad for name, grad in zip(wanted, grads, strict=True) if grad is not None},
         reconstruction_error=reconstruction_error(model, warn_above=math.inf) or 0.0,

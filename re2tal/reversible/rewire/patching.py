@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.blocks import Split, split_between, split_block
-from re2tal.reversible.chain import Chain, Member, eagerly, is_observed_by_a_compiler, reason_of_hooks
+from re2tal.reversible.chain import Chain, Member, eagerly, is_exported, is_observed_by_a_compiler, reason_of_hooks
 from re2tal.reversible.checkpointed import run_checkpointed
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooked
 from re2tal.reversible.patched import Patched, own_forward, patched
@@ -142,6 +142,17 @@ class PatchedBlock(_Guarded):
             return None
         return Member(known.branches, guard, self.fallbacks)
 
+    @property
+    def may_equal_original(self) -> bool:
+        """Whether alpha=1, beta=0 gives the block's own function, in the calls that it has met."""
+        found = [*self._known.values(), *self._splits.values()]
+        return not any(
+            branch.ends_in_activation
+            for split in found
+            if isinstance(split, Split | BlockSplit)
+            for branch in split.branches
+        )
+
     def _split_for(self, given: Given, guard: Guard, key: Hashable) -> BlockSplit | str:
         """How the block computes a call of this kind, or why it cannot be split."""
         found = self._lookup(key, given)
@@ -158,8 +169,9 @@ class PatchedBlock(_Guarded):
         return found
 
     def _lookup(self, key: Hashable, given: Given) -> BlockSplit | str | None:
-        """What is known of such calls: with gradients, or, in a call without, also what was not compared in them."""
-        for gradients in (True, False)[: 1 if torch.is_grad_enabled() else 2]:
+        """What is known of such calls: with gradients, or, where none are taken, also what was not compared in them."""
+        takes_gradients = torch.is_grad_enabled() and not is_exported()
+        for gradients in (True, False)[: 1 if takes_gradients else 2]:
             for shapes in (False, True):
                 if (found := self._splits.get((key, _kind(given, shapes=shapes), gradients))) is not None:
                     return found

@@ -9,16 +9,20 @@ from dataclasses import replace
 from itertools import groupby
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from re2tal.reversible.blocks import Split, known_blocks, split_between, split_block
 from re2tal.reversible.chain import Chain
 from re2tal.reversible.dr2net import Coefficients
+from re2tal.reversible.guards import unhooked
 from re2tal.reversible.patched import patched
 from re2tal.reversible.reversible_chain import ReversibleChain
 from re2tal.reversible.rewire.patching import PatchedBetween, PatchedBlock, PatchedSequential, blocks_in
-from re2tal.reversible.rewire.plan import Example, Plan, Rewiring, plan
+from re2tal.reversible.rewire.plan import Example, Plan, Rewiring, arguments, plan
+from re2tal.reversible.rng import preserved
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size
+from re2tal.reversible.tracing.recording import untouched
+from re2tal.reversible.tracing.trees import leaves
 
 __all__ = [
     "ReconstructionWarning",
@@ -30,7 +34,6 @@ __all__ = [
     "reconstruction_errors",
     "report_of",
     "rewire",
-    "set_tiles",
     "set_coefficients",
     "set_headrooms",
     "set_mode",
@@ -58,8 +61,7 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
     With an example, blocks of any class are found by running the model on it, wherever the model keeps and however it
     calls them: each is traced, its additions are found and its branches cut out, and what they give when they are put
     together again is compared with what the block gives, and its gradient. `examine` tells what becomes of which block.
-    Without, each `nn.Sequential` that holds blocks of known classes is replaced by a `RewiredSequential` over the same
-    children; with one, too, where there is any.
+    Without, blocks of known classes are looked for in every `nn.Sequential`; with one, too.
 
     Args:
         model: changed in place. Without an example: torchvision's Swin, Video Swin and video ResNets, and our
@@ -69,7 +71,7 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
         mode: see `ReversibleChain`; `set_mode` changes it later.
 
     Returns:
-        `model`, or its replacement if the model itself is an `nn.Sequential` of blocks.
+        `model`.
 
     Raises:
         ValueError: no block can be rewired, with the reason for each; the model is left as it was.
@@ -82,6 +84,15 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
     report = _report(model, planned or Plan([], {}, {}), known)
     if planned is not None:
         log.info("%s: %s", type(model).__name__, report)
+    _patch(model, known, planned)
+    set_mode(model, mode)
+    if example is not None:
+        _met_in_eval_mode(model, example)
+    model.__dict__["_re2tal_report"] = report
+    return model
+
+
+def _patch(model: nn.Module, known: _Sequentials, planned: Plan | None) -> None:
     names = {module: name for name, module in model.named_modules()}
     for members in (*_known_chains(known), *(planned.chains if planned is not None else ())):
         chain = Chain(length=len(members))
@@ -102,9 +113,19 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
             PatchedSequential(module).put()
         elif known and _is_between(module, known):
             PatchedBetween(module, name=names[module]).put()
-    set_mode(model, mode)
-    model.__dict__["_re2tal_report"] = report
-    return model
+
+
+def _met_in_eval_mode(model: nn.Module, example: Example) -> None:
+    """Have the blocks examined as they predict, too: while a network is exported, none can be."""
+    if not any(module.training for module in model.modules()):
+        return
+    args, kwargs = arguments(example)
+    device = next((leaf.device for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)), torch.device("cpu"))
+    with preserved(device), untouched(model), unhooked(model), torch.no_grad():  # flags are put back with the rest
+        try:
+            model.eval()(*args, **kwargs)
+        except Exception as error:  # of a model that needs targets in one mode alone, say
+            log.info("%s cannot predict from the example (%s: %s)", type(model).__name__, type(error).__name__, error)
 
 
 def _refuse_rewired(model: nn.Module) -> None:

@@ -92,7 +92,10 @@ def split(recording: Recording, call: Call) -> BlockSplit:
         if part.kind == "residual":
             tape = cut(view, parts, index)
             tiling = tiling_of(view, tape) if any_shape else None
-            branches.append(Branch(call.module, tape, tape.uses, tiling, reads_args=bool(tape.given)))
+            acts = bool(tape.activations)
+            branches.append(
+                Branch(call.module, tape, tape.uses, tiling, reads_args=bool(tape.given), ends_in_activation=acts)
+            )
     return BlockSplit(
         tuple(branches),
         _output(recording, call, start, last),
