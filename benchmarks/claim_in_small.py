@@ -18,9 +18,9 @@ import numpy as np
 import torch
 import ucf_mini
 
-from re2tal.backbones import build_backbone
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.data.demo import make_demo_set
+from re2tal.networks.backbones import build_backbone
 from re2tal.reversible.debug.verify import count_saved_bytes
 
 CONFIGS = ucf_mini.REPOSITORY / "configs"

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from re2tal import experiment
+from re2tal.common.types import AnnotatedVideo
 from re2tal.config import override
+from re2tal.config.presets import demo
 from re2tal.data import read_annotations
 from re2tal.data.demo import CLASSES, make_demo_set
-from re2tal.presets import demo
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, logging_to
-from re2tal.types import AnnotatedVideo
 from re2tal.video import open_video
 
 FRAMES_PER_VIDEO = 48

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from re2tal.common.types import Proposals, TimeGrid
 from re2tal.data.windows import window_starts
-from re2tal.types import Proposals, TimeGrid
 
 __all__ = ["NUM_STEPS", "FilmedActions", "proposals_of", "random_video", "windows_of"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from re2tal.heads.points import make_points
-from re2tal.heads.targets import assign_targets
+from re2tal.networks.heads.points import make_points
+from re2tal.networks.heads.targets import assign_targets
 
 STEPS, LEVELS, FRAMES_IN_STEP, SEEN = 32, 4, 4, 2
 """A window of 32 steps, each of four frames of the file, of which the backbone sees two."""

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from train_step import peak_mib, resident_mib
 
-from re2tal.building import build_detector
 from re2tal.config import ConfigError, ExperimentConfig, load_config
-from re2tal.planning import NoBatches, example_batch
+from re2tal.config.building import build_detector
+from re2tal.experiments.planning import NoBatches, example_batch
 from re2tal.training import Processes, RunFolder, Trainer
 
 

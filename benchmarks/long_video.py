@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from re2tal.building import build_detector
 from re2tal.config import ExperimentConfig, override
-from re2tal.presets import demo
+from re2tal.config.building import build_detector
+from re2tal.config.presets import demo
 from re2tal.training import save_checkpoint, seed_all
 from re2tal.video import write_video
 

@@ -23,9 +23,9 @@ from typing import Any
 import pretrained_networks
 import torch
 
-from re2tal.backbones import FactoryConfig, build_backbone
-from re2tal.classifying import Classifier, ClipsConfig, ClipSource, FinetuneConfig, TestingClips, list_clips
-from re2tal.finetuning import ClipTester, finetune
+from re2tal.experiments.finetuning import Classifier, ClipsConfig, ClipSource, FinetuneConfig, TestingClips, list_clips
+from re2tal.experiments.finetuning.finetune import ClipTester, finetune
+from re2tal.networks.backbones import FactoryConfig, build_backbone
 from re2tal.training import Processes, RunFolder, TrainingConfig, load_checkpoint, log
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from re2tal import experiment
 from re2tal.config import ExperimentConfig, load_config, override
 from re2tal.data.demo import make_demo_set
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, Trainer, log
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -32,11 +32,11 @@ GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "opening and decoding": (("video/reader.py", "_frame"),),
     "scaling and colour": (("video/reader.py", "_to_rgb"),),
     LOADING: (("utils/data/dataloader.py", "__next__"),),
-    "forward pass": (("re2tal/detector.py", "forward"),),
+    "forward pass": (("re2tal/networks/detector.py", "forward"),),
     "backward pass": (("", "<method 'run_backward' of 'torch._C._EngineBase' objects>"),),
     "optimizer and averaged weights": (("training/loop.py", "_update"),),
     "post-processing": (("detections/postprocess.py", "detect_window"), ("detections/postprocess.py", "merge_windows")),
-    "metric": (("re2tal/experiment.py", "measure"),),
+    "metric": (("re2tal/experiments/experiment.py", "measure"),),
 }
 """Functions by the end of their file's name and their own; none is called by one of another group, but for loading."""
 

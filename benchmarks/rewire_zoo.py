@@ -18,7 +18,7 @@ import sys
 
 import torch
 
-from re2tal.zoo import REDUCED, Row, build_reduced, load, measure, table
+from re2tal.networks.zoo import REDUCED, Row, build_reduced, load, measure, table
 
 SMALL = ("tiny", "small", "atto", "nano", "pico", "xxs", "mini", "18", "_t", "_s")
 

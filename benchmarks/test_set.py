@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from re2tal.backbones import SwinConfig
+from re2tal.common.types import Batch, Clip, Detections, Proposals, TimeGrid
 from re2tal.config import override
+from re2tal.config.presets import thumos
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision, read_ground_truth
-from re2tal.predicting import ClipDetector
-from re2tal.presets import thumos
-from re2tal.types import Batch, Clip, Detections, Proposals, TimeGrid
+from re2tal.inference import ClipDetector
+from re2tal.networks.backbones import SwinConfig
 
 DATA = Path(os.environ.get("RE2TAL_DATA", Path(__file__).parents[2] / "shared/data"))
 ANNOTATIONS = DATA / "annotations/thumos14/thumos14.json"

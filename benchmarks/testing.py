@@ -25,15 +25,15 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from re2tal.building import build_detector
+from re2tal.common.types import Batch
 from re2tal.config import ExperimentConfig, load_config, override
+from re2tal.config.building import build_detector
+from re2tal.config.presets import demo
 from re2tal.data import TestingSet, collate
 from re2tal.data.demo import make_demo_set
-from re2tal.loading import load_tests
-from re2tal.predicting import ClipDetector
-from re2tal.presets import demo
+from re2tal.experiments.loading import load_tests
+from re2tal.inference import ClipDetector
 from re2tal.training import Processes, seed_all
-from re2tal.types import Batch
 from re2tal.video import reader
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from re2tal.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.networks.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.reversible import set_mode, set_tiles
 
 CONFIGS: dict[str, BackboneConfig] = {"swin_tiny": SwinConfig(drop_path=0.0), "slowfast101": SlowFastConfig()}

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from re2tal.backbones import build_backbone
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.data import WindowSampling
+from re2tal.networks.backbones import build_backbone
 from re2tal.training import seed_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]

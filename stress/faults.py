@@ -27,12 +27,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal import experiment
-from re2tal.building import build_detector
+from re2tal.common.types import Batch, Clip, TimeGrid
 from re2tal.config import ExperimentConfig, override
+from re2tal.config.building import build_detector
+from re2tal.config.presets import demo, demo_slowfast, demo_swin
 from re2tal.data.demo import make_demo_set
-from re2tal.planning.simulation import NoBatches
-from re2tal.presets import demo, demo_slowfast, demo_swin
+from re2tal.experiments import experiment
+from re2tal.experiments.planning.simulation import NoBatches
 from re2tal.reversible import Branch
 from re2tal.reversible.debug.hooks import NamedTensors, watching
 from re2tal.reversible.observers import observed_by
@@ -44,7 +45,6 @@ from re2tal.training import (
     load_checkpoint,
     load_fault,
 )
-from re2tal.types import Batch, Clip, TimeGrid
 
 STEPS = 128
 NETWORKS = ("plain", "checkpointed", "in tiles", "whole branches")

@@ -52,11 +52,11 @@ for number in range({files}):
 
 CONFIG = """
 from pathlib import Path
-from re2tal.backbones import PathwayConfig, SlowFastConfig
+from re2tal.networks.backbones import PathwayConfig, SlowFastConfig
 from re2tal.config import ExperimentConfig
 from re2tal.data import DataConfig, ResizeSampling, WindowSampling
 from re2tal.detections import CuhkConfig, PostprocessConfig
-from re2tal.pyramid import PyramidConfig
+from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 
 here = Path(__file__).parent

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from re2tal.backbones import SwinConfig
-from re2tal.building import build_detector
 from re2tal.config import ExperimentConfig, load_config
+from re2tal.config.building import build_detector
 from re2tal.data import TrainingSet, collate
+from re2tal.networks.backbones import SwinConfig
 from re2tal.training import GlobalBatches, Processes, processes, seed_all
 
 

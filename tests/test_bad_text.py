@@ -11,12 +11,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from re2tal.annotation_files import Repeats
+from re2tal.common.annotation_files import Repeats
 from re2tal.data.annotations import AnnotationError, read_annotations
 from re2tal.detections import VideoLabelsError, read_video_labels
 from re2tal.detections.video_labels import UntrimmedNetConfig
 from re2tal.evaluation import EvaluationError, read_ground_truth, read_predictions
-from re2tal.own_data import ReadOptions, SourceError, read_sources
+from re2tal.labels import ReadOptions, SourceError, read_sources
 from tests.scripts import ROOT, load_script
 
 CASES = 2000
@@ -55,7 +55,7 @@ def test_the_program_notices_errors_that_are_not_the_packages_own(bad_text: Modu
 
 
 def test_a_key_that_comes_twice_is_told() -> None:
-    from re2tal.untrusted import JsonError, parse_json
+    from re2tal.common.untrusted import JsonError, parse_json
 
     with pytest.raises(JsonError, match="has the key 'a' twice"):
         parse_json('{"b": {"a": 1, "c": 2, "a": 3}}')
@@ -65,7 +65,7 @@ def test_a_key_that_comes_twice_is_told() -> None:
 @pytest.mark.parametrize("enabled", [True, False])
 @pytest.mark.parametrize("text", [b"[1]", "[1]", b"[", '{"a": 1, "a": 2}'])
 def test_reading_json_leaves_the_garbage_collector_as_it_was(enabled: bool, text: str | bytes) -> None:
-    from re2tal.untrusted import JsonError, parse_json
+    from re2tal.common.untrusted import JsonError, parse_json
 
     was_enabled = gc.isenabled()
     try:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from re2tal import experiment
 from re2tal.config import load_config
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, logging_to
 from tests.tiny_experiment import make_tiny_experiment
 from tests.video.test_broken_files import packets_of

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import experiment
+from re2tal.common.types import Detections
 from re2tal.config import ConfigError, ExperimentConfig, load_config
 from re2tal.detections import VideoLabelsError
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, load_checkpoint, logging_to
-from re2tal.types import Detections
 from tests.tiny_experiment import make_tiny_experiment
 
 ALONE = Processes()

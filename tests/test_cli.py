@@ -157,7 +157,7 @@ def test_a_wrong_option_is_answered_in_one_message(re2tal: Any, tiny: Path) -> N
 
 
 def test_an_error_of_the_program_keeps_its_traceback(re2tal: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("re2tal.experiment.train", lambda *_, **__: int("no number"))
+    monkeypatch.setattr("re2tal.experiments.experiment.train", lambda *_, **__: int("no number"))
     with pytest.raises(ValueError, match="invalid literal"):
         re2tal("train", tiny)
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from re2tal.detector import Detector
-from re2tal.heads import Head, HeadConfig
-from re2tal.pyramid import Pyramid, PyramidConfig
-from re2tal.types import Batch, Proposals, TimeGrid
+from re2tal.common.types import Batch, Proposals, TimeGrid
+from re2tal.networks.detector import Detector
+from re2tal.networks.heads import Head, HeadConfig
+from re2tal.networks.pyramid import Pyramid, PyramidConfig
 
 STEPS, NUM_CLASSES = 32, 2
 

@@ -7,7 +7,7 @@ import pytest
 
 from re2tal.cli import app
 from re2tal.config import load_config
-from re2tal.in_seconds import times_of
+from re2tal.experiments.explain import times_of
 from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[1]

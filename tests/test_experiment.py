@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import building, experiment
-from re2tal.config import ExperimentConfig, load_config
+from re2tal.config import ExperimentConfig, building, load_config
 from re2tal.evaluation import evaluate_files
+from re2tal.experiments import experiment
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, logging_to, parameter_groups
 from re2tal.video import VideoError
 from re2tal.weights import WeightsError

@@ -10,39 +10,21 @@ PACKAGE = ROOT / "re2tal"
 
 # What each part may import of re2tal. Data flows down this table, imports point up.
 MAY_IMPORT: dict[str, set[str]] = {
-    "settings": set(),
-    "untrusted": set(),
-    "annotation_files": {"untrusted"},
-    "segments": set(),
-    "layers": set(),
-    "types": set(),
+    "common": set(),
     "reversible": set(),
-    "video": {"settings", "types"},
-    "data": {"annotation_files", "video", "segments", "settings", "types", "untrusted"},
-    "own_data": {"annotation_files", "data", "video", "types", "untrusted"},
-    "backbones": {"reversible", "settings", "zoo"},
-    "classifying": {"backbones", "data", "own_data", "settings", "training", "types", "video"},
-    "pyramid": {"layers", "settings"},
-    "heads": {"layers", "segments", "settings", "types"},
-    "detector": {"backbones", "pyramid", "heads", "types", "settings"},
-    "detections": {"annotation_files", "segments", "settings", "types", "untrusted"},
-    "evaluation": {"annotation_files", "segments", "settings", "types", "untrusted"},
-    "diagnosis": {"evaluation"},
-    "report": {"annotation_files", "diagnosis", "evaluation", "untrusted", "weights"},
-    "training": {"reversible", "settings", "types", "untrusted", "weights"},
-    "predicting": {
-        *("backbones", "building", "config", "data", "detections", "detector", "training", "types", "untrusted"),
-        *("video", "weights"),
-    },
-    "weights": {"untrusted"},
-    "zoo": {"reversible"},
+    "video": {"common"},
+    "data": {"common", "video"},
+    "labels": {"common", "data", "video"},
+    "networks": {"common", "reversible"},
+    "detections": {"common"},
+    "evaluation": {"common"},
+    "weights": {"common"},
+    "report": {"common", "evaluation", "weights"},
+    "training": {"common", "reversible", "weights"},
+    "config": {"common", "data", "detections", "evaluation", "networks", "training", "video"},
+    "inference": {"common", "config", "data", "detections", "networks", "training", "video", "weights"},
 }
-SEE_EVERYTHING = {
-    *("building", "checking", "planning", "config", "presets", "experiment", "finetuning", "import_weights"),
-    "loading",
-    *("in_seconds", "cli"),
-    *("__init__", "__main__"),
-}
+SEE_EVERYTHING = {"experiments", "cli", "__init__", "__main__"}
 EXTERNAL_OF_REVERSIBLE = {"torch"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from re2tal.config import ExperimentConfig, load_config, override
-from re2tal.in_seconds import times_of
+from re2tal.experiments.explain import times_of
 
 ROOT = Path(__file__).parents[1]
 THUMOS = ROOT / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"

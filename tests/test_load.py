@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re2tal import experiment
-from re2tal.annotation_files import Repeats
+from re2tal.common.annotation_files import Repeats
 from re2tal.config import load_config
 from re2tal.data import DataConfig, ResizeSampling, TestingSet, TrainingSet, ValidationSet, WindowSampling
 from re2tal.evaluation import evaluate_files
+from re2tal.experiments import experiment
 from re2tal.report.videos import table_videos
 from re2tal.training import Processes, RunFolder
 from re2tal.video import AugmentConfig
@@ -43,7 +43,7 @@ def test_repeated_annotations_of_a_long_film_take_a_few_looks_each(monkeypatch: 
         looks += 1
         return value if value >= 0 else -value
 
-    monkeypatch.setattr("re2tal.annotation_files.abs", counted, raising=False)
+    monkeypatch.setattr("re2tal.common.annotation_files.abs", counted, raising=False)
     seen = Repeats()
     starts = np.random.default_rng(0).uniform(0, 7200, 20_000)
     assert sum(seen.add("run", start, start + 1) for start in starts.tolist()) > 19_000
@@ -86,7 +86,7 @@ def test_training_reads_its_annotations_once(tmp_path: Path, monkeypatch: pytest
     config = load_config(make_tiny_experiment(tmp_path), ["training.epochs=1", "training.warmup_epochs=0"])
     calls = []
     read = experiment.annotations_of
-    monkeypatch.setattr("re2tal.experiment.annotations_of", lambda data: calls.append(data) or read(data))
+    monkeypatch.setattr("re2tal.experiments.experiment.annotations_of", lambda data: calls.append(data) or read(data))
     monkeypatch.setattr("re2tal.data.subsets.annotations_of", lambda data: calls.append(data) or read(data))
     experiment.train(config, peers=Processes(), folder=RunFolder(tmp_path / "run"))
     assert len(calls) == 1

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from re2tal import experiment
-from re2tal.backbones import SwinConfig
 from re2tal.config import ExperimentConfig, load_config
+from re2tal.experiments import experiment
+from re2tal.networks.backbones import SwinConfig
 from re2tal.training import Processes, RunFolder, load_checkpoint, logging_to
 from tests.tiny_experiment import make_tiny_experiment
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.building import describe
 from re2tal.cli import app
 from re2tal.config import ExperimentConfig, load_config
+from re2tal.config.building import describe
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "re2tal"
 BACKBONES = {"swin_tiny": 27_850_470, "slowfast101": 61_990_312}

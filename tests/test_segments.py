@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from re2tal.segments import paired_diou, paired_iou, segment_iou
+from re2tal.common.segments import paired_diou, paired_iou, segment_iou
 
 
 def random_segments(count: int, *, seed: int) -> Tensor:

@@ -7,10 +7,10 @@ from types import ModuleType
 import pytest
 from torch.utils.data import DataLoader
 
+from re2tal.common.types import Proposals, TimeGrid
 from re2tal.data import DataConfig, TrainingSet, collate
 from re2tal.data.demo import make_demo_set
 from re2tal.detections import PostprocessConfig, detect_window
-from re2tal.types import Proposals, TimeGrid
 from re2tal.video import AugmentConfig
 from tests.scripts import load_script
 

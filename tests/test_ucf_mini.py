@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from re2tal import building, experiment
-from re2tal.config import ExperimentConfig, load_config, override
+from re2tal.config import ExperimentConfig, building, load_config, override
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder
 from tests.scripts import load_script
 

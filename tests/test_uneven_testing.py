@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import building, experiment
-from re2tal.config import load_config
+from re2tal.config import building, load_config
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, processes, save_checkpoint, seed_all
 from tests.tiny_experiment import make_tiny_experiment
 

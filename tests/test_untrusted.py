@@ -17,18 +17,18 @@ import torch
 from rich.console import Console
 
 from re2tal.cli.reporting import sources_of_run
+from re2tal.common.untrusted import UnsafeNameError, path_inside, shown, visible, visible_lines
 from re2tal.config import ConfigError, load_config, override
 from re2tal.data import read_features
 from re2tal.data.annotations import read_annotations
 from re2tal.detections import read_video_labels, whole_text
 from re2tal.detections.video_labels import CuhkConfig, UntrimmedNetConfig
 from re2tal.evaluation import as_rich_table, as_text, read_ground_truth, read_predictions
-from re2tal.own_data import ReadOptions, read_sources
-from re2tal.predicting import load_trained
-from re2tal.predicting.outputs import csv_text, vtt_text
+from re2tal.inference import load_trained
+from re2tal.inference.outputs import csv_text, vtt_text
+from re2tal.labels import ReadOptions, read_sources
 from re2tal.report import write_report
 from re2tal.training import load_checkpoint, log, logging_to
-from re2tal.untrusted import UnsafeNameError, path_inside, shown, visible, visible_lines
 from re2tal.weights import read_weights
 from tests.tiny_experiment import make_tiny_experiment
 

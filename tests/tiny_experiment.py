@@ -17,10 +17,10 @@ CONFIG = '''
 
 from pathlib import Path
 
-from re2tal.backbones import PathwayConfig, SlowFastConfig
+from re2tal.networks.backbones import PathwayConfig, SlowFastConfig
 from re2tal.config import ExperimentConfig
 from re2tal.data import DataConfig, WindowSampling
-from re2tal.pyramid import PyramidConfig
+from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, JitterConfig, RandAugmentConfig
 

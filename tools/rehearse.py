@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from re2tal.backbones import build_backbone
 from re2tal.config import ExperimentConfig, load_config
+from re2tal.networks.backbones import build_backbone
 from re2tal.video import write_video
 
 REPOSITORY = Path(__file__).resolve().parents[1]

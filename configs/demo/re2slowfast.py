@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from re2tal.presets import demo
+from re2tal.config.presets import demo
 
 config = demo(data=Path("exps/demo/data"))

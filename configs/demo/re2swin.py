@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from re2tal.presets import demo, demo_swin
+from re2tal.config.presets import demo, demo_swin
 
 config = demo(
     data=Path("exps/demo/data"),

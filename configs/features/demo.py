@@ -6,7 +6,7 @@ Nothing is augmented, so that stored features (data.features) can take the place
 from pathlib import Path
 
 from re2tal.config import override
-from re2tal.presets import demo
+from re2tal.config.presets import demo
 
 config = override(
     demo(data=Path("exps/demo/data"), name="demo_frozen", work_dir=Path("exps/demo_frozen"), epochs=6),

@@ -6,8 +6,8 @@ is the paper's own way. Sizes, rates and lengths are those of mmaction2's config
 
 from pathlib import Path
 
-from re2tal.backbones import SwinConfig
-from re2tal.classifying import ClipsConfig, ClipSource, FinetuneConfig
+from re2tal.experiments.finetuning import ClipsConfig, ClipSource, FinetuneConfig
+from re2tal.networks.backbones import SwinConfig
 from re2tal.training import TrainingConfig
 
 KINETICS = Path("data/kinetics400")

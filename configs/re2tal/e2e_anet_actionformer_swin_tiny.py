@@ -5,8 +5,8 @@ torchrun --standalone --nproc_per_node=4 tools/train.py configs/re2tal/e2e_anet_
 
 from pathlib import Path
 
-from re2tal.backbones import SwinConfig
-from re2tal.presets import activitynet
+from re2tal.config.presets import activitynet
+from re2tal.networks.backbones import SwinConfig
 
 config = activitynet(
     name="e2e_actionformer_swin_tiny_frame768",

@@ -5,8 +5,8 @@ torchrun --standalone --nproc_per_node=4 tools/train.py configs/re2tal/e2e_anet_
 
 from pathlib import Path
 
-from re2tal.backbones import SlowFastConfig
-from re2tal.presets import activitynet
+from re2tal.config.presets import activitynet
+from re2tal.networks.backbones import SlowFastConfig
 
 config = activitynet(
     name="re2tal_e2e_actionformer_slowfast101_frame768",

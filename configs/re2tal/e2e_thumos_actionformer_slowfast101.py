@@ -5,8 +5,8 @@ torchrun --standalone --nproc_per_node=2 tools/train.py configs/re2tal/e2e_thumo
 
 from pathlib import Path
 
-from re2tal.backbones import SlowFastConfig
-from re2tal.presets import thumos
+from re2tal.config.presets import thumos
+from re2tal.networks.backbones import SlowFastConfig
 
 config = thumos(
     name="e2e_actionformer_slowfast101_frame1024",

@@ -5,8 +5,8 @@ torchrun --standalone --nproc_per_node=2 tools/train.py configs/re2tal/e2e_thumo
 
 from pathlib import Path
 
-from re2tal.backbones import SwinConfig
-from re2tal.presets import thumos
+from re2tal.config.presets import thumos
+from re2tal.networks.backbones import SwinConfig
 
 config = thumos(
     name="re2tal_e2e_actionformer_swin_tiny_frame1024",

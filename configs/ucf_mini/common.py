@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from re2tal.backbones import BackboneConfig, FactoryConfig, PathwayConfig, SlowFastConfig, SwinConfig
 from re2tal.config import ExperimentConfig
 from re2tal.data import DataConfig, WindowSampling
 from re2tal.detections import NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.heads import HeadConfig
-from re2tal.pyramid import PyramidConfig
+from re2tal.networks.backbones import BackboneConfig, FactoryConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.networks.heads import HeadConfig
+from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.training.precision import Amp
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig

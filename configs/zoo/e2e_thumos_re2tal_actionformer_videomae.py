@@ -13,8 +13,8 @@ Needs pip install "re2tal[zoo]".
 
 from pathlib import Path
 
-from re2tal.backbones import FactoryConfig
-from re2tal.presets import thumos
+from re2tal.config.presets import thumos
+from re2tal.networks.backbones import FactoryConfig
 
 config = thumos(
     name="re2tal_e2e_actionformer_videomae_frame1024",

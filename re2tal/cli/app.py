@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from re2tal import __version__
-from re2tal.untrusted import visible, visible_lines
+from re2tal.common.untrusted import visible, visible_lines
 
 if TYPE_CHECKING:
     from re2tal.evaluation import MapResult

@@ -49,8 +49,7 @@ def diagnose(
     json
         Print one line of JSON, fractions instead of percent, and nothing else.
     """
-    from re2tal import diagnosis
-    from re2tal.evaluation import read_files
+    from re2tal.evaluation import diagnosis, read_files
 
     truth, found = read_files(
         ground_truth,

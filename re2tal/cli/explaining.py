@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from re2tal.cli.app import ConfigPath, Options, app, print_rows
 
 if TYPE_CHECKING:
-    from re2tal.in_seconds import Times
+    from re2tal.experiments.explain import Times
 
 
 @app.command
@@ -30,7 +30,7 @@ def explain(
         Print one line of JSON and nothing else.
     """
     from re2tal.config import load_config
-    from re2tal.in_seconds import times_of
+    from re2tal.experiments.explain import times_of
 
     times = times_of(load_config(config, cfg_options or []), fps=fps, duration=duration)
     if json:

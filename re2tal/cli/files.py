@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import ConfigPath, Options, app, parse_tious, print_result
-from re2tal.untrusted import visible_lines
+from re2tal.common.untrusted import visible_lines
 
 
 @app.command
@@ -44,8 +44,8 @@ def import_weights(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal import import_weights as importing
     from re2tal.config import load_config
+    from re2tal.experiments import import_weights as importing
 
     done = importing.import_weights(
         src, dst, config=None if config is None else load_config(config), allow=allow or [], overwrite=overwrite
@@ -81,8 +81,8 @@ def check_data(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal import checking
     from re2tal.config import ConfigError, load_config
+    from re2tal.experiments import checking
     from re2tal.training import counting
 
     try:

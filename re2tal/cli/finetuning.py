@@ -15,10 +15,10 @@ def finetune(
     cfg_options: Options = None,
 ) -> None:
     """Train a backbone to classify trimmed clips, for backbone.pretrained of a detector; alone or under torchrun."""
-    from re2tal.classifying import FinetuneConfig
     from re2tal.config import load_settings
-    from re2tal.experiment import find_run
-    from re2tal.finetuning import finetune
+    from re2tal.experiments.experiment import find_run
+    from re2tal.experiments.finetuning import FinetuneConfig
+    from re2tal.experiments.finetuning.finetune import finetune
     from re2tal.training import logging_to, processes
 
     settings = load_settings(config, with_seed(cfg_options, seed), kind=FinetuneConfig)

@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app
-from re2tal.untrusted import visible_lines
+from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
-    from re2tal.own_data import Imported, ImportReport
+    from re2tal.labels import Imported, ImportReport
 
 Format = Literal[
     "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
@@ -97,7 +97,7 @@ def import_(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal import own_data
+    from re2tal import labels as own_data
     from re2tal.training import counting
 
     with _wrong_calls_end_with_2():
@@ -127,7 +127,7 @@ def import_(
 
 
 def _write(imported: "Imported", *, out: Path, problems: Path | None) -> None:
-    from re2tal.own_data import write_annotations
+    from re2tal.labels import write_annotations
 
     if problems is not None:
         imported.report.write_problems(problems)
@@ -136,7 +136,7 @@ def _write(imported: "Imported", *, out: Path, problems: Path | None) -> None:
 
 
 def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
-    from re2tal.own_data import print_report
+    from re2tal.labels import print_report
 
     written = str(out) if report.num_segments else None
     if json:
@@ -185,7 +185,7 @@ def init(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal import own_data
+    from re2tal import labels as own_data
 
     with _wrong_calls_end_with_2():
         path = folder / "config.py"
@@ -222,7 +222,7 @@ def init(
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:
-    from re2tal.own_data import SourceError
+    from re2tal.labels import SourceError
 
     if given is not None:
         if not given.is_file():
@@ -260,7 +260,7 @@ def _machine() -> _Machine:
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str]:
-    from re2tal.own_data import SourceError
+    from re2tal.labels import SourceError
 
     roles = ("video", "start", "end", "duration", "subset")
     named = [pair.partition("=")[::2] for pair in pairs or []]
@@ -271,7 +271,7 @@ def _columns(pairs: list[str] | None) -> dict[str, str]:
 
 
 def _only(pairs: list[str] | None) -> dict[str, frozenset[str]]:
-    from re2tal.own_data import SourceError
+    from re2tal.labels import SourceError
 
     values: dict[str, set[str]] = {}
     for pair in pairs or []:
@@ -286,7 +286,7 @@ def _only(pairs: list[str] | None) -> dict[str, frozenset[str]]:
 def _wrong_calls_end_with_2() -> Iterator[None]:
     """Errors that the user can mend are told in one line."""
     from re2tal.data.annotations import AnnotationError
-    from re2tal.own_data import SourceError
+    from re2tal.labels import SourceError
 
     try:
         yield

@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from re2tal.cli.app import ConfigPath, Options, app, print_rows
 
 if TYPE_CHECKING:
-    from re2tal.planning import Plan
+    from re2tal.experiments.planning import Plan
 
 
 @app.command
@@ -44,7 +44,7 @@ def plan(
     import torch
 
     from re2tal.config import load_config
-    from re2tal.planning import make_plan, parse_memory
+    from re2tal.experiments.planning import make_plan, parse_memory
     from re2tal.training import counting
 
     settings = load_config(config, cfg_options or [])
@@ -64,7 +64,7 @@ def plan(
 
 
 def _print_plan(plan: "Plan") -> None:
-    from re2tal.planning import MIB, PARTS, format_memory
+    from re2tal.experiments.planning import MIB, PARTS, format_memory
 
     first = plan.estimates[0]
     rows = [["", *(f"{e.way} (this config)" if e.way == plan.own else e.way for e in plan.estimates)]]

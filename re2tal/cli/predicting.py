@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from re2tal.cli.app import Options, app
 
 if TYPE_CHECKING:
-    from re2tal.predicting import Outcome, Predicted
+    from re2tal.inference import Outcome, Predicted
 
 SOME_SKIPPED = 3
 """Exit status where some videos could not be used and the others are done."""
@@ -58,7 +58,7 @@ def predict(
     classifier
         Class scores of whole videos, which name what a class-agnostic detector finds.
     """
-    from re2tal import predicting
+    from re2tal import inference as predicting
     from re2tal.config import load_config
     from re2tal.training import logging_to, processes
 
@@ -132,7 +132,7 @@ def extract(
     config
         The experiment's config, the same as a first source that ends with .py.
     """
-    from re2tal import predicting
+    from re2tal import inference as predicting
     from re2tal.config import load_config
     from re2tal.training import logging_to, processes
 

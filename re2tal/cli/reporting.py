@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app, parse_tious
-from re2tal.untrusted import visible_lines
+from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
     from re2tal.config import ExperimentConfig

@@ -37,7 +37,7 @@ def rewire(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal.zoo import REDUCED, load, measure, table
+    from re2tal.networks.zoo import REDUCED, load, measure, table
 
     if known:
         print(json_format.dumps(list(REDUCED)) if json else "\n".join(REDUCED))

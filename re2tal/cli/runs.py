@@ -42,8 +42,8 @@ def train(
     cfg_options: Options = None,
 ) -> None:
     """Train a detector; alone or under torchrun."""
-    from re2tal import experiment
     from re2tal.config import load_config
+    from re2tal.experiments import experiment
     from re2tal.training import logging_to, processes
 
     settings = load_config(config, with_seed(cfg_options, seed))
@@ -72,8 +72,8 @@ def test(
     cfg_options: Options = None,
 ) -> None:
     """Detect in the test videos and compute the mAP; alone or under torchrun."""
-    from re2tal import experiment
     from re2tal.config import load_config
+    from re2tal.experiments import experiment
     from re2tal.training import logging_to, processes
 
     settings = load_config(config, with_seed(cfg_options, seed))
@@ -88,8 +88,8 @@ def test(
 @app.command
 def show(config: ConfigPath, *, cfg_options: Options = None) -> None:
     """Print every setting of an experiment and the size of its network, as JSON."""
-    from re2tal.building import describe
     from re2tal.config import load_config
+    from re2tal.config.building import describe
 
     print(json.dumps(describe(load_config(config, cfg_options or [])), indent=2))
 
@@ -117,11 +117,11 @@ def demo(
     num_test
         Videos to test on.
     """
-    from re2tal import experiment
     from re2tal.cli.reporting import report_of_run
     from re2tal.config import override
+    from re2tal.config.presets import demo as demo_config
     from re2tal.data.demo import make_demo_set
-    from re2tal.presets import demo as demo_config
+    from re2tal.experiments import experiment
     from re2tal.training import RunFolder, log, logging_to, processes, tell_counts
 
     folder = RunFolder(out)

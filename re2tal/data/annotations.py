@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from re2tal.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
-from re2tal.types import Action, AnnotatedVideo
-from re2tal.untrusted import shown
+from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
+from re2tal.common.types import Action, AnnotatedVideo
+from re2tal.common.untrusted import shown
 
 __all__ = [
     "AnnotationError",
@@ -72,7 +72,7 @@ def read_annotations(
     subset_file: Path | None = None,
     duration_of: Callable[[str], float | None] = lambda video_id: None,
 ) -> Annotations:
-    """Read a file of any layout that `re2tal.annotation_files` knows.
+    """Read a file of any layout that `re2tal.common.annotation_files` knows.
 
     Actions that reach past the video are clamped to it; those outside it, without length or annotated
     twice are left out. Both are told in `problems`. Entries that cannot be understood are errors.

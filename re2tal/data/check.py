@@ -7,11 +7,11 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
+from re2tal.common.types import AnnotatedVideo
+from re2tal.common.untrusted import UnsafeNameError
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.cuts import placed_cut, places_of
 from re2tal.data.features import FeaturesError, FeatureStore
-from re2tal.types import AnnotatedVideo
-from re2tal.untrusted import UnsafeNameError
 from re2tal.video import (
     CorruptVideoError,
     MissingVideoError,

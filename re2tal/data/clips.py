@@ -5,11 +5,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.config import DataConfig
 from re2tal.data.cuts import Cut, frame_grid
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import FrameStore
-from re2tal.types import AnnotatedVideo, Clip
 
 __all__ = ["store_of", "stored", "to_clip"]
 

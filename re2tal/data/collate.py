@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from re2tal.types import Batch, Clip
+from re2tal.common.types import Batch, Clip
 
 __all__ = ["batches_of", "collate"]
 

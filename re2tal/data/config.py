@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from re2tal.settings import Settings
-from re2tal.untrusted import UnsafeNameError, path_inside, shown
+from re2tal.common.settings import Settings
+from re2tal.common.untrusted import UnsafeNameError, path_inside, shown
 
 __all__ = ["FEATURES_SUFFIX", "DataConfig", "ResizeSampling", "Sampling", "WindowSampling"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from re2tal.common.types import AnnotatedVideo, TimeGrid
 from re2tal.data.config import ResizeSampling, Sampling, WindowSampling
 from re2tal.data.windows import actions_in_window, draw_window, resized_segments, window_starts, windowed_segments
-from re2tal.types import AnnotatedVideo, TimeGrid
 from re2tal.video import VideoError
 from re2tal.video.sampling import FrameSample, resize_sample, window_sample
 

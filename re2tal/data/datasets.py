@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotations
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.clips import store_of, stored, to_clip
@@ -13,7 +14,6 @@ from re2tal.data.config import DataConfig, ResizeSampling
 from re2tal.data.cuts import training_cut
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.subsets import SubsetVideos
-from re2tal.types import AnnotatedVideo, Clip
 from re2tal.video import AugmentConfig, VideoError, augment
 
 __all__ = ["TrainingSet", "select_actions"]

@@ -21,10 +21,10 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from safetensors import safe_open
 from torch import Tensor
 
+from re2tal.common.types import AnnotatedVideo
+from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.data.config import DataConfig, WindowSampling
 from re2tal.data.cuts import places_of
-from re2tal.types import AnnotatedVideo
-from re2tal.untrusted import JsonError, parse_json, shown
 from re2tal.video import VideoError
 
 __all__ = [

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
+from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.data.clips import store_of, stored, to_clip
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
@@ -18,7 +19,6 @@ from re2tal.data.cuts import Place, placed_cut, places_of
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
 from re2tal.data.subsets import SubsetVideos
-from re2tal.types import AnnotatedVideo, Clip
 from re2tal.video import center_crop, probe
 
 __all__ = ["TestingSet", "ValidationSet", "placed_clip"]

@@ -15,9 +15,9 @@ from itertools import count
 import torch
 from torch.utils.data import IterableDataset
 
+from re2tal.common.types import Batch
 from re2tal.data.collate import batches_of
 from re2tal.data.placed import TestingSet
-from re2tal.types import Batch
 
 __all__ = ["ClipRuns"]
 

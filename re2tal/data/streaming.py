@@ -6,11 +6,11 @@ The file is read once from its beginning to its end, whatever the clips share, a
 from collections.abc import Iterator
 from pathlib import Path
 
+from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.config import DataConfig, WindowSampling
 from re2tal.data.cuts import places_of
 from re2tal.data.frames import SlidingFrames
 from re2tal.data.placed import placed_clip
-from re2tal.types import AnnotatedVideo, Clip
 from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
 
 __all__ = ["ClipStream"]

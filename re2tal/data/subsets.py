@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from re2tal.common.types import AnnotatedVideo
 from re2tal.data.annotations import (
     AnnotationProblem,
     Annotations,
@@ -13,7 +14,6 @@ from re2tal.data.annotations import (
 from re2tal.data.config import DataConfig
 from re2tal.data.features import FeaturesError
 from re2tal.data.whole import annotations_of
-from re2tal.types import AnnotatedVideo
 from re2tal.video import MissingVideoError
 
 __all__ = ["AGNOSTIC_CLASS", "SubsetVideos"]

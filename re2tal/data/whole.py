@@ -1,9 +1,9 @@
 """The annotations of a data set, completed by what its files tell."""
 
+from re2tal.common.untrusted import UnsafeNameError
 from re2tal.data.annotations import Annotations, read_annotations
 from re2tal.data.config import DataConfig
 from re2tal.data.features import read_features
-from re2tal.untrusted import UnsafeNameError
 from re2tal.video import VideoError, probe
 
 __all__ = ["annotations_of"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from re2tal.types import AnnotatedVideo
+from re2tal.common.types import AnnotatedVideo
 
 __all__ = ["actions_in_window", "draw_window", "resized_segments", "window_starts", "windowed_segments"]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from re2tal.types import Detections
+from re2tal.common.types import Detections
 
 __all__ = ["rows_of", "whole_text", "write_detections", "write_rows", "writing_rows"]
 

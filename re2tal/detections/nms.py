@@ -10,9 +10,9 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
+from re2tal.common.settings import Settings
 from re2tal.detections.overlaps import Floats, expand, partners_iou
 from re2tal.detections.suppression import suppress
-from re2tal.settings import Settings
 
 __all__ = ["NmsConfig", "soft_nms"]
 

@@ -12,10 +12,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
+from re2tal.common.settings import Settings
+from re2tal.common.types import Detections, Proposals, TimeGrid
 from re2tal.detections.nms import NmsConfig, soft_nms
 from re2tal.detections.video_labels import VideoLabels, VideoLabelsConfig
-from re2tal.settings import Settings
-from re2tal.types import Detections, Proposals, TimeGrid
 
 __all__ = ["PostprocessConfig", "detect_window", "merge_windows"]
 

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 
-from re2tal.annotation_files import AnnotationFileError, plain_ids, read_json
-from re2tal.settings import Settings
-from re2tal.types import Detections
-from re2tal.untrusted import shown
+from re2tal.common.annotation_files import AnnotationFileError, plain_ids, read_json
+from re2tal.common.settings import Settings
+from re2tal.common.types import Detections
+from re2tal.common.untrusted import shown
 
 __all__ = [
     "CuhkConfig",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import field_validator
 
-from re2tal.settings import Settings
+from re2tal.common.settings import Settings
 
 __all__ = ["EvaluationConfig"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from re2tal.annotation_files import AnnotationFileError, Repeats, read_annotation_file, read_json
+from re2tal.common.annotation_files import AnnotationFileError, Repeats, read_annotation_file, read_json
+from re2tal.common.untrusted import shown
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
-from re2tal.untrusted import shown
 
 __all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
 
@@ -32,7 +32,7 @@ def read_ground_truth(
     """The labelled actions of one subset.
 
     Args:
-        path: a file of any layout that `re2tal.annotation_files` knows, ActivityNet's for one.
+        path: a file of any layout that `re2tal.common.annotation_files` knows, ActivityNet's for one.
         subset: Name of the subset; several where files of different origin name it differently.
         blocked: Videos to leave out: ids, or a JSON file with a list of ids.
         ignore_labels: Annotations to leave out.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from re2tal.common.untrusted import visible
 from re2tal.evaluation.average_precision import MapResult
-from re2tal.untrusted import visible
 
 __all__ = ["as_rich_table", "as_text", "counts_in_words", "format_table", "rich_table"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:  # judging files needs no torch, which takes seconds and hundreds of MiB to import
-    from re2tal.types import Detections
+    from re2tal.common.types import Detections
 
 __all__ = ["EvaluationError", "GroundTruth", "Predictions"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from re2tal.diagnosis import (
+from re2tal.evaluation.diagnosis import (
     ERROR_TYPES,
     NUM_GROUPS,
     BinFigures,

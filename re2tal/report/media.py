@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from re2tal.common.untrusted import UnsafeNameError, path_inside
 from re2tal.report.errors import ReportError
-from re2tal.untrusted import UnsafeNameError, path_inside
 
 __all__ = ["MAX_EMBEDDED_BYTES", "FoundVideos", "data_of", "find_videos", "link_to", "videos_by_name"]
 

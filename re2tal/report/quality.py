@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from re2tal.diagnosis import Diagnosis, diagnose
 from re2tal.evaluation import (
     GroundTruth,
     MapResult,
@@ -18,6 +17,7 @@ from re2tal.evaluation import (
     rank_predictions,
     result_of_matches,
 )
+from re2tal.evaluation.diagnosis import Diagnosis, diagnose
 
 __all__ = ["SCORE_DECIMALS", "Quality", "choose_start", "measure", "score_steps"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from re2tal.annotation_files import AnnotationFileError, read_annotation_file
+from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file
 from re2tal.evaluation import GroundTruth, Predictions, read_ground_truth, read_predictions
 from re2tal.report.errors import ReportError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from re2tal.untrusted import JsonError, parse_json
+from re2tal.common.untrusted import JsonError, parse_json
 
 __all__ = ["Curve", "Records", "read_records", "training_curves"]
 

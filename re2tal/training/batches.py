@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from re2tal.common.types import Batch, Clip
 from re2tal.training.distributed import Processes
 from re2tal.training.stopping import LeaveSignalsToMain
-from re2tal.types import Batch, Clip
 
 __all__ = ["EpochLoader", "GlobalBatches"]
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from re2tal.settings import Settings
+from re2tal.common.settings import Settings
 from re2tal.training.precision import Amp
 
 __all__ = ["TrainingConfig"]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from re2tal.common.types import Batch, TimeGrid
 from re2tal.reversible import Origin, StreamOverflowError, first_non_finite, first_to_differ, reconstruction_errors
 from re2tal.training import random_state
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
@@ -18,7 +19,6 @@ from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes
 from re2tal.training.precision import autocast
 from re2tal.training.progress import log
-from re2tal.types import Batch, TimeGrid
 
 __all__ = ["Faults", "TrainingError", "load_fault"]
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from re2tal.common.types import Batch
 from re2tal.training import random_state
 from re2tal.training.annealing import Annealing, coefficients
 from re2tal.training.board import Board
@@ -32,7 +33,6 @@ from re2tal.training.resuming import tidy
 from re2tal.training.schedule import WarmupCosine
 from re2tal.training.state import capture, restore
 from re2tal.training.stopping import Stopped, StopSignals
-from re2tal.types import Batch
 
 __all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
 

@@ -16,8 +16,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from re2tal.common.untrusted import JsonError, parse_json, shown, visible_lines
 from re2tal.training.disk import telling_of_full_disk
-from re2tal.untrusted import JsonError, parse_json, shown, visible_lines
 from re2tal.weights import written_whole
 
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]

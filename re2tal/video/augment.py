@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from re2tal.settings import Settings
+from re2tal.common.settings import Settings
 from re2tal.video import pixel_ops
 from re2tal.video.rand_augment import RandAugmentConfig, draw_operations
 from re2tal.video.scratch import keep_freed_memory

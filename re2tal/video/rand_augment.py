@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from re2tal.settings import Settings
+from re2tal.common.settings import Settings
 from re2tal.video import pixel_ops
 
 __all__ = ["OperationName", "RandAugmentConfig", "draw_operations"]

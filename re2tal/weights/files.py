@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from re2tal.untrusted import JsonError, parse_json, shown
+from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.intact import require_intact
 from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names

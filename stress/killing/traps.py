@@ -139,9 +139,9 @@ def _at_time(trap: Trap) -> None:
 
 
 def _points() -> dict[str, Callable[[Trap], None]]:
-    from re2tal import experiment
     from re2tal.data import TrainingSet
-    from re2tal.detector import Detector
+    from re2tal.experiments import experiment
+    from re2tal.networks.detector import Detector
     from re2tal.training import EMA, loop
 
     return {

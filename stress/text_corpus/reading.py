@@ -16,15 +16,15 @@ from safetensors.torch import save
 
 from re2tal.cli.reporting import sources_of_run
 from re2tal.config import ExperimentConfig, load_config, override, read_json_config
+from re2tal.config.presets import demo
 from re2tal.data import find_class_names, read_features
 from re2tal.data.annotations import read_annotations, read_ids, select_subset
 from re2tal.data.features import write_features
 from re2tal.detections import read_video_labels
 from re2tal.detections.video_labels import CuhkConfig, SubmissionConfig, UntrimmedNetConfig
-from re2tal.diagnosis import diagnose
 from re2tal.evaluation import evaluate_files, read_blocked, read_files, read_ground_truth, read_predictions
-from re2tal.own_data import Reading, ReadOptions, read_class_names, read_sources
-from re2tal.presets import demo
+from re2tal.evaluation.diagnosis import diagnose
+from re2tal.labels import Reading, ReadOptions, read_class_names, read_sources
 from re2tal.report import write_report
 from re2tal.training import CheckpointError, load_checkpoint
 from re2tal.weights import WeightsError, read_weights

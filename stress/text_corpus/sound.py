@@ -113,6 +113,6 @@ METRICS = (
 )
 CONFIG = """
 from pathlib import Path
-from re2tal.presets import demo
+from re2tal.config.presets import demo
 config = demo(data=Path("data"), work_dir=Path("exps")).model_copy(update={"name": "tiny"})
 """

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from re2tal.backbones import Backbone, BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.networks.backbones import (
+    Backbone,
+    BackboneConfig,
+    PathwayConfig,
+    SlowFastConfig,
+    SwinConfig,
+    build_backbone,
+)
 from re2tal.reversible.debug.verify import count_saved_bytes
 
 CONFIGS = {

@@ -5,8 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from re2tal.backbones import Backbone, BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.backbones.pixels import MEAN, STD
+from re2tal.networks.backbones import (
+    Backbone,
+    BackboneConfig,
+    PathwayConfig,
+    SlowFastConfig,
+    SwinConfig,
+    build_backbone,
+)
+from re2tal.networks.backbones.pixels import MEAN, STD
 
 SMALL_SLOWFAST = SlowFastConfig(
     blocks=(1, 2),

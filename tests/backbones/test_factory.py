@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from re2tal import experiment
-from re2tal.backbones import Backbone, FactoryConfig, build_backbone
-from re2tal.building import describe
 from re2tal.config import ConfigError, ExperimentConfig, load_config
+from re2tal.config.building import describe
+from re2tal.experiments import experiment
+from re2tal.networks.backbones import Backbone, FactoryConfig, build_backbone
 from re2tal.reversible import chains, set_mode
 from re2tal.training import Processes, RunFolder
 from re2tal.weights import WeightsError, load_pretrained

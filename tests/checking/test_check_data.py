@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from re2tal import building, experiment
-from re2tal.checking import DataReport, check_data
-from re2tal.config import ExperimentConfig, load_config
+from re2tal.config import ExperimentConfig, building, load_config
+from re2tal.experiments import experiment
+from re2tal.experiments.checking import DataReport, check_data
 from re2tal.training import Processes, RunFolder
 from tests.tiny_experiment import make_tiny_experiment
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from re2tal.classifying import accuracy
+from re2tal.experiments.finetuning import accuracy
 
 
 def test_accuracy_is_that_of_sorted_scores() -> None:

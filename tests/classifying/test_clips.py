@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re2tal.classifying import TestingClips, TrainingClips, list_clips
-from re2tal.classifying.clips import clip_frames, part_of_file
 from re2tal.data import TooManyBrokenVideosError
+from re2tal.experiments.finetuning import TestingClips, TrainingClips, list_clips
+from re2tal.experiments.finetuning.clips import clip_frames, part_of_file
 from re2tal.video import open_video
 from tests.classifying.tiny_clips import tiny_finetuning, write_clip, write_folders
 

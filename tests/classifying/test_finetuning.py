@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import experiment
-from re2tal.backbones import build_backbone
-from re2tal.classifying import FinetuneConfig
 from re2tal.config import load_config, load_settings
-from re2tal.experiment import find_run
-from re2tal.finetuning import finetune
+from re2tal.experiments import experiment
+from re2tal.experiments.experiment import find_run
+from re2tal.experiments.finetuning import FinetuneConfig
+from re2tal.experiments.finetuning.finetune import finetune
+from re2tal.networks.backbones import build_backbone
 from re2tal.training import Processes, RunFolder
 from re2tal.weights import load_pretrained, read_weights
 from tests.classifying.tiny_clips import BACKBONE, tiny_finetuning, write_folders

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.classifying import ClipListError, ClipSource, list_clips
+from re2tal.experiments.finetuning import ClipListError, ClipSource, list_clips
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 

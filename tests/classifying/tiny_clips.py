@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from re2tal.backbones import PathwayConfig, SlowFastConfig
-from re2tal.classifying import ClipsConfig, ClipSource, FinetuneConfig
+from re2tal.experiments.finetuning import ClipsConfig, ClipSource, FinetuneConfig
+from re2tal.networks.backbones import PathwayConfig, SlowFastConfig
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, JitterConfig, RandAugmentConfig, write_video
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from re2tal.common.types import AnnotatedVideo
 from re2tal.data import DataConfig, ResizeSampling, WindowSampling
 from re2tal.data.check import Decode, Finding, check_video, check_videos
-from re2tal.types import AnnotatedVideo
 from re2tal.video import probe
 from tests.video.test_broken_files import FAST_START, cut, packets_of
 from tests.video.videos import make_sound, make_video

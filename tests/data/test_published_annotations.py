@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from re2tal.annotation_files import AnnotationFileError, read_annotation_file
+from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file
 from re2tal.data import AnnotationError, Annotations, read_annotations
 from re2tal.data.annotations import find_class_names, select_subset
 from re2tal.evaluation import read_ground_truth

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from re2tal.common.types import Batch
 from re2tal.data import ClipRuns, ResizeSampling, TestingSet
 from re2tal.training import Processes
-from re2tal.types import Batch
 from re2tal.video import VideoError, reader
 from tests.data.conftest import SMALL, SmallSet
 

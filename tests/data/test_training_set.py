@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from re2tal.common.types import Batch, Clip
 from re2tal.data import (
     AnnotationError,
     DataConfig,
@@ -17,7 +18,6 @@ from re2tal.data import (
     WindowSampling,
     collate,
 )
-from re2tal.types import Batch, Clip
 from re2tal.video import AugmentConfig, MissingVideoError
 from tests.data.conftest import FPS, KEEP, SMALL, SmallSet, frame_numbers
 

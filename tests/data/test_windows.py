@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from re2tal.common.types import Action, AnnotatedVideo
 from re2tal.data.windows import actions_in_window, draw_window, resized_segments, window_starts, windowed_segments
-from re2tal.types import Action, AnnotatedVideo
 
 
 @given(

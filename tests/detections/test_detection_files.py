@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from re2tal.common.types import Detections
 from re2tal.detections import write_detections
-from re2tal.types import Detections
 
 
 def found(video_id: str = "v", *, score: float = 0.5, label: int = 1) -> Detections:

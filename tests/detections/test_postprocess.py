@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from re2tal.common.types import Detections, Proposals, TimeGrid
 from re2tal.detections import NmsConfig, PostprocessConfig, detect_window, merge_windows
-from re2tal.types import Detections, Proposals, TimeGrid
 
 GRID = TimeGrid(start_seconds=10.0, seconds_per_step=0.5, duration_seconds=30.0)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from re2tal.common.types import Detections, Proposals, TimeGrid
 from re2tal.data import find_class_names, read_annotations
 from re2tal.data.annotations import select_subset
 from re2tal.detections import (
@@ -23,7 +24,6 @@ from re2tal.detections import (
     merge_windows,
     read_video_labels,
 )
-from re2tal.types import Detections, Proposals, TimeGrid
 
 
 def _write(path: Path, content: Any) -> Path:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from re2tal.diagnosis import ERROR_TYPES
 from re2tal.evaluation import GroundTruth, Predictions
+from re2tal.evaluation.diagnosis import ERROR_TYPES
 
 
 class Row(NamedTuple):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from re2tal.diagnosis import diagnose
-from re2tal.diagnosis.characteristics import PUBLISHED_BINS, characteristics, choose_bins
 from re2tal.evaluation import EvaluationError, GroundTruth, read_ground_truth
+from re2tal.evaluation.diagnosis import diagnose
+from re2tal.evaluation.diagnosis.characteristics import PUBLISHED_BINS, characteristics, choose_bins
 from tests.diagnosis.plain import PlainDiagnosis, Row, predictions_of, truth_of
 from tests.diagnosis.test_errors import TIOUS, VIDEOS, rows
 

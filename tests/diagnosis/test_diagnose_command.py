@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from re2tal.diagnosis import ERROR_TYPES, diagnose, table
+from re2tal.evaluation.diagnosis import ERROR_TYPES, diagnose, table
 from tests.diagnosis.plain import Row, predictions_of, truth_of
 
 

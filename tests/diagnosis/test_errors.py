@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from re2tal.diagnosis import ERROR_TYPES, Diagnosis, diagnose, prediction_errors
 from re2tal.evaluation import mean_average_precision
+from re2tal.evaluation.diagnosis import ERROR_TYPES, Diagnosis, diagnose, prediction_errors
 from tests.diagnosis.plain import PlainDiagnosis, Row, predictions_of, truth_of
 
 VIDEOS = {"a": 40.0, "b": 20.0, "c": 5.0}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from re2tal.common.types import Detections
 from re2tal.evaluation import (
     EvaluationError,
     GroundTruth,
@@ -18,7 +19,6 @@ from re2tal.evaluation import (
     mean_average_precision,
     rank_predictions,
 )
-from re2tal.types import Detections
 
 Row = tuple[str, float, float, str]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from re2tal.heads import Head, HeadConfig, diou_loss, focal_loss
+from re2tal.networks.heads import Head, HeadConfig, diou_loss, focal_loss
 
 LENGTHS, STRIDES = [16, 8, 4], (1, 2, 4)
 ONE_ACTION = {"segments": [torch.tensor([[2.0, 8.0]])] * 2, "labels": [torch.tensor([1])] * 2}

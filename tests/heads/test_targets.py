@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from re2tal.heads import Points, assign_targets, decode, make_points
+from re2tal.networks.heads import Points, assign_targets, decode, make_points
 
 LENGTHS, STRIDES, REACH = [32, 16, 8], [1, 2, 4], 4.0
 

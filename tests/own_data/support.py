@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from re2tal.own_data import (
+from re2tal.labels import (
     Format,
     Imported,
     ImportOptions,

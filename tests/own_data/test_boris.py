@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.own_data import SourceError
+from re2tal.labels import SourceError
 from tests.own_data.support import bring_in, read, reasons, segments_of
 from tests.own_data.writers import boris_observation, boris_project, write_rows
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from re2tal.own_data import ImportOptions, ReadOptions, SourceError, import_annotations, read_sources
+from re2tal.labels import ImportOptions, ReadOptions, SourceError, import_annotations, read_sources
 from tests.own_data.conftest import make_videos
 from tests.own_data.support import bring_in, reasons, segments_of
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from re2tal.building import describe
 from re2tal.config import ExperimentConfig, load_config
+from re2tal.config.building import describe
 from re2tal.data import ResizeSampling, WindowSampling
-from re2tal.own_data import (
+from re2tal.labels import (
     BUDGETS,
     DataSet,
     Measures,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from re2tal.own_data import SourceError
+from re2tal.labels import SourceError
 from tests.own_data.support import bring_in, read
 from tests.own_data.writers import FORMATS, boris_observation, boris_project, via_project
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from re2tal.own_data import SourceError, read_class_names, videos
+from re2tal.labels import SourceError, read_class_names, videos
 from tests.own_data.support import bring_in, read, reasons, segments_of
 
 

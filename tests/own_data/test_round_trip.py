@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from re2tal.data.annotations import read_annotations
-from re2tal.own_data import read_class_names, write_annotations
+from re2tal.labels import read_class_names, write_annotations
 from tests.own_data.support import bring_in, reasons, segments_of
 from tests.own_data.writers import FORMATS
 

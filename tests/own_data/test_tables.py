@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.own_data import Record, SourceError, Time
+from re2tal.labels import Record, SourceError, Time
 from tests.own_data.support import bring_in, read, segments_of
 
 

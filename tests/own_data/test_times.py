@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re2tal.own_data import Time, TimeError, Unit, parse_time
+from re2tal.labels import Time, TimeError, Unit, parse_time
 
 milliseconds = st.integers(0, 400 * 3600 * 1000)
 

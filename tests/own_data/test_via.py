@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from re2tal.own_data import SourceError
+from re2tal.labels import SourceError
 from tests.own_data.support import bring_in, read, reasons, segments_of
 from tests.own_data.writers import via_project
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re2tal.own_data import SourceError
-from re2tal.own_data.splitting import split_groups
-from re2tal.own_data.videos import VideoFolder, common_pattern
+from re2tal.labels import SourceError
+from re2tal.labels.splitting import split_groups
+from re2tal.labels.videos import VideoFolder, common_pattern
 
 
 def folder(root: Path, *names: str) -> VideoFolder:

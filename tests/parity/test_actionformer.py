@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from re2tal.heads import Head, HeadConfig, Predictions, assign_targets, decode
-from re2tal.pyramid import Pyramid, PyramidConfig
+from re2tal.networks.heads import Head, HeadConfig, Predictions, assign_targets, decode
+from re2tal.networks.pyramid import Pyramid, PyramidConfig
 from re2tal.weights import map_names, place
 
 PRESETS = {

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
+from re2tal.networks.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
 from re2tal.reversible import Mode, rewire
 from re2tal.weights import map_names, place
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from re2tal.common.types import AnnotatedVideo, TimeGrid
 from re2tal.data import Annotations, DataConfig, ResizeSampling, WindowSampling, read_annotations
 from re2tal.data.annotations import find_class_names
 from re2tal.data.cuts import placed_cut, places_of
 from re2tal.data.datasets import select_actions
 from re2tal.data.windows import resized_segments, window_starts, windowed_segments
-from re2tal.types import AnnotatedVideo, TimeGrid
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from re2tal.common.types import Detections, Proposals, TimeGrid
 from re2tal.detections import NmsConfig, PostprocessConfig, VideoLabels, detect_window, merge_windows
-from re2tal.types import Detections, Proposals, TimeGrid
 
 Entry = tuple[float, float, float, float]
 """Start, end, label, score."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from re2tal.common.types import Action, AnnotatedVideo
 from re2tal.data import WindowSampling
 from re2tal.data.cuts import training_cut
 from re2tal.data.windows import resized_segments
-from re2tal.types import Action, AnnotatedVideo
 from re2tal.video.sampling import resize_sample, window_sample
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from re2tal.config import ExperimentConfig, override
-from re2tal.planning import OutOfMemory, explaining_lack_of_memory, make_plan, what_fits
-from re2tal.presets import demo
+from re2tal.config.presets import demo
+from re2tal.experiments.planning import OutOfMemory, explaining_lack_of_memory, make_plan, what_fits
 
 CPU = torch.device("cpu")
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from re2tal.building import build_detector
 from re2tal.config import ConfigError, ExperimentConfig, override
-from re2tal.planning import NoBatches, available_memory, example_batch, make_plan, parse_memory
-from re2tal.planning.plan import WAYS, _largest, way_of
-from re2tal.planning.simulation import Rehearsal
-from re2tal.planning.tracker import MemoryTracker
-from re2tal.presets import demo
+from re2tal.config.building import build_detector
+from re2tal.config.presets import demo
+from re2tal.experiments.planning import NoBatches, available_memory, example_batch, make_plan, parse_memory
+from re2tal.experiments.planning.plan import WAYS, _largest, way_of
+from re2tal.experiments.planning.simulation import Rehearsal
+from re2tal.experiments.planning.tracker import MemoryTracker
 from re2tal.training import Processes, RunFolder, Trainer
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from re2tal import experiment
 from re2tal.config import load_config
+from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder
 from tests.tiny_experiment import make_tiny_experiment
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from re2tal import experiment
 from re2tal.config import ConfigError, ExperimentConfig, load_config
 from re2tal.data import FeaturesError, TestingSet, TrainingSet, collate, read_features
-from re2tal.predicting import load_backbone
+from re2tal.experiments import experiment
+from re2tal.inference import load_backbone
 from re2tal.training import RunFolder, load_checkpoint
 from tests.predicting.conftest import ALONE, ONE_BY_ONE
 
@@ -46,7 +46,7 @@ def stored_whole(tiny: Path, checkpoint: Path, tmp_path_factory: pytest.TempPath
 
 
 def _extract(tiny: Path, checkpoint: Path, folder: Path, *options: str) -> Path:
-    from re2tal.predicting import extract, videos_of_data
+    from re2tal.inference import extract, videos_of_data
 
     config = _frozen(tiny, checkpoint, *options)
     videos = videos_of_data(config.data)

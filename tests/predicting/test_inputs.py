@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.predicting import InputError, find_videos
+from re2tal.inference import InputError, find_videos
 
 
 def _touch(folder: Path, *names: str) -> Path:

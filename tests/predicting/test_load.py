@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from re2tal.predicting import PredictionFolder, VideoFile
-from re2tal.predicting.written import Written
+from re2tal.inference import PredictionFolder, VideoFile
+from re2tal.inference.written import Written
 from re2tal.report import Excerpt, Sources, write_report
 
 
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_videos(tmp_path: Path) -> None:
 def test_a_page_of_many_videos_shows_the_best_and_tells_how_many_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("re2tal.predicting.folder._NUM_IN_EXCERPT", 20)
+    monkeypatch.setattr("re2tal.inference.folder._NUM_IN_EXCERPT", 20)
     videos = _videos(tmp_path / "videos", 5)
     folder = _predicted(tmp_path / "out", videos, each=14)
     written = folder.write_all(videos)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re2tal.predicting.outputs import csv_text, vtt_text
+from re2tal.inference.outputs import csv_text, vtt_text
 
 
 def _row(start: float, end: float, label: str, score: float = 0.5) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import experiment
 from re2tal.config import load_config
-from re2tal.predicting import load_trained
+from re2tal.experiments import experiment
+from re2tal.inference import load_trained
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.video import probe
 from tests.predicting.conftest import ALONE, ONE_BY_ONE
@@ -95,7 +95,7 @@ def test_finished_videos_are_not_done_again(
     before = _results(out / "detections.json")
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("re2tal.predicting.prediction.detect_in_video", _must_not_be_called)
+        patch.setattr("re2tal.inference.prediction.detect_in_video", _must_not_be_called)
         assert re2tal(*predict) == 0
         assert json.loads(capsys.readouterr().out)["num_done_before"] == 2
         assert _results(out / "detections.json") == before

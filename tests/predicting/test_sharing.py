@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal import experiment
-from re2tal.building import build_detector
+from re2tal.common.types import Batch
 from re2tal.config import ExperimentConfig, load_config
+from re2tal.config.building import build_detector
 from re2tal.data import ClipStream, TestingSet, batches_of, read_features
-from re2tal.predicting import (
+from re2tal.experiments import experiment
+from re2tal.inference import (
     ClipDetector,
     TrainedDetector,
     VideoFile,
@@ -23,7 +24,6 @@ from re2tal.predicting import (
     why_not_shared,
 )
 from re2tal.training import Processes, RunFolder, save_checkpoint, seed_all
-from re2tal.types import Batch
 from tests.tiny_experiment import make_tiny_experiment
 
 ALONE = Processes()

@@ -5,9 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re2tal.predicting import VideoFile
-from re2tal.predicting.progress import VideoProgress
-from re2tal.predicting.videos import share_out
+from re2tal.inference import VideoFile
+from re2tal.inference.progress import VideoProgress
+from re2tal.inference.videos import share_out
 
 
 def _videos(sizes: list[int]) -> list[VideoFile]:

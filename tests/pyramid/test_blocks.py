@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from re2tal.pyramid.blocks import Attention, TransformerBlock
+from re2tal.networks.pyramid.blocks import Attention, TransformerBlock
 
 WINDOWS_AND_STRIDES = [(None, 1), (None, 2), (3, 1), (5, 2)]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from re2tal.heads import Head, HeadConfig
-from re2tal.pyramid import Pyramid, PyramidConfig
-from re2tal.pyramid.blocks import ScaledDropPath
-from re2tal.pyramid.pyramid import sinusoid_code
+from re2tal.networks.heads import Head, HeadConfig
+from re2tal.networks.pyramid import Pyramid, PyramidConfig
+from re2tal.networks.pyramid.blocks import ScaledDropPath
+from re2tal.networks.pyramid.pyramid import sinusoid_code
 
 
 def tiny(**options: object) -> Pyramid:

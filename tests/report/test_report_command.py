@@ -16,8 +16,8 @@ from tests.training.test_board import events_of
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config whose run has been trained and tested."""
-    from re2tal import experiment
     from re2tal.config import load_config
+    from re2tal.experiments import experiment
     from re2tal.training import Processes
 
     has_board = importlib.util.find_spec("tensorboard") is not None

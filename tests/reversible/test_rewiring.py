@@ -11,7 +11,7 @@ from torchvision.models import swin_t
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video import r3d_18, swin3d_t
 
-from re2tal.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
+from re2tal.networks.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
 from re2tal.reversible import ReversibleChain, chains, report_of, rewire, set_mode, set_tiles, verify
 
 from .networks import re2_slowfast, re2_swin

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from re2tal.backbones import SwinConfig, build_backbone
 from re2tal.config import ConfigError, load_config
+from re2tal.networks.backbones import SwinConfig, build_backbone
 from re2tal.training.annealing import Annealing, annealed
 from re2tal.weights import load_detector, read_weights
 from tests.tiny_experiment import make_tiny_experiment
@@ -40,9 +40,9 @@ def experiment_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_resumed_run_anneals_as_the_undisturbed_one_and_is_tested_with_its_coefficients(
     experiment_file: Path,
 ) -> None:
-    from re2tal import experiment
-    from re2tal.building import build_detector
-    from re2tal.predicting import load_trained
+    from re2tal.config.building import build_detector
+    from re2tal.experiments import experiment
+    from re2tal.inference import load_trained
     from re2tal.training import Processes, RunFolder
 
     config = load_config(experiment_file, ANNEALED)

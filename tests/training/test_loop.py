@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from re2tal.backbones import Backbone
+from re2tal.common.types import Batch
+from re2tal.networks.backbones import Backbone
 from re2tal.reversible import ReversibleChain
 from re2tal.training import CheckpointError, TrainingError, load_checkpoint
-from re2tal.types import Batch
 from re2tal.weights import WeightsError
 from tests.training.training_toy import ToyBackbone, ToyDetector, toy_config, toy_trainer
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.data import TestingSet, TrainingSet, placed
-from re2tal.loading import load_epochs, load_tests
+from re2tal.experiments.loading import load_epochs, load_tests
 from re2tal.training import LoaderProcesses, Processes
 from tests.tiny_experiment import make_tiny_experiment
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from re2tal.common.types import Batch
 from re2tal.training import (
     CheckpointError,
     RunFolder,
@@ -23,7 +24,6 @@ from re2tal.training import (
     save_checkpoint,
     stopping,
 )
-from re2tal.types import Batch
 from tests.training.training_toy import ToyDetector, toy_config, toy_trainer
 
 CLIPS = 22

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.detector import Detector
-from re2tal.heads import Head, HeadConfig
-from re2tal.pyramid import Pyramid, PyramidConfig
+from re2tal.common.types import Batch, Clip, TimeGrid
+from re2tal.networks.detector import Detector
+from re2tal.networks.heads import Head, HeadConfig
+from re2tal.networks.pyramid import Pyramid, PyramidConfig
 from re2tal.training import EpochLoader, GlobalBatches, Processes, RunFolder, Trainer, TrainingConfig
-from re2tal.types import Batch, Clip, TimeGrid
 
 
 class ToyBackbone(nn.Module):

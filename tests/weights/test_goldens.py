@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from re2tal.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.building import build_detector
-from re2tal.detector import Detector
-from re2tal.import_weights import import_weights
-from re2tal.presets import activitynet, thumos
-from re2tal.pyramid import PyramidConfig
+from re2tal.config.building import build_detector
+from re2tal.config.presets import activitynet, thumos
+from re2tal.experiments.import_weights import import_weights
+from re2tal.networks.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.networks.detector import Detector
+from re2tal.networks.pyramid import PyramidConfig
 from re2tal.weights import load_detector, load_pretrained, read_weights
 from tests.weights.reference_files import (
     Pathway,

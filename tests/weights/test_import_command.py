@@ -11,9 +11,10 @@ from safetensors import safe_open
 from torch import Tensor
 from torchvision.models.video import swin3d_b
 
-from re2tal import cli, import_weights
-from re2tal.backbones import build_backbone
+from re2tal import cli
 from re2tal.config import load_config
+from re2tal.experiments import import_weights
+from re2tal.networks.backbones import build_backbone
 from re2tal.training import load_checkpoint
 from re2tal.weights import load_pretrained, read_weights
 from tests.tiny_experiment import make_tiny_experiment

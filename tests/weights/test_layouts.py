@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.video import swin3d_t
 
-from re2tal.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.building import build_detector
 from re2tal.config import ExperimentConfig
-from re2tal.presets import activitynet, thumos
+from re2tal.config.building import build_detector
+from re2tal.config.presets import activitynet, thumos
+from re2tal.networks.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.weights import load_detector, load_pretrained, read_weights
 from tests.weights.reference_files import (
     Entry,

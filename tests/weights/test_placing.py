@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from re2tal.backbones import SwinConfig, build_backbone
 from re2tal.config import load_config
+from re2tal.networks.backbones import SwinConfig, build_backbone
 from re2tal.weights import WeightsError, compare, load_detector, load_pretrained, place, read_weights
 from tests.weights.reference_files import numbered, slowfast_entries, swin_entries
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from re2tal.cli import app
-from re2tal.zoo import REDUCED, load, measure
+from re2tal.networks.zoo import REDUCED, load, measure
 from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[2]

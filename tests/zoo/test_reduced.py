@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from re2tal.networks.zoo import REDUCED, build_reduced
+from re2tal.networks.zoo.measuring import in_dtype, wake
 from re2tal.reversible import report_of, rewire, unrewire, verify
 from re2tal.reversible.debug.verify import tensors_in
-from re2tal.zoo import REDUCED, build_reduced
-from re2tal.zoo.measuring import in_dtype, wake
 
 # What other libraries warn of when they are imported and built is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -17,7 +17,7 @@ from re2tal.reversible.blocks.timesformer import is_divided, split_timesformer_l
 __all__ = ["Split", "known_blocks", "needs_splitter", "split_between", "split_block"]
 
 _SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
-    "re2tal.backbones.slowfast.Bottleneck": split_bottleneck,
+    "re2tal.networks.backbones.slowfast.Bottleneck": split_bottleneck,
     "torchvision.models.swin_transformer.SwinTransformerBlock": split_swin_block,
     "torchvision.models.video.resnet.BasicBlock": split_torchvision_bottleneck,
     "torchvision.models.video.resnet.Bottleneck": split_torchvision_bottleneck,
@@ -29,8 +29,8 @@ _NOT_BY_TRACING: dict[str, Callable[[nn.Module], bool]] = {
 
 
 _BETWEEN: dict[str, Callable[[nn.Module], Split]] = {
-    "re2tal.backbones.slowfast.Stem": stem,
-    "re2tal.backbones.swin.PatchEmbedding": patch_embedding,
+    "re2tal.networks.backbones.slowfast.Stem": stem,
+    "re2tal.networks.backbones.swin.PatchEmbedding": patch_embedding,
     "torchvision.models.swin_transformer.PatchMerging": patch_merging,
     "torchvision.models.video.swin_transformer.PatchEmbed3d": patch_embedding,
 }

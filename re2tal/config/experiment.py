@@ -1,0 +1,235 @@
+"""One experiment as a value: read from a Python file, changed from the command line, stored as JSON."""
+
+import ast
+import runpy
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from re2tal.common.settings import Settings
+from re2tal.common.untrusted import shown
+from re2tal.data import DataConfig
+from re2tal.detections import PostprocessConfig
+from re2tal.evaluation import EvaluationConfig
+from re2tal.networks.backbones import BackboneConfig, FactoryConfig
+from re2tal.networks.heads import HeadConfig
+from re2tal.networks.pyramid import PyramidConfig
+from re2tal.training import TrainingConfig
+from re2tal.training.annealing import require_a_way
+from re2tal.video import AugmentConfig
+
+__all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
+
+C = TypeVar("C", bound=Settings)
+
+
+class ConfigError(ValueError):
+    """A config that cannot be read, or says something impossible, and why."""
+
+
+class ExperimentConfig(Settings):
+    """Everything that decides what a run does."""
+
+    name: str = Field(min_length=1)
+    """What the run is called in logs and tables."""
+    work_dir: Path
+    """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
+    backbone: BackboneConfig
+    pyramid: PyramidConfig = PyramidConfig()
+    head: HeadConfig = HeadConfig()
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _clips_fit_the_position_code(self) -> "ExperimentConfig":
+        num_steps, longest = self.data.sampling.num_steps, self.pyramid.max_steps
+        if self.pyramid.position_code and num_steps > longest:
+            raise ValueError(
+                f"data.sampling.num_steps must not exceed the position code of pyramid.max_steps = {longest}, "
+                f"got {num_steps}; set both alike, or switch pyramid.position_code off"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_of_a_frozen_backbone(self) -> "ExperimentConfig":
+        if self.data.features is not None and not self.backbone.frozen:
+            raise ValueError(
+                f"data.features = {self.data.features} holds what a backbone that no longer changes makes of the "
+                "videos, got backbone.frozen=False; set backbone.frozen=True and backbone.pretrained to its weights, "
+                "or data.features=None"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_takes_the_clips(self) -> "ExperimentConfig":
+        if isinstance(self.backbone, FactoryConfig):
+            frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
+            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_something_to_anneal(self) -> "ExperimentConfig":
+        require_a_way(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
+        return self
+
+    @model_validator(mode="after")
+    def _video_labels_are_for_class_agnostic_detectors(self) -> "ExperimentConfig":
+        labels = self.postprocess.video_labels
+        if labels is None:
+            return self
+        if not self.data.class_agnostic:
+            raise ValueError(
+                f"postprocess.video_labels labels what a class-agnostic detector finds, got {labels.kind!r} with "
+                "data.class_agnostic=False; set data.class_agnostic=True, or postprocess.video_labels=None"
+            )
+        if self.data.sampling.kind == "window" and not self.postprocess.nms.per_class:
+            raise ValueError(
+                "the copies of a segment, one for each of the video's classes, would suppress each other where windows "
+                "are merged; set postprocess.nms.per_class=True"
+            )
+        return self
+
+
+def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConfig:
+    """Run a config file, take its `config`, and apply `options` like `training.epochs=3`."""
+    return load_settings(path, options, kind=ExperimentConfig)
+
+
+def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C]) -> C:
+    """As `load_config`, of a file whose `config` is of another kind."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
+    try:
+        names = runpy.run_path(str(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path}{_line_of(error, path)}: {_explain(error)}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"{path}{_line_of(error, path)} cannot be run: {type(error).__name__}: {error}; correct the file"
+        ) from error
+    config = names.get("config")
+    if not isinstance(config, kind):
+        found = _with_article(type(config)) if "config" in names else "nothing"
+        raise ConfigError(
+            f"{path} must assign {_with_article(kind)} to `config`, it assigns {found}; `re2tal finetune` takes a "
+            "FinetuneConfig, every other command an ExperimentConfig"
+        )
+    return override(config, options)
+
+
+def _with_article(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+
+def _line_of(error: Exception, path: Path) -> str:
+    """Where in a config file an error arose, as ", line 3"; empty if it did not reach a line of it."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
+    """The config that a checkpoint holds as JSON."""
+    try:
+        return ExperimentConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(
+            f"the config in {source} is not one of this version: {_explain(error)}; give the config file by --config"
+        ) from error
+
+
+def override(config: C, options: Sequence[str]) -> C:
+    """`config` with settings replaced, each written `key.sub=value`.
+
+    Tuples, lists and None are written as in Python: `data.crop_size=(64,64)`, `training.clip_grad_norm=None`. They are
+    read as literals; nothing is evaluated.
+    """
+    values = config.model_dump()
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise ConfigError(f"a config option is written key.sub=value, got {shown(option)}")
+        _set(values, key.strip(), _parse(text))
+    try:
+        return type(config).model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"with {', '.join(options):.400}: {_explain(error)}") from error
+
+
+def _parse(text: str) -> Any:
+    # Numbers, booleans and names stay text: the setting's own type decides what "1" or "16" means.
+    if text.startswith(("(", "[", "{")) or text == "None":
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's parser, about code that is refused anyway
+                return ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise ConfigError(f"{shown(text)} is no Python value; write for example (64,64) or ['a','b']") from error
+    return text
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Replace the setting `key` in nested `values`; an unknown key is answered with the nearest ones."""
+    *path, last = key.split(".")
+    place = values
+    for depth, name in enumerate([*path, last]):
+        if not isinstance(place, dict) or name not in place:
+            raise ConfigError(_unknown_key(values, key, inside=key.split(".")[:depth], place=place))
+        if depth < len(path):
+            place = place[name]
+    place[last] = value
+
+
+def _unknown_key(values: Mapping[str, Any], key: str, *, inside: Sequence[str], place: Any) -> str:
+    near = get_close_matches(key, list(_keys(values)), n=2, cutoff=0.6)
+    same_name = [known for known in _keys(values) if known.split(".")[-1] == key.split(".")[-1]]
+    guesses = list(dict.fromkeys([*same_name, *near]))[:3]
+    where = ".".join(inside) or "the config"
+    has = f"{where} has {', '.join(place)}" if isinstance(place, dict) else f"{where} has no settings inside"
+    return f"there is no setting {shown(key)}" + _did_you_mean(guesses) + f"; {has}"
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield prefix + name
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong, one line per setting."""
+    known = {kind.__name__: kind for kind in _settings(Settings)}
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            owners = [known[error.title]] if error.title in known and len(problem["loc"]) == 1 else known.values()
+            names = sorted({name for owner in owners for name in owner.model_fields})
+            near = get_close_matches(str(problem["loc"][-1]), names, n=2)
+            lines.append(f"{error.title} has no setting {key!r}" + _did_you_mean(near))
+        elif problem["type"] == "missing":
+            lines.append(f"{error.title} needs the setting {key!r}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{error.title}.{key}: {message}; got {shown(problem['input'])}" if key else message)
+    return "; ".join(lines)
+
+
+def _did_you_mean(guesses: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(map(repr, guesses))}?" if guesses else ""
+
+
+def _settings(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _settings(child)

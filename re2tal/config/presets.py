@@ -1,0 +1,193 @@
+"""Experiments that come with the package; files under `configs/` name them and vary them."""
+
+from pathlib import Path
+
+from re2tal.config.experiment import ExperimentConfig
+from re2tal.data import DataConfig, ResizeSampling, WindowSampling
+from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
+from re2tal.evaluation import EvaluationConfig
+from re2tal.networks.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.networks.heads import HeadConfig
+from re2tal.networks.pyramid import PyramidConfig
+from re2tal.training import TrainingConfig
+from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
+
+__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "thumos"]
+
+THUMOS = Path("data/thumos-14")
+ACTIVITYNET = Path("data/activitynet-1.3")
+
+
+def thumos(*, name: str, backbone: BackboneConfig, anneal_epochs: float = 0) -> ExperimentConfig:
+    """ActionFormer on THUMOS-14, trained end to end from raw video, as in the paper: 1024 frames a window.
+
+    Args:
+        name: of the experiment; runs go to `exps/thumos/<name>/`.
+        backbone: on its own settings depends everything in which the four experiments differ.
+        anneal_epochs: for a backbone that begins near the network that was rewired.
+    """
+    # Most actions annotated in the first lie past its end; in the second only ambiguous times are annotated.
+    removed = ("video_test_0000270", "video_test_0001292")
+    return ExperimentConfig(
+        name=name,
+        work_dir=Path("exps/thumos") / name,
+        backbone=backbone,
+        pyramid=PyramidConfig(channels=512, max_steps=512),
+        data=DataConfig(
+            annotations=THUMOS / "annotations/thumos_14_anno.json",
+            videos=THUMOS / "raw_data/video",
+            num_classes=20,
+            # The original challenge calls them Validation and Test.
+            train_subset=("training", "Validation"),
+            test_subset=("validation", "Test"),
+            missing=removed,
+            sampling=WindowSampling(num_steps=512, frames_per_step=2, frame_stride=2),
+        ),
+        postprocess=PostprocessConfig(nms=NmsConfig(max_segments=2000)),
+        evaluation=EvaluationConfig(tious=(0.3, 0.4, 0.5, 0.6, 0.7), blocked=removed),
+        training=TrainingConfig(
+            epochs=120,
+            cosine_epochs=1500,
+            batch_size=2,
+            learning_rate=1e-4,
+            anneal_epochs=anneal_epochs,
+            amp="fp16",
+            eval_from=79,
+            eval_every=5,
+            checkpoint_every=5,
+            keep_checkpoints=3,
+        ),
+    )
+
+
+def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
+    """ActionFormer on ActivityNet-1.3, trained end to end from raw video, as in the paper: 768 frames a video.
+
+    It finds actions of one class; the CUHK classifier of whole videos then names them.
+
+    Args:
+        name: of the experiment; runs go to `exps/anet/<name>/`.
+        backbone: on its own settings depends everything in which the four experiments differ.
+    """
+    videos = ACTIVITYNET / "raw_data/Anet_videos_15fps_short256"
+    return ExperimentConfig(
+        name=name,
+        work_dir=Path("exps/anet") / name,
+        backbone=backbone,
+        pyramid=PyramidConfig(channels=256, position_code=True, max_steps=192),
+        head=HeadConfig(label_smoothing=0.1, regression_weight=2.0, initial_normalizer=200.0),
+        data=DataConfig(
+            annotations=ACTIVITYNET / "annotations/activity_net.v1-3.min.json",
+            videos=videos,
+            video_pattern="v_{id}.mp4",
+            class_agnostic=True,
+            missing=videos / "missing_files.txt",
+            sampling=ResizeSampling(num_steps=192, frames_per_step=4),
+        ),
+        postprocess=PostprocessConfig(
+            nms=NmsConfig(per_class=False, voting_tiou=0.9, max_segments=100),
+            video_labels=CuhkConfig(path=ACTIVITYNET / "classifiers/cuhk_val_simp_7.json", top=2),
+        ),
+        evaluation=EvaluationConfig(
+            tious=tuple(round(0.5 + 0.05 * i, 2) for i in range(10)),
+            blocked=ACTIVITYNET / "annotations/blocked.json",
+        ),
+        training=TrainingConfig(
+            epochs=15,
+            batch_size=8,
+            learning_rate=1e-3,
+            amp="fp16",
+            eval_from=8,
+            keep_checkpoints=3,
+            log_every=100,
+            num_workers=4,
+        ),
+    )
+
+
+def demo(
+    *,
+    data: Path,
+    name: str = "demo",
+    work_dir: Path = Path("exps/demo"),
+    backbone: BackboneConfig | None = None,
+    epochs: int = 16,
+    learning_rate: float = 4e-3,
+    backbone_learning_rate: float = 3e-3,
+) -> ExperimentConfig:
+    """A small network on the videos that `re2tal.data.demo` makes in the folder `data`: minutes on two cores.
+
+    Args:
+        data: where the videos are.
+        name: of the experiment.
+        work_dir: where its results go.
+        backbone: None for a small Re2SlowFast, which learns the demo fastest.
+        epochs: passes over the training videos; the last one is evaluated.
+        learning_rate: of pyramid and head.
+        backbone_learning_rate: of the backbone.
+    """
+    return ExperimentConfig(
+        name=name,
+        work_dir=work_dir,
+        backbone=backbone or demo_slowfast(reversible=True),
+        pyramid=PyramidConfig(channels=64, num_heads=4, arch=(1, 1, 2), max_steps=128, drop_path=0.0),
+        # What makes it learn in minutes is that most actions are found on the first level, by as many points as fit:
+        # six steps around the centre. With the defaults, three points on one of four levels learned half as fast.
+        head=HeadConfig(
+            num_convs=1, first_reach=16.0, center_radius=6.0, regression_weight=2.0, initial_normalizer=200.0
+        ),
+        data=DataConfig(
+            annotations=data / "annotations.json",
+            videos=data / "videos",
+            sampling=ResizeSampling(num_steps=128, frames_per_step=1),
+            short_side_train=36,
+            short_side_test=32,
+            crop_size=(32, 32),
+            cache_mib=512,
+        ),
+        augment=AugmentConfig(
+            crop=CropConfig(area=(0.7, 1.0), aspect=(0.9, 1.1)),
+            flip_probability=0.5,  # no class has a mirror image in another one
+            rand_augment=RandAugmentConfig(num_operations=0),
+            jitter=JitterConfig(brightness=0.2, contrast=0.0, saturation=0.0, hue=0.0),
+        ),
+        postprocess=PostprocessConfig(nms=NmsConfig(max_segments=100)),
+        training=TrainingConfig(
+            epochs=epochs,
+            batch_size=4,
+            learning_rate=learning_rate,
+            backbone_learning_rate=backbone_learning_rate,
+            warmup_epochs=1,
+            ema_decay=0.98,
+            eval_from=epochs - 1,
+            keep_checkpoints=2,
+            log_every=30,
+            num_workers=0,
+        ),
+    )
+
+
+def demo_slowfast(*, reversible: bool) -> SlowFastConfig:
+    """A SlowFast of three stages that trains from scratch on 32 x 32 pixels."""
+    return SlowFastConfig(
+        blocks=(2, 2, 2),
+        slow=PathwayConfig(base_channels=8, stem_kernel=(1, 5, 5), temporal_stages=(False, True, True)),
+        fast=PathwayConfig(base_channels=8, stem_kernel=(3, 5, 5), temporal_stages=(True, True, True)),
+        reversible=reversible,
+        freeze_norms=False,
+    )
+
+
+def demo_swin(*, reversible: bool) -> SwinConfig:
+    """A Video Swin of two stages; from scratch it needs several times the epochs of the SlowFast."""
+    return SwinConfig(
+        embed_dim=48,
+        depths=(2, 2),
+        num_heads=(3, 6),
+        patch_size=(2, 8, 8),
+        window_size=(8, 4, 4),
+        drop_path=0.0,
+        fresh_weights="by_width",
+        reversible=reversible,
+        freeze_norms=False,
+    )

@@ -1,0 +1,259 @@
+"""From an experiment's config to a report on its data: annotations, lists, classifier, weights, video files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from re2tal.common.types import AnnotatedVideo
+from re2tal.common.untrusted import UnsafeNameError
+from re2tal.config import ExperimentConfig
+from re2tal.data import AnnotationError, Annotations, DataConfig, find_class_names
+from re2tal.data.annotations import read_ids, select_subset
+from re2tal.data.check import Decode, Finding, Severity, check_videos
+from re2tal.data.datasets import select_actions
+from re2tal.data.whole import annotations_of
+from re2tal.detections import read_video_labels
+from re2tal.detections.video_labels import VideoLabelsConfig
+from re2tal.evaluation import read_blocked
+from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
+
+__all__ = ["check_data"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(kw_only=True)
+class _Findings:
+    """What has been found so far."""
+
+    found: list[Finding] = field(default_factory=list)
+
+    def add(self, severity: Severity, what: str, detail: str, **where: Any) -> None:
+        self.found.append(Finding(severity=severity, what=what, detail=detail, **where))
+
+    def try_to(self, what: str, act: Callable[[], _T]) -> _T | None:
+        """What `act` gives; None if it refuses, which is an error of the kind `what`."""
+        try:
+            return act()
+        except ValueError as error:
+            self.add("error", what, str(error))
+            return None
+
+
+@dataclass(kw_only=True)
+class _Subset:
+    """The videos that a run trains on, or those it tests on."""
+
+    role: Literal["training", "testing"]
+    videos: tuple[AnnotatedVideo, ...] = ()
+    listed_missing: int = 0
+    blocked: int = 0
+    to_check: tuple[AnnotatedVideo, ...] = ()
+    """Neither listed missing nor blocked: a run needs their files."""
+    unusable: frozenset[str] = frozenset()
+
+    def counts(self) -> SubsetCounts:
+        return SubsetCounts(
+            annotated=len(self.videos),
+            with_actions=sum(bool(video.actions) for video in self.videos),
+            actions=sum(len(video.actions) for video in self.videos),
+            listed_missing=self.listed_missing,
+            blocked=self.blocked,
+            to_check=len(self.to_check),
+            unusable=len(self.unusable),
+        )
+
+
+def check_data(
+    config: ExperimentConfig,
+    *,
+    decode: Decode = "ends",
+    jobs: int,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> DataReport:
+    """Look at everything that a run reads, and go on whatever is found.
+
+    Args:
+        config: of the experiment.
+        decode: how much of every video is decoded.
+        jobs: videos checked at a time.
+        tell: called with how many videos are done, and of how many.
+    """
+    findings = _Findings()
+    _check_pretrained(config.backbone.pretrained, findings=findings)
+    data = config.data
+    missing = findings.try_to("missing list", lambda: read_ids(data.missing)) or frozenset()
+    blocked = findings.try_to("blocked list", lambda: read_blocked(config.evaluation.blocked)) or frozenset()
+    annotations = findings.try_to("annotations", lambda: annotations_of(data))
+    training, testing = _Subset(role="training"), _Subset(role="testing")
+    num_classes = None
+    if annotations is not None:
+        _choose(training, data.train_subset, annotations=annotations, missing=missing, findings=findings)
+        _choose(testing, data.test_subset, annotations=annotations, missing=missing, blocked=blocked, findings=findings)
+        _check_annotations(annotations, subsets=(training, testing), findings=findings)
+        _check_lists(annotations, missing=missing, blocked=blocked, testing=testing, data=data, findings=findings)
+        num_classes = _check_classes(annotations, training=training, data=data, findings=findings)
+    _check_video_labels(config.postprocess.video_labels, testing=testing, findings=findings)
+    about_files = _check_files((training, testing), data=data, decode=decode, jobs=jobs, tell=tell)
+    found = [*findings.found, *_without_what_training_bears(about_files, training=training, data=data)]
+    return DataReport(
+        decode=decode,
+        num_classes=num_classes,
+        subsets={"training": training.counts(), "testing": testing.counts()},
+        findings=tuple(sorted(found, key=lambda item: (*order_of_kind(item), item.video_id or ""))),
+        unusable=tuple(sorted(missing | training.unusable | testing.unusable)),
+    )
+
+
+def _check_pretrained(path: Path | None, *, findings: _Findings) -> None:
+    if path is not None and not path.is_file():
+        detail = f"there is no file {path}; put the weights there or set backbone.pretrained, None for fresh weights"
+        findings.add("error", "pretrained weights", detail)
+
+
+def _choose(
+    subset: _Subset,
+    names: str | tuple[str, ...],
+    *,
+    annotations: Annotations,
+    missing: frozenset[str],
+    blocked: frozenset[str] = frozenset(),
+    findings: _Findings,
+) -> None:
+    """Fill in the videos of a subset and what keeps some of them out of a run."""
+    subset.videos = findings.try_to("subset", lambda: select_subset(annotations, names)) or ()
+    subset.listed_missing = sum(video.video_id in missing for video in subset.videos)
+    subset.blocked = sum(video.video_id in blocked for video in subset.videos)
+    subset.to_check = tuple(video for video in subset.videos if video.video_id not in missing | blocked)
+    if subset.videos and not subset.to_check:
+        findings.add(
+            "error", "subset", "every video is listed missing or blocked; correct the lists", subset=subset.role
+        )
+    not_counted = missing - blocked
+    lost = [video.video_id for video in subset.videos if video.video_id in not_counted]
+    if lost and subset.role == "testing":
+        detail = f"{len(lost)} test videos in data.missing still count in the metric, as videos without detections"
+        findings.add("note", "missing in testing", f"{detail}: {_some(lost)}", subset=subset.role)
+
+
+def _check_annotations(annotations: Annotations, *, subsets: Sequence[_Subset], findings: _Findings) -> None:
+    """What was repaired, by kind."""
+    role_of = {video.video_id: subset.role for subset in subsets for video in subset.videos}
+    for problem in annotations.problems:
+        findings.add(
+            "warning" if problem.kind == "without duration" else "note",
+            f"annotation {problem.kind}",
+            problem.detail,
+            video_id=problem.video_id,
+            subset=role_of.get(problem.video_id),
+        )
+
+
+def _check_lists(
+    annotations: Annotations,
+    *,
+    missing: frozenset[str],
+    blocked: frozenset[str],
+    testing: _Subset,
+    data: DataConfig,
+    findings: _Findings,
+) -> None:
+    """Ids that have no effect, and files that are there though they are listed missing."""
+    annotated = {video.video_id for video in annotations.videos}
+    tested = {video.video_id for video in testing.videos}
+    for what, listed, known in (("missing", missing, annotated), ("blocked", blocked, tested)):
+        without_effect = sorted(listed - known)
+        if without_effect:
+            videos = "annotated" if what == "missing" else "test"
+            detail = f"{len(without_effect)} of {len(listed)} {what} ids are of no {videos} video"
+            findings.add("note", f"{what} list", f"{detail}: {_some(without_effect)}")
+    for video_id in sorted(missing & annotated - blocked):
+        if _is_there(data, video_id):
+            findings.add("note", "listed but there", "is in data.missing, though its file is there", video_id=video_id)
+
+
+def _is_there(data: DataConfig, video_id: str) -> bool:
+    try:
+        return data.video_path(video_id).is_file()
+    except UnsafeNameError:  # one reason to list it
+        return False
+
+
+def _check_classes(annotations: Annotations, *, training: _Subset, data: DataConfig, findings: _Findings) -> int | None:
+    """The number of classes the network tells apart."""
+    if data.class_agnostic:
+        return 1
+    names = findings.try_to(
+        "class list", lambda: find_class_names(annotations, classes=data.classes, num_classes=data.num_classes)
+    )
+    if names is None:
+        return None
+    shown = {action.label for video in training.to_check for action in video.actions}
+    for name in names if training.to_check else ():
+        if name not in shown:
+            findings.add("warning", "untrained class", f"no training video shows {name!r}", subset="training")
+    return len(names)
+
+
+def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, findings: _Findings) -> None:
+    if config is None:
+        return
+    labels = findings.try_to("class scores", lambda: read_video_labels(config))
+    if labels is None:
+        return
+    for video_id in labels.lacking(video.video_id for video in testing.to_check):
+        findings.add(
+            "error", "no class scores", f"{labels.source} lacks the video", video_id=video_id, subset="testing"
+        )
+    annotated = {action.label for video in testing.to_check for action in video.actions}
+    before = len(findings.found)
+    findings.try_to("class names", lambda: labels.check(video_ids=(), labels=annotated))
+    for name in labels.unknown(annotated) if len(findings.found) == before else ():
+        findings.add("warning", "class names", f"{labels.source} does not know the annotated class {name!r}")
+
+
+def _check_files(
+    subsets: Sequence[_Subset], *, data: DataConfig, decode: Decode, jobs: int, tell: Callable[[int, int], None]
+) -> list[Finding]:
+    """Findings on the files; those that cannot be used are noted in `subsets`."""
+    videos = {video.video_id: video for subset in subsets for video in subset.to_check}
+    by_id: dict[str, list[Finding]] = {}
+    for video_id, findings in check_videos(tuple(videos.values()), config=data, decode=decode, jobs=jobs):
+        by_id[video_id] = findings
+        tell(len(by_id), len(videos))
+    found: list[Finding] = []
+    for subset in subsets:
+        own = [replace(finding, subset=subset.role) for video in subset.to_check for finding in by_id[video.video_id]]
+        subset.unusable = frozenset(str(finding.video_id) for finding in own if finding.severity == "error")
+        found += own
+    return found
+
+
+def _without_what_training_bears(
+    findings: Sequence[Finding], *, training: _Subset, data: DataConfig
+) -> Iterator[Finding]:
+    """Broken training videos as warnings, as long as a run goes on without them. Files that are absent, or in other
+    places than they may be, always stop it."""
+
+    def is_broken(finding: Finding) -> bool:
+        told = finding.subset == "training" and finding.severity == "error"
+        return told and finding.what not in ("file absent", "file elsewhere")
+
+    try:
+        trained = {video.video_id for video in select_actions(training.to_check, data)}
+    except AnnotationError as error:
+        trained = set()
+        if training.to_check:
+            yield Finding(severity="error", what="no actions", detail=str(error), subset="training")
+    num_broken = len({finding.video_id for finding in findings if is_broken(finding)} & trained)
+    is_bearable = num_broken <= data.max_broken_share * len(trained)
+    for finding in findings:
+        if is_broken(finding) and (is_bearable or finding.video_id not in trained):
+            yield replace(finding, severity="warning", detail=f"{finding.detail} (training goes on without it)")
+        else:
+            yield finding
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

@@ -1,0 +1,363 @@
+"""From a config to a trained and tested detector: everything built, handed to each other, and run."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from re2tal import __version__
+from re2tal.common.types import Detections
+from re2tal.config import ExperimentConfig
+from re2tal.config.building import build_detector, count_parameters
+from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of
+from re2tal.data.annotations import select_subset
+from re2tal.detections import read_video_labels, write_detections
+from re2tal.evaluation import (
+    GroundTruth,
+    MapResult,
+    Predictions,
+    mean_average_precision,
+    read_blocked,
+    read_ground_truth,
+)
+from re2tal.experiments.finetuning import Classifier, FinetuneConfig, TrainingClips
+from re2tal.experiments.loading import load_epochs, load_tests
+from re2tal.experiments.planning import explaining_lack_of_memory
+from re2tal.inference import ClipDetector, require_features_of, tell_of_sharing
+from re2tal.networks.backbones import BackboneConfig, pixel_norm
+from re2tal.networks.detector import Detector
+from re2tal.report import timeline_pictures
+from re2tal.training import (
+    Board,
+    CheckpointError,
+    Processes,
+    RunFolder,
+    Trainer,
+    log,
+    newest_good,
+    seed_all,
+)
+from re2tal.training.annealing import coefficients
+from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
+
+__all__ = [
+    "Tester",
+    "broken_lister",
+    "find_run",
+    "newest",
+    "note_config",
+    "prepare_process",
+    "start_from_pretrained",
+    "test",
+    "train",
+]
+
+
+def find_run(config: ExperimentConfig | FinetuneConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
+    """The folder of run `run_id` of an experiment."""
+    return RunFolder(config.work_dir / f"gpu{peers.world_size}_id{run_id}")
+
+
+def train(
+    config: ExperimentConfig,
+    *,
+    peers: Processes,
+    folder: RunFolder,
+    resume: Path | Literal["auto"] | None = None,
+    evaluate: bool = True,
+    deterministic: bool = True,
+    console: Console | None = None,
+) -> None:
+    """Train from pixels; `folder` then holds checkpoints, `best.pth`, log and metrics.
+
+    Args:
+        config: see there.
+        peers: the processes that share the work.
+        folder: of the run.
+        resume: a whole state to go on from; "auto": the newest good one in `folder`, if there is any.
+        evaluate: whether epochs are evaluated on the test videos.
+        deterministic: whether cuDNN takes kernels that repeat exactly.
+        console: of a terminal, for a live bar.
+
+    Raises:
+        Stopped: SIGTERM or SIGINT came; everything is saved.
+    """
+    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
+    annotations = annotations_of(config.data)
+    clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
+    tester = Tester(config, peers=peers, annotations=annotations) if evaluate else None
+    model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
+    checkpoint = newest(folder, peers=peers) if resume == "auto" else resume
+    if checkpoint is None:
+        start_from_pretrained(model, config.backbone)
+    clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
+    loader = load_epochs(clips, config.training, peers=peers, clip_bytes=clip_bytes)
+    note_config(config, folder.config, peers=peers)
+    about = {
+        "config": config.model_dump_json(),
+        "class_names": list(clips.class_names),
+        "pixel_norm": pixel_norm(),
+        "re2tal": __version__,
+    }
+    trainer = Trainer(model, config=config.training, loader=loader, peers=peers, folder=folder, about=about)
+    _introduce(config, model=model, clips=clips, peers=peers)
+    # The weights start alike in every process; dropout must not.
+    seed_all(config.training.seed + peers.rank)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    require_features_of(model.backbone, config=config.backbone, stored=clips.features)
+    if tester is not None and trainer.board is not None:
+        tester.board = trainer.board
+    with explaining_lack_of_memory(config, device=peers.device, processes=peers.world_size):
+        trainer.run(
+            None if tester is None else tester.evaluate, after_epoch=broken_lister(clips, peers=peers), console=console
+        )
+
+
+def test(
+    config: ExperimentConfig,
+    *,
+    peers: Processes,
+    folder: RunFolder,
+    checkpoint: Path | None = None,
+    evaluate: bool = True,
+    deterministic: bool = True,
+) -> MapResult | None:
+    """Detect in the test videos with the weights in `checkpoint`, by default the run's best.
+
+    Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets
+    the result.
+    """
+    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
+    tester = Tester(config, peers=peers)
+    path = checkpoint or _best_of(config, folder)
+    model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
+    require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
+    log.info("testing on %d clips", len(tester.clips))
+    tell_of_sharing(model.backbone, config=config.data)
+    note_config(config, folder.tested_config, peers=peers)
+    detections = tester.detect(model)
+    if peers.is_main:
+        write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
+    if not evaluate:
+        return None
+    result = tester.measure(detections)
+    if peers.is_main:
+        (folder.path / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+class Tester:
+    """The test videos of an experiment, shared by the processes, and the metric on them."""
+
+    def __init__(self, config: ExperimentConfig, *, peers: Processes, annotations: Annotations | None = None) -> None:
+        self.config = config
+        self.peers = peers
+        self.board: Board | None = None
+        """Where pictures of what `evaluate` has found go."""
+        # Blocked videos do not count, so they need neither file nor class scores.
+        blocked = read_blocked(config.evaluation.blocked)
+        annotations = annotations or annotations_of(config.data)
+        if unknown := _num_uncounted(annotations, config.data):
+            log.info('counting the frames of %d test videos, since the annotations do not ("frame")', unknown)
+        self.clips = TestingSet(config.data, leave_out=blocked, annotations=annotations)
+        self.class_names = self.clips.class_names
+        """That the network tells apart."""
+        chosen = config.postprocess.video_labels
+        self.video_labels = None if chosen is None else read_video_labels(chosen)
+        if self.video_labels is not None:
+            self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
+        self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
+        """Of the labels of detections."""
+        self.loader = load_tests(self.clips, config, peers=peers)
+
+    def detect(self, model: nn.Module) -> list[Detections]:
+        """What `model` finds, one item per video, on every process."""
+        detector = ClipDetector(
+            model,
+            config=self.config,
+            device=self.peers.device,
+            video_labels=self.video_labels,
+            runs=max(self.loader.num_workers, 1),
+        )
+        found: dict[int, Detections] = {}
+        for number, batch in self.loader:
+            found.update(enumerate(detector.in_batch(batch), start=number))
+        clips = self.peers.gather([found[number] for number in sorted(found)])
+        # Clips of a video are neighbours, and gathering keeps their order.
+        videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]
+        share = self.peers.share(len(videos))
+        return self.peers.gather([detector.in_video(videos[number]) for number in share])
+
+    def measure(self, detections: Iterable[Detections]) -> MapResult:
+        """Mean average precision against the annotations of the test subset.
+
+        Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
+        one class.
+        """
+        found = Predictions.from_detections(detections, class_names=self.detected_names)
+        return mean_average_precision(self.truth(), found, tious=self.config.evaluation.tious)
+
+    def truth(self) -> GroundTruth:
+        """The actions of the test subset, as the metric counts them."""
+        data, evaluation = self.config.data, self.config.evaluation
+        return read_ground_truth(
+            data.annotations,
+            subset=data.test_subset,
+            blocked=evaluation.blocked,
+            ignore_labels=data.ignore_labels,
+            subset_file=data.subset_file,
+            one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
+        )
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """The metric of a model in training."""
+        detections = self.detect(model)
+        metrics = self.measure(detections).metrics
+        if self.board is not None:
+            found = Predictions.from_detections(detections, class_names=self.detected_names)
+            self.board.write_pictures(timeline_pictures(self.truth(), found))
+        log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
+        return metrics
+
+
+def _num_uncounted(annotations: Annotations, config: DataConfig) -> int:
+    """Test videos that have to be opened before anything else, to learn how many windows they have."""
+    if config.sampling.kind == "resize" or config.features is not None:
+        return 0
+    return sum(video.num_frames is None for video in select_subset(annotations, config.test_subset))
+
+
+def prepare_process(seed: int, *, device: torch.device, deterministic: bool) -> None:
+    """What comes before anything is drawn or computed."""
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    if device.type == "cuda":
+        # Kernels that add in any order have repeating versions, a little slower; torch names those that have none.
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if not deterministic:
+        log.info(
+            "--disable_deterministic: two runs of one seed, or a resumed and an undisturbed one, may differ in last "
+            "digits and drift apart, since cuDNN takes what it times as fastest and others add in any order; rewired "
+            "networks need the same kernels forward and backward, and warn if recovered streams differ"
+        )
+    seed_all(seed)
+
+
+def newest(folder: RunFolder, *, peers: Processes) -> Path | None:
+    """What the main process finds to go on from."""
+    found = peers.from_main(newest_good(folder) if peers.is_main else None)
+    if found is None:
+        log.info("there is no checkpoint in %s: the run begins", folder.checkpoints)
+    return found
+
+
+def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, peers: Processes) -> None:
+    """For who looks at the run later."""
+    if peers.is_main:
+        with written_whole(path) as unfinished:
+            unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:
+    parameters = count_parameters(model)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    log.info(
+        "%s: %d training videos, %d classes; %.2f M parameters, %.2f M of them trained; %d process(es) on %s",
+        config.name,
+        len(clips),
+        len(clips.class_names),
+        parameters / 1e6,
+        trained / 1e6,
+        peers.world_size,
+        peers.device,
+    )
+    log.debug("config %s", config.model_dump_json())
+    if clips.problems and peers.is_main:
+        log.warning("%d annotations were clamped or left out, for example: %s", len(clips.problems), clips.problems[0])
+        for problem in clips.problems:
+            log.debug("annotation: %s", problem)
+
+
+def broken_lister(clips: TrainingSet | TrainingClips, *, peers: Processes) -> Callable[[], None]:
+    """A function that tells which training videos have been found broken since it was last called."""
+    told: set[str] = set()
+
+    def tell() -> None:
+        broken = dict(peers.gather(list(clips.broken.items())))
+        for video_id in sorted(set(broken) - told):
+            told.add(video_id)
+            if peers.is_main:
+                log.warning("training goes on without video %s: %s", video_id, broken[video_id])
+        if broken and peers.is_main:
+            log.info("%d of %d training videos are broken", len(broken), len(clips))
+
+    return tell
+
+
+def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) -> None:
+    """Load the weights that the backbone of `model` starts from, if its config names any."""
+    if config.pretrained is None:
+        return
+    pretrained = load_pretrained(
+        model.backbone.get_submodule("network"),
+        path=config.pretrained,
+        kind=config.kind,
+        reversible=config.reversible,
+        allow=config.pretrained_allow,
+    )
+    log.info("backbone from %s", pretrained.file)
+    log.debug("backbone: %s", pretrained.placement)
+    if differences := pretrained.placement.differences():
+        log.warning("allowed by backbone.pretrained_allow:%s", differences)
+    if pretrained.warning is not None:
+        log.warning("pretrained weights: %s", pretrained.warning)
+    trained, ours = pretrained.file.coefficients, coefficients(model)
+    if trained is not None and ours is not None and trained != ours:
+        log.warning(
+            "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "
+            "%g and %g, with which they compute something else",
+            *trained,
+            *ours,
+        )
+
+
+def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
+    weights = read_weights(path)
+    if weights.class_names is None:
+        log.info("%s does not name its classes; they are taken in the data's order: %s", path, _some(class_names))
+    elif weights.class_names != class_names:
+        raise CheckpointError(
+            f"{path} was trained on the classes {_some(weights.class_names)}, the data has "
+            f"{_some(class_names)}; test with the class list (data.classes) it was trained with"
+        )
+    model = build_detector(config, num_classes=len(class_names))
+    load_detector(model, weights, kind=config.backbone.kind, reversible=config.backbone.reversible)
+    log.info("weights of %s", weights)
+    return model
+
+
+def _best_of(config: ExperimentConfig, folder: RunFolder) -> Path:
+    if folder.best.is_file():
+        return folder.best
+    others = sorted(config.work_dir.glob("gpu*_id*/checkpoint/best.pth"))
+    hint = "".join(f"\n  --checkpoint {other}" for other in others)
+    raise CheckpointError(
+        f"there is no {folder.best}; train first, or say which checkpoint to test" + (f":{hint}" if hint else "")
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return f"{', '.join(listed[:5])}{', ...' if len(listed) > 5 else ''} ({len(listed)})"

@@ -1,0 +1,43 @@
+"""People's own annotations and videos -> annotations that the package reads, and a config chosen for them."""
+
+from re2tal.labels.choices import BUDGETS, Choices, Size, choose
+from re2tal.labels.classes import read_class_names
+from re2tal.labels.config_text import config_text, write_config
+from re2tal.labels.importing import Imported, ImportOptions, import_annotations, write_annotations
+from re2tal.labels.measure import DataSet, Measures, load_data_set, measure
+from re2tal.labels.records import FORMATS, Format, Problem, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.report import ImportReport, print_report
+from re2tal.labels.sources import read_sources
+from re2tal.labels.times import Time, TimeError, Unit, parse_time
+
+__all__ = [
+    "BUDGETS",
+    "FORMATS",
+    "Choices",
+    "DataSet",
+    "Format",
+    "ImportOptions",
+    "ImportReport",
+    "Imported",
+    "Measures",
+    "Problem",
+    "ReadOptions",
+    "Reading",
+    "Record",
+    "Size",
+    "SourceError",
+    "Time",
+    "TimeError",
+    "Unit",
+    "choose",
+    "config_text",
+    "import_annotations",
+    "load_data_set",
+    "measure",
+    "parse_time",
+    "print_report",
+    "read_class_names",
+    "read_sources",
+    "write_annotations",
+    "write_config",
+]

@@ -1,0 +1,174 @@
+"""ELAN's annotation files (.eaf).
+
+Layout: the EAF schema, version 3.0 (mpi.nl/tools/elan/EAFv3.0.xsd, "EAF Annotation Format"). A header names the media
+(MEDIA_DESCRIPTOR: MEDIA_URL, RELATIVE_MEDIA_URL, MIME_TYPE, TIME_ORIGIN in milliseconds); TIME_ORDER lists slots, of
+which those between two aligned ones may lack a value; tiers hold annotations between two slots, or annotations that
+refer to one of another tier. ELAN shows what lies between aligned slots, and several references to one annotation in
+sequence, in equal parts; so does this reader.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from re2tal.labels.records import Media, Reading, Record, SourceError
+from re2tal.labels.times import Time
+from re2tal.labels.videos import VIDEO_SUFFIXES
+
+__all__ = ["parse_xml", "read_elan"]
+
+# Of the schema's TIME_UNITS; files in use have milliseconds.
+_UNITS_PER_SECOND = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 1001, "PAL-50-frames": 50.0}
+
+_Span = tuple[float, float]
+
+
+def parse_xml(raw: bytes, *, path: Path) -> Element:
+    """The root of an XML document without a document type, so that no entity can be declared, expanded or fetched."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise SourceError(f"{path} declares a document type, which annotation files do not; refused as unsafe")
+
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(raw, True)
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"{path} is not readable XML: {error}") from None
+    return builder.close()
+
+
+def read_elan(path: Path, raw: bytes) -> Reading:
+    """Labels are the values of the annotations of all tiers; fields are value, tier, participant and annotator."""
+    reading = Reading(path=path, format="elan", label_fields=("value",))
+    root = parse_xml(raw, path=path)
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise SourceError(f"{path} is no file of ELAN: its root is <{root.tag[:40]}>, not <ANNOTATION_DOCUMENT>")
+    header = root.find("HEADER")
+    unit = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
+    if unit not in _UNITS_PER_SECOND:
+        raise SourceError(f"{path} counts time in {unit!r}; known are {', '.join(_UNITS_PER_SECOND)}")
+    media = _media(header, path=path)
+    reading.listed[media[0].name] = None
+    slots = _slots(root, units_per_second=_UNITS_PER_SECOND[unit], path=path)
+    tiers = {tier.get("TIER_ID", ""): tier for tier in root.iter("TIER")}
+    spans = _spans(tiers, slots)
+    for name, tier in tiers.items():
+        for annotation in _annotations(tier):
+            key = annotation.get("ANNOTATION_ID", "")
+            where = f"{path}, tier {name!r}, annotation {key}"
+            if key not in spans:
+                reading.drop("no video time", where, "its time slots have no value, nor neighbours that have one")
+                continue
+            fields = {
+                "value": (annotation.findtext("ANNOTATION_VALUE") or "").strip(),
+                "tier": name,
+                "participant": tier.get("PARTICIPANT", ""),
+                "annotator": tier.get("ANNOTATOR", ""),
+            }
+            start, end = (Time(seconds=seconds) for seconds in spans[key])
+            reading.records.append(Record(where=where, media=media, start=start, end=end, fields=fields))
+    return reading
+
+
+def _media(header: Element | None, *, path: Path) -> tuple[Media, ...]:
+    """Names of the video: those of the descriptors, films before sounds; last the name of the file itself."""
+    descriptors = [] if header is None else list(header.iter("MEDIA_DESCRIPTOR"))
+    found: list[tuple[bool, Media]] = []
+    for descriptor in descriptors:
+        try:
+            origin = float(descriptor.get("TIME_ORIGIN") or 0) / 1000
+        except ValueError:
+            origin = 0.0
+        for attribute in ("RELATIVE_MEDIA_URL", "MEDIA_URL"):
+            name = unquote(descriptor.get(attribute) or "")
+            if name:
+                is_film = descriptor.get("MIME_TYPE", "").startswith("video") or name.lower().endswith(VIDEO_SUFFIXES)
+                found.append((not is_film, Media(name=name, origin_seconds=origin)))
+    old = "" if header is None else header.get("MEDIA_FILE", "")
+    last = [Media(name=name) for name in (old, path.stem) if name]
+    return (*(media for _, media in sorted(found, key=lambda item: item[0])), *last)
+
+
+def _slots(root: Element, *, units_per_second: float, path: Path) -> dict[str, float | None]:
+    """Seconds of every slot; None where it has no value."""
+    slots: dict[str, float | None] = {}
+    for slot in root.iter("TIME_SLOT"):
+        name, value = slot.get("TIME_SLOT_ID", ""), slot.get("TIME_VALUE")
+        try:
+            slots[name] = None if value is None else int(value) / units_per_second
+        except (ValueError, OverflowError):  # as of 400 digits
+            raise SourceError(f"{path}: time slot {name!r} must have a whole number, got {value!r:.40}") from None
+    return slots
+
+
+def _annotations(tier: Element) -> list[Element]:
+    return [
+        child for holder in tier.iter("ANNOTATION") for child in holder if child.tag.endswith("_ANNOTATION")
+    ]  # fmt: skip
+
+
+def _spans(tiers: Mapping[str, Element], slots: Mapping[str, float | None]) -> dict[str, _Span]:
+    """Start and end in seconds of every annotation that has them, by its id."""
+    spans: dict[str, _Span] = {}
+    waiting: dict[str, list[Element]] = {}
+    for name, tier in tiers.items():
+        aligned = [item for item in _annotations(tier) if item.get("TIME_SLOT_REF1") is not None]
+        spans |= _aligned_spans(aligned, slots)
+        for item in _annotations(tier):
+            if item.get("TIME_SLOT_REF1") is None:
+                waiting.setdefault(f"{name}\0{item.get('ANNOTATION_REF', '')}", []).append(item)
+    # A reference may lead to an annotation that is itself a reference, in any order of the tiers.
+    while ready := [key for key in waiting if key.split("\0")[1] in spans]:
+        for key in ready:
+            siblings = waiting.pop(key)
+            start, end = spans[key.split("\0")[1]]
+            part = (end - start) / len(siblings)
+            for number, item in enumerate(_in_sequence(siblings)):
+                spans[item.get("ANNOTATION_ID", "")] = (start + number * part, start + (number + 1) * part)
+    return spans
+
+
+def _in_sequence(siblings: list[Element]) -> list[Element]:
+    """References to one annotation, each after the one that it calls previous."""
+    after = {item.get("PREVIOUS_ANNOTATION"): item for item in siblings}
+    ordered: list[Element] = []
+    item = after.get(None)
+    while item is not None and len(ordered) < len(siblings):
+        ordered.append(item)
+        item = after.get(item.get("ANNOTATION_ID"))
+    return ordered if len(ordered) == len(siblings) else siblings
+
+
+def _aligned_spans(aligned: list[Element], slots: Mapping[str, float | None]) -> dict[str, _Span]:
+    """Of one tier. Annotations joined by slots without value share the time between the ends of their chain."""
+    by_start = {item.get("TIME_SLOT_REF1", ""): item for item in aligned}
+    spans: dict[str, _Span] = {}
+    for item in aligned:
+        start = slots.get(item.get("TIME_SLOT_REF1", ""))
+        if start is None:
+            continue  # inside a chain, or lost
+        chain = [item]
+        while (
+            (end := slots.get(chain[-1].get("TIME_SLOT_REF2", ""))) is None
+            and (following := by_start.get(chain[-1].get("TIME_SLOT_REF2", ""))) is not None
+            and len(chain) <= len(aligned)
+        ):
+            chain.append(following)
+        if end is None:
+            continue
+        part = (end - start) / len(chain)
+        for number, link in enumerate(chain):
+            spans[link.get("ANNOTATION_ID", "")] = (start + number * part, start + (number + 1) * part)
+    return spans

@@ -1,0 +1,216 @@
+"""What an import kept, left out and changed: as a value, as JSON and as a table."""
+
+import json
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from re2tal.common.untrusted import visible
+from re2tal.labels.records import Problem, Reading, Reason
+
+__all__ = ["ClassCounts", "ImportReport", "print_report"]
+
+CHANGED: frozenset[Reason] = frozenset({"clipped to the video", "widened point event"})
+"""What these name is kept all the same."""
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCounts:
+    """Annotations of one class."""
+
+    by_subset: Mapping[str, int]
+    median_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """The outcome of an import."""
+
+    formats: Mapping[str, int]
+    """Files or folders by format."""
+    num_files: int
+    """Videos in the folder."""
+    num_videos: int
+    """Of these, in the annotations."""
+    num_read: int
+    """Annotations in the files."""
+    num_segments: int
+    """Annotations kept."""
+    videos: Mapping[str, int]
+    """By subset."""
+    segments: Mapping[str, int]
+    """By subset."""
+    classes: Mapping[str, ClassCounts]
+    problems: tuple[Problem, ...]
+    """All that was left out or changed."""
+    notes: tuple[str, ...]
+    hints: tuple[str, ...]
+    """What the user should look at."""
+
+    @staticmethod
+    def of(
+        readings: Sequence[Reading],
+        *,
+        database: Mapping[str, Any],
+        problems: Sequence[Problem],
+        num_files: int,
+        num_records: int,
+        notes: Iterable[str],
+        hints: Iterable[str],
+    ) -> "ImportReport":
+        """Count what is in `database`, ActivityNet's layout."""
+        rows = [(entry["subset"], row) for entry in database.values() for row in entry["annotations"]]
+        lengths: dict[str, list[float]] = defaultdict(list)
+        subsets: dict[str, Counter[str]] = defaultdict(Counter)
+        for subset, row in rows:
+            lengths[row["label"]].append(row["segment"][1] - row["segment"][0])
+            subsets[row["label"]][subset] += 1
+        classes = {
+            label: ClassCounts(by_subset=dict(subsets[label]), median_seconds=round(statistics.median(values), 3))
+            for label, values in sorted(lengths.items())
+        }
+        told = [*(note for reading in readings for note in reading.notes), *notes]
+        return ImportReport(
+            formats=dict(Counter(reading.format for reading in readings)),
+            num_files=num_files,
+            num_videos=len(database),
+            num_read=num_records,
+            num_segments=len(rows),
+            videos=dict(sorted(Counter(entry["subset"] for entry in database.values()).items())),
+            segments=dict(sorted(Counter(subset for subset, _ in rows).items())),
+            classes=classes,
+            problems=tuple(problems),
+            notes=tuple(dict.fromkeys(told)),
+            hints=(*hints, *_class_hints(classes), *_subset_hints(database)),
+        )
+
+    def grouped(self) -> list[tuple[Reason, list[Problem]]]:
+        """Problems by reason, what was left out first, the most frequent first."""
+        by_reason: dict[Reason, list[Problem]] = defaultdict(list)
+        for problem in self.problems:
+            by_reason[problem.reason].append(problem)
+        order = list(get_args(Reason))
+        return sorted(by_reason.items(), key=lambda item: (item[0] in CHANGED, -len(item[1]), order.index(item[0])))
+
+    @property
+    def num_dropped(self) -> int:
+        """Annotations that were left out."""
+        return self.num_read - self.num_segments
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts, and some examples of each reason."""
+        return {
+            "formats": dict(self.formats),
+            "num_files": self.num_files,
+            "num_videos": self.num_videos,
+            "num_read": self.num_read,
+            "num_segments": self.num_segments,
+            "num_dropped": self.num_dropped,
+            "videos": dict(self.videos),
+            "segments": dict(self.segments),
+            "classes": {label: asdict(counts) for label, counts in self.classes.items()},
+            "problems": [
+                {
+                    "reason": reason,
+                    "kept": reason in CHANGED,
+                    "count": len(problems),
+                    "examples": [{"where": item.where, "detail": item.detail} for item in problems[:_EXAMPLES]],
+                }
+                for reason, problems in self.grouped()
+            ],
+            "notes": list(self.notes),
+            "hints": list(self.hints),
+        }
+
+    def write_problems(self, path: Path) -> None:
+        """One line of JSON for each thing that was left out or changed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.tmp")
+        lines = (
+            json.dumps({**asdict(item), "kept": item.reason in CHANGED}, ensure_ascii=False) for item in self.problems
+        )
+        draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        draft.replace(path)
+
+
+def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in classes:
+        alike[label.casefold()].append(label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            yield f"these labels differ in capitals only, and count as classes of their own: {', '.join(labels)}"
+    untrained = [label for label, counts in classes.items() if not counts.by_subset.get("training")]
+    if untrained:
+        yield f"no training video shows {', '.join(map(repr, untrained[:5]))}{' ...' if len(untrained) > 5 else ''}"
+    untested = [
+        label for label, counts in classes.items() if set(counts.by_subset) == {"training"}
+    ]  # fmt: skip
+    if untested and len(untested) < len(classes):
+        shown = f"{', '.join(map(repr, untested[:5]))}{' ...' if len(untested) > 5 else ''}"
+        yield f"only training videos show {shown}, so their mAP will not be known"
+
+
+def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
+    subsets = {entry["subset"] for entry in database.values()}
+    if database and "training" not in subsets:
+        yield f"no video is in the subset 'training'; there are {', '.join(map(repr, sorted(subsets)))}"
+    if subsets == {"training"} and any(entry["annotations"] for entry in database.values()):
+        yield "all videos are for training and none is left to validate on; give --split, or another --group"
+
+
+def print_report(report: ImportReport) -> None:
+    """Counts, what was left out with an example of each reason, and the classes.
+
+    Tables in a terminal, plain text in a pipe.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    formats = ", ".join(f"{name} ({count})" for name, count in report.formats.items())
+    console.print(f"Read {formats}: {report.num_read} annotations, {report.num_segments} kept")
+    console.print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated\n")
+    if report.problems:
+        rows = [["count", "", "reason", "for example"]]
+        rows += [
+            [
+                str(len(items)),
+                "kept" if reason in CHANGED else "left out",
+                reason,
+                f"{items[0].where}: {items[0].detail}",
+            ]
+            for reason, items in report.grouped()
+        ]
+        _print_table(console, "Left out or changed", rows)
+    subsets = list(report.videos)
+    totals = [
+        [name, *(str(counts.get(subset, 0)) for subset in subsets), ""]
+        for name, counts in (("videos", report.videos), ("annotations", report.segments))
+    ]
+    rows = [
+        [label, *(str(counts.by_subset.get(subset, 0)) for subset in subsets), f"{counts.median_seconds:.2f}"]
+        for label, counts in report.classes.items()
+    ]
+    _print_table(console, "Kept", [["", *subsets, "median seconds"], *totals, *rows])
+    for note in report.notes:
+        console.print(f"note: {visible(note)}")
+    for hint in report.hints:
+        console.print(f"look at this: {visible(hint)}")
+
+
+def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
+    rows = [list(map(visible, row)) for row in rows]
+    if console.is_terminal:
+        table = Table(*rows[0], title=title, title_justify="left")
+        for row in rows[1:]:
+            table.add_row(*row)
+        console.print(table, soft_wrap=False)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    console.print("\n".join([title, *lines, ""]))

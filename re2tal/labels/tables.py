@@ -1,0 +1,92 @@
+"""Text files and tables of unknown encoding and delimiter."""
+
+import codecs
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from re2tal.labels.records import SourceError
+
+__all__ = ["Row", "Table", "decode", "parse_table"]
+
+_DELIMITERS = "\t;,|"
+_SAMPLE_LINES = 50
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the mark of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a table."""
+
+    line: int
+    """Of the file, counted from 1; where the row ends."""
+    cells: tuple[str, ...]
+
+    @property
+    def is_blank(self) -> bool:
+        """Nothing but spaces."""
+        return not any(cell.strip() for cell in self.cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of a delimited text; blank ones are left out."""
+
+    rows: tuple[Row, ...]
+    delimiter: str
+
+
+def decode(raw: bytes) -> tuple[str, str]:
+    """A text and its encoding: as its byte order mark says, else UTF-8, else Windows' Western European or Latin-1."""
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            try:
+                return raw.decode(encoding), encoding
+            except UnicodeDecodeError as error:
+                raise SourceError(f"begins as {encoding}, but is not: {error}") from None
+    if b"\0" in raw:
+        raise SourceError("is not a text file: it holds zero bytes; export it as CSV in UTF-8")
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("latin-1"), "latin-1"
+
+
+def parse_table(text: str) -> Table:
+    """Split a text into rows; the delimiter is the one that gives the most columns, the same in most lines."""
+    delimiter = _choose_delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = [Row(line=reader.line_num, cells=tuple(cells)) for cells in reader]
+    except csv.Error as error:
+        raise SourceError(f"line {reader.line_num} is not part of a table: {error}") from None
+    return Table(rows=tuple(row for row in rows if not row.is_blank), delimiter=delimiter)
+
+
+def _choose_delimiter(text: str) -> str:
+    lines = [line for line in islice(io.StringIO(text), _SAMPLE_LINES) if line.strip()]
+
+    def fit(delimiter: str) -> tuple[float, int]:
+        widths = _widths(lines, delimiter)
+        width, count = widths.most_common(1)[0] if widths else (1, 0)
+        return (count / widths.total(), width) if width > 1 else (0.0, 1)
+
+    return max(_DELIMITERS, key=fit)  # the first of equals
+
+
+def _widths(lines: Sequence[str], delimiter: str) -> Counter[int]:
+    try:
+        return Counter(len(cells) for cells in csv.reader(lines, delimiter=delimiter))
+    except csv.Error:
+        return Counter()

@@ -1,0 +1,154 @@
+"""The videos of a folder, found by whatever an annotation file calls them."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from re2tal.common.annotation_files import plain_ids
+from re2tal.labels.records import SourceError
+from re2tal.video import VideoError, VideoInfo, probe
+
+__all__ = ["VIDEO_SUFFIXES", "VideoFolder", "common_pattern", "probe_all"]
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".ts", ".3gp",
+    ".ogv", ".asf", ".mxf", ".vob",
+)  # fmt: skip
+
+
+class VideoFolder:
+    """The video files below a folder, at any depth."""
+
+    def __init__(self, root: Path, *, allow_links: bool = False) -> None:
+        if not root.is_dir():
+            raise SourceError(f"there is no folder {root}; give the folder of the videos with --videos")
+        self.root = root
+        self.linked: list[Path] = []
+        """Links that lead out of the folder and are not followed, unless `allow_links` is set."""
+        self.files: tuple[PurePosixPath, ...] = tuple(sorted(self._walk(allow_links=allow_links)))
+        """Paths relative to the folder."""
+        if not self.files:
+            links = f"; {len(self.linked)} links lead out of it, and --allow-links follows them" if self.linked else ""
+            raise SourceError(f"{root} holds no video files; known endings are {', '.join(VIDEO_SUFFIXES)}{links}")
+        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for file in self.files:
+            for name in {_plain(file.name), _plain(file.stem)}:
+                self._by_name[name].append(file)
+
+    def _walk(self, *, allow_links: bool) -> Iterator[PurePosixPath]:
+        whole = self.root.resolve()
+
+        def is_wanted(path: Path) -> bool:
+            if path.name.startswith("."):
+                return False
+            if not path.is_symlink():
+                return True
+            target = path.resolve()
+            if path.parent.resolve().is_relative_to(target):  # leads to a folder around it, and so on without end
+                return False
+            if allow_links or target.is_relative_to(whole):
+                return True
+            self.linked.append(path)
+            return False
+
+        for folder, folders, names in os.walk(self.root, followlinks=True):
+            folders[:] = sorted(name for name in folders if is_wanted(Path(folder, name)))
+            for name in sorted(names):
+                path = Path(folder, name)
+                if name.lower().endswith(VIDEO_SUFFIXES) and is_wanted(path):
+                    yield PurePosixPath(path.relative_to(self.root).as_posix())
+
+    def find(self, name: str) -> PurePosixPath | None:
+        """The file that an annotation calls `name`: an id or a file name, with folders or without, or an address.
+
+        The name must agree, with or without its ending; capitals and ways to write an accent need not. Of several
+        files, those in the folders that `name` tells, and of the ending and the capitals that it has, are preferred.
+
+        Raises:
+            SourceError: several files are meant equally.
+        """
+        parts = _parts(name)
+        if not parts:
+            return None
+        last = _plain(parts[-1])
+        names = (last, _without_suffix(last), f"v_{_without_suffix(last)}")  # as ActivityNet's files are named
+        candidates = next((self._by_name[known] for known in names if known in self._by_name), [])
+        if len(candidates) < 2:
+            return candidates[0] if candidates else None
+
+        def agreement(file: PurePosixPath) -> tuple[int, bool, bool]:
+            folders = 0
+            for told, there in zip(reversed(parts[:-1]), reversed(file.parts[:-1]), strict=False):
+                if _plain(told) != _plain(there):
+                    break
+                folders += 1
+            is_whole = _plain(file.name) == last
+            return folders, is_whole, parts[-1] in (file.name, file.stem)
+
+        best = max(map(agreement, candidates))
+        chosen = [file for file in candidates if agreement(file) == best]
+        if len(chosen) > 1:
+            listed = " and ".join(str(self.root / file) for file in chosen[:3])
+            raise SourceError(
+                f"video {name!r} may be {listed}; write the folder or the ending into the annotations, such as "
+                f"'{chosen[0]}', or give the folder of one of them with --videos"
+            )
+        return chosen[0]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and name, whatever system they were written on; `%20` only in addresses."""
+    text = unquote(name.split("://", 1)[1]) if "://" in name else name.removeprefix("file:")
+    return tuple(part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".", ".."))
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _without_suffix(name: str) -> str:
+    return next((name.removesuffix(suffix) for suffix in VIDEO_SUFFIXES if name.endswith(suffix)), name)
+
+
+def common_pattern(files: Sequence[PurePosixPath]) -> tuple[str, dict[PurePosixPath, str]]:
+    """How `DataConfig.video_pattern` leads from ids to files, and the ids.
+
+    Ids are paths without the ending if all files have the same, else with it; and as the reader of annotations knows
+    ids of YouTube with a prefix, without that.
+    """
+    suffixes = {file.suffix for file in files}
+    suffix = suffixes.pop() if len(suffixes) == 1 else ""
+    ids = {file: str(file).removesuffix(suffix) for file in files}
+    plain = plain_ids({name: None for name in ids.values()})
+    if ids and not plain.keys() & set(ids.values()):
+        return "v_{id}" + suffix, {file: name.removeprefix("v_") for file, name in ids.items()}
+    return "{id}" + suffix, ids
+
+
+def probe_all(
+    root: Path, files: Sequence[PurePosixPath], *, tell: Callable[[int, int], None]
+) -> dict[PurePosixPath, VideoInfo | str]:
+    """Length, rate and size of every file; where it cannot be read, why."""
+    found: dict[PurePosixPath, VideoInfo | str] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # FFmpeg reads outside of Python's lock
+        waiting = {pool.submit(_probe, root / file): file for file in files}
+        try:
+            for done in as_completed(waiting):
+                found[waiting[done]] = done.result()
+                tell(len(found), len(files))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
+
+
+def _probe(path: Path) -> VideoInfo | str:
+    try:
+        return probe(path)
+    except (VideoError, OSError) as error:
+        return str(error)
+    except Exception as error:  # a file may hold anything, and one must not stop the others
+        return f"{path}: {type(error).__name__}: {error}"

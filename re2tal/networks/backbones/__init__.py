@@ -1,0 +1,22 @@
+"""Video networks: (B, 3, T, H, W) raw frames to (B, C, S) features on the detector's step grid."""
+
+from re2tal.networks.backbones.backbone import Backbone, BackboneConfig, build_backbone
+from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk
+from re2tal.networks.backbones.pixels import pixel_norm
+from re2tal.networks.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
+from re2tal.networks.backbones.swin import SwinConfig, SwinTrunk
+
+__all__ = [
+    "Backbone",
+    "BackboneConfig",
+    "Bottleneck",
+    "FactoryConfig",
+    "FactoryTrunk",
+    "PathwayConfig",
+    "SlowFast",
+    "SlowFastConfig",
+    "SwinConfig",
+    "SwinTrunk",
+    "build_backbone",
+    "pixel_norm",
+]

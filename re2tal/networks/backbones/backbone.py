@@ -1,0 +1,151 @@
+"""From raw frames to one feature vector for every step: run the network, pool over space."""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, assert_never
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
+from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk, rewire_factory
+from re2tal.networks.backbones.slowfast import SlowFast, SlowFastConfig
+from re2tal.networks.backbones.swin import SwinConfig, SwinTrunk
+from re2tal.reversible import (
+    coefficients,
+    headrooms,
+    reconstruction_error,
+    rewire,
+    set_coefficients,
+    set_headrooms,
+    set_tiles,
+)
+
+__all__ = ["Backbone", "BackboneConfig", "build_backbone"]
+
+BackboneConfig = Annotated[SwinConfig | SlowFastConfig | FactoryConfig, Field(discriminator="kind")]
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+
+
+class Backbone(nn.Module):
+    """A video network as the detector sees it.
+
+    Args:
+        network: maps (B, 3, T, H, W) uint8 RGB to one or more feature maps (B, C_i, T_i, H_i, W_i).
+        out_channels: the sum of the C_i.
+        freeze_norms: keep every norm layer of the network in eval mode and untrained, from now on.
+        frozen: keep all of the network so.
+    """
+
+    def __init__(self, network: nn.Module, *, out_channels: int, freeze_norms: bool, frozen: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.out_channels = out_channels
+        self.freeze_norms = freeze_norms
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+            self.eval()
+        if freeze_norms:
+            for norm in self._norms():
+                norm.requires_grad_(False)
+            self.train(self.training)
+
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.network.modules() if isinstance(module, NORMS)]
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """As for any module, but what is frozen stays in eval mode."""
+        super().train(mode and not self.frozen)
+        if self.freeze_norms:
+            for norm in self._norms():
+                norm.eval()
+        return self
+
+    def forward(self, frames: Tensor, num_steps: int) -> Tensor:
+        """(B, 3, T, H, W) uint8 RGB -> (B, C, S) float32 with S = `num_steps`.
+
+        Every feature map is averaged over space and interpolated to the steps; maps are then concatenated.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            feature_maps = self.network(frames)
+        return _on_steps(feature_maps, num_steps)
+
+    @property
+    def piece_frames(self) -> int | None:
+        """Length of the pieces that clips are cut into and that go through the network independently of each other.
+
+        None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them.
+        """
+        return self.network.config.clip_frames if isinstance(self.network, FactoryTrunk) else None
+
+    def of_pieces(self, pieces: Tensor) -> Tensor:
+        """(N, 3, `piece_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
+        assert isinstance(self.network, FactoryTrunk), "there are no pieces, see piece_frames"
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.network.of_pieces(pieces)
+
+    def join(self, features: Tensor, num_steps: int) -> Tensor:
+        """(B, P, C, t) features of the P pieces of clips -> (B, C, S) float32, as `forward` of whole clips."""
+        return _on_steps((FactoryTrunk.joined(features),), num_steps)
+
+    @property
+    def headrooms(self) -> list[int]:
+        """How far the streams of every reversible chain may grow; it changes in training and belongs to its state."""
+        return headrooms(self.network)
+
+    @headrooms.setter
+    def headrooms(self, values: list[int]) -> None:
+        set_headrooms(self.network, values)
+
+    @property
+    def coefficients(self) -> tuple[float, float] | None:
+        """Alpha and beta of the streams of the reversible chains, which training may change; None without chains."""
+        return next(((chain.alpha, chain.beta) for chain in coefficients(self.network)), None)
+
+    @coefficients.setter
+    def coefficients(self, values: tuple[float, float]) -> None:
+        alpha, beta = values
+        set_coefficients(self.network, alpha=alpha, beta=beta)
+
+    def reconstruction_error(self) -> float | None:
+        """Worst relative error of a recovered stream in the last backward pass; None if nothing was recovered."""
+        return reconstruction_error(self.network, warn_above=math.inf)  # the loop warns, and finds the cause
+
+
+def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:
+    """Maps (B, C_i, T_i, H_i, W_i) -> (B, C, S), the mean over space interpolated to the steps."""
+    features = []
+    for feature_map in feature_maps:
+        precise = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
+        pooled = precise.mean(dim=(3, 4))  # (B, C_i, T_i)
+        features.append(F.interpolate(pooled, size=num_steps, mode="linear", align_corners=False))
+    return torch.cat(features, dim=1)
+
+
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """The network that `config` describes, rewired or checkpointed if it says so, with fresh weights."""
+    network: nn.Module
+    match config:
+        case SwinConfig():
+            network = SwinTrunk(config)
+        case SlowFastConfig():
+            network = SlowFast(config)
+        case FactoryConfig():
+            network = FactoryTrunk(config)
+        case _:
+            assert_never(config)
+    if config.reversible:
+        if isinstance(network, FactoryTrunk):
+            rewire_factory(network)
+        else:
+            network = rewire(network)
+        if config.tile_mib != "auto":
+            set_tiles(network, None if config.tile_mib == "off" else round(config.tile_mib * 2**20))
+        set_coefficients(network, alpha=config.alpha, beta=config.beta)
+    elif config.activation_checkpointing:
+        network = checkpoint_blocks(network)
+    return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)

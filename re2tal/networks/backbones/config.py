@@ -1,0 +1,65 @@
+"""What the configs of all backbones have in common."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from re2tal.common.settings import Settings
+
+__all__ = ["NetworkConfig"]
+
+
+class NetworkConfig(Settings):
+    """How any backbone is trained and where its weights come from."""
+
+    reversible: bool = False
+    """Rewire the stages, so that training stores no activations inside them."""
+    alpha: float = Field(default=0.0, ge=0, le=1)
+    """How much of its input a module of a rewired stage passes on beside what it adds (Dr2Net). 0 is Re2TAL; 1, with
+    `beta` near 0, is near the network that was rewired, whose weights then need no training on trimmed clips first.
+    `training.anneal_epochs` leads from there to Re2TAL."""
+    beta: float = Field(default=1.0, ge=0, le=1)
+    """The same of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every element and
+    module are kept in training; with 0, all of them."""
+    tile_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
+    """What a tile of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
+    are computed in whole branches."""
+    activation_checkpointing: bool = False
+    """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
+    freeze_norms: bool = True
+    """Keep norm layers as pretrained, batch norm's statistics included, and do not train them; False from scratch."""
+    frozen: bool = False
+    """Train nothing of the backbone and keep it in eval mode: it is the same function of the frames from beginning to
+    end, so its features may be stored (`re2tal extract`, `data.features`)."""
+    pretrained: Path | None = None
+    """File of weights that training starts from: of mmaction2, torchvision, the published Re2 weights, a detector's
+    checkpoint, or what `re2tal import-weights` made of one. None: fresh weights."""
+    pretrained_allow: tuple[str, ...] = ()
+    """Names (or patterns like `features.6.*`) that may be missing, unknown or of another shape in that file."""
+
+    @model_validator(mode="after")
+    def _frozen_weights_come_from_somewhere(self) -> "NetworkConfig":
+        if self.frozen and self.pretrained is None:
+            raise ValueError(
+                "a frozen backbone keeps the weights it starts with, and pretrained=None means random ones; "
+                "set backbone.pretrained, or frozen=False"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _coefficients_are_of_a_rewired_network(self) -> "NetworkConfig":
+        if (self.alpha, self.beta) != (0, 1) and not self.reversible:
+            raise ValueError(
+                f"alpha and beta are of a rewired network, got {self.alpha:g} and {self.beta:g} with reversible=False; "
+                "set reversible=True, or alpha=0 and beta=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_save_memory(self) -> "NetworkConfig":
+        if self.reversible and self.activation_checkpointing:
+            raise ValueError(
+                "reversible and activation_checkpointing are two ways to the same end, got both; set one of them"
+            )
+        return self

@@ -1,0 +1,171 @@
+"""Any network of torchvision, timm, transformers or a file of one's own as a backbone.
+
+Such networks take clips of one length, so a longer clip is cut into pieces that go through side by side.
+
+B batch, C channels, T frames, P pieces, H/W space, N tokens.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import PositiveInt, model_validator
+from torch import Tensor, nn
+
+from re2tal.networks.backbones.config import NetworkConfig
+from re2tal.networks.backbones.pixels import PixelNorm
+from re2tal.networks.zoo.named import create
+from re2tal.reversible import rewire
+
+__all__ = ["FactoryConfig", "FactoryTrunk", "rewire_factory"]
+
+
+class FactoryConfig(NetworkConfig):
+    """A network by its name, and what it takes and gives.
+
+    What it gives is recognised by its dimensions: (B, C), one feature of a piece; (B, N, C), tokens, those of a time
+    beside each other and times in order; (B, C, H, W), maps of a picture; (B, C, T, H, W), maps of a piece. Of several
+    results the first counts.
+    """
+
+    kind: Literal["factory"] = "factory"
+    factory: str
+    """torchvision:NAME, timm:NAME, transformers:CLASS (such as VideoMAEModel), or path/to/file.py:FUNCTION, which
+    returns the network; the file is executed."""
+    options: dict[str, Any] = {}
+    """Given to the factory: sizes, rates of dropout; for transformers, to the configuration of the class."""
+    arguments: dict[str, Any] = {}
+    """Given to the network in every call, by name, beside the frames."""
+    left_out: tuple[str, ...] = ()
+    """Modules whose place an identity takes: the last layer of a classifier, what is not called."""
+    takes: Literal["BCTHW", "BTCHW", "BCHW"] = "BCTHW"
+    """Order of the dimensions of its input; BCHW: single pictures."""
+    clip_frames: PositiveInt = 16
+    """Frames that it takes at a time."""
+    size: tuple[PositiveInt, PositiveInt] = (224, 224)
+    """(height, width) of the frames that it takes."""
+    time_positions: PositiveInt = 1
+    """Times that the tokens of one piece stand for: frames over the length of a tubelet. 1 if it gives no tokens."""
+    out_channels: PositiveInt
+    """Channels of what it gives."""
+
+    @model_validator(mode="after")
+    def _pictures_are_single_frames(self) -> "FactoryConfig":
+        if self.takes == "BCHW" and self.clip_frames != 1:
+            raise ValueError(
+                f"a network of single pictures (takes='BCHW') has clip_frames=1, got {self.clip_frames}; set it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_are_not_checkpointed(self) -> "FactoryConfig":
+        if self.activation_checkpointing:
+            raise ValueError(
+                "activation_checkpointing knows the blocks of Swin and SlowFast alone; set reversible=True, or "
+                "activation_checkpointing=False"
+            )
+        return self
+
+    def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
+        """Refuse clips that it cannot take."""
+        if num_frames % self.clip_frames:
+            raise ValueError(
+                f"{self.factory} takes {self.clip_frames} frames at a time (backbone.clip_frames), and clips have "
+                f"{num_frames}; give them a multiple of that"
+            )
+        if crop_size != self.size:
+            raise ValueError(
+                f"{self.factory} takes frames of backbone.size={self.size}, and data.crop_size is {crop_size}; set "
+                "both alike, and the size among backbone.options if the network has one"
+            )
+
+
+class FactoryTrunk(nn.Module):
+    """Frames in, one feature for every time position of every piece out."""
+
+    def __init__(self, config: FactoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.normalise = PixelNorm()
+        self.net = create(config.factory, config.options)
+        for name in config.left_out:
+            parent, _, last = name.rpartition(".")
+            try:
+                self.net.get_submodule(name)
+            except AttributeError:
+                names = ", ".join(child for child, _ in self.net.named_children())
+                raise ValueError(
+                    f"backbone.left_out names {name!r}, which {config.factory} does not have; it has {names}"
+                ) from None
+            setattr(self.net.get_submodule(parent), last, nn.Identity())
+
+    def inputs(self, pieces: Tensor) -> dict[str, Any]:
+        """What the network is called with, for pieces in its own order of dimensions."""
+        first = next(iter(inspect.signature(self.net.forward).parameters))
+        return {first: pieces, **self.config.arguments}
+
+    def forward(self, frames: Tensor) -> tuple[Tensor]:
+        """(B, 3, T, H, W) uint8 RGB, or normalised, with T a multiple of `clip_frames` -> one (B, C, T', 1, 1)."""
+        batch, _, num_frames = frames.shape[:3]
+        self.config.require_clips(num_frames=num_frames, crop_size=(frames.shape[3], frames.shape[4]))
+        pieces = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
+        features = self.of_pieces(pieces.flatten(0, 1))  # (B * P, C, T' / P)
+        return (self.joined(features.unflatten(0, (batch, -1))),)
+
+    def of_pieces(self, pieces: Tensor) -> Tensor:
+        """(N, 3, `clip_frames`, H, W) uint8 RGB, or normalised -> (N, C, T' / P): each piece's own features."""
+        pieces = self.normalise(pieces)
+        match self.config.takes:
+            case "BCTHW":
+                pass
+            case "BTCHW":
+                pieces = pieces.transpose(1, 2).contiguous()
+            case "BCHW":
+                pieces = pieces.squeeze(2)
+        return self._pooled(_first_tensor(self.net(**self.inputs(pieces))))
+
+    @staticmethod
+    def joined(features: Tensor) -> Tensor:
+        """(B, P, C, T' / P) features of the pieces of clips -> (B, C, T', 1, 1), as `forward` gives them."""
+        return features.transpose(1, 2).flatten(2)[..., None, None]
+
+    def _pooled(self, found: Tensor) -> Tensor:
+        """The mean over space of what the network gives for pieces."""
+        config = self.config
+        match found.ndim:
+            case 2:
+                features = found[:, :, None]
+            case 3 if found.shape[1] % config.time_positions == 0:
+                features = found.unflatten(1, (config.time_positions, -1)).mean(2).transpose(1, 2)
+            case 4:
+                features = found.mean((2, 3))[:, :, None]
+            case 5:
+                features = found.mean((3, 4))
+            case _:
+                raise ValueError(
+                    f"{config.factory} gives {tuple(found.shape)}, in which no features of {config.time_positions} "
+                    "times (backbone.time_positions) are recognised; return (B, N, C) tokens without further ones, or "
+                    "(B, C, T, H, W), from a function of your own"
+                )
+        if features.shape[1] != config.out_channels:
+            raise ValueError(
+                f"{config.factory} gives {features.shape[1]} channels, and backbone.out_channels is "
+                f"{config.out_channels}; set it to {features.shape[1]}, or leave the last layer out (backbone.left_out)"
+            )
+        return features
+
+
+def rewire_factory(trunk: FactoryTrunk) -> None:
+    """Make the residual blocks of the network reversible, which are found by running it on noise."""
+    config = trunk.config
+    sizes = {"B": 1, "C": 3, "T": config.clip_frames, "H": config.size[0], "W": config.size[1]}
+    noise = torch.randn([sizes[letter] for letter in config.takes], generator=torch.Generator().manual_seed(0))
+    trunk.net = rewire(trunk.net, example=trunk.inputs(noise))
+
+
+def _first_tensor(found: Any) -> Tensor:
+    while not isinstance(found, Tensor):
+        # A dict's or ModelOutput's first value, or the first of a tuple.
+        found = next(iter(found.values() if isinstance(found, Mapping) else found))
+    return found

@@ -1,0 +1,5 @@
+"""Features of one length -> a pyramid of levels, each half as long as the one before."""
+
+from re2tal.networks.pyramid.pyramid import Pyramid, PyramidConfig
+
+__all__ = ["Pyramid", "PyramidConfig"]

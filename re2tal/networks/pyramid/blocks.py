@@ -1,0 +1,118 @@
+"""The transformer block of ActionFormer (Zhang et al., ECCV 2022) on masked sequences.
+
+B batch, C channels, S steps, Q steps after the block (S / stride), H attention heads.
+Parameter names are those of the published checkpoints.
+"""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import stochastic_depth
+
+from re2tal.networks.layers import ChannelNorm, MaskedConv
+
+__all__ = ["Attention", "ScaledDropPath", "TransformerBlock"]
+
+
+class ScaledDropPath(nn.Module):
+    """A learned scale per channel, begun near 0, and in training the whole branch dropped at random per sample.
+
+    The scale is LayerScale (Touvron et al., ICCV 2021).
+    """
+
+    def __init__(self, channels: int, *, drop_prob: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((1, channels, 1), 1e-4))
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, S) -> (B, C, S)."""
+        out: Tensor = stochastic_depth(self.scale * x, self.drop_prob, mode="row", training=self.training)
+        return out
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose queries, keys and values each pass a depthwise convolution first.
+
+    The convolution knows the order of the steps, and with stride 2 it halves their number.
+    """
+
+    def __init__(self, channels: int, *, num_heads: int, stride: int, window: int | None) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.stride = stride
+        self.window = window
+        self.query_conv = MaskedConv(channels, stride=stride)
+        self.key_conv = MaskedConv(channels, stride=stride)
+        self.value_conv = MaskedConv(channels, stride=stride)
+        self.query_norm = ChannelNorm(channels)
+        self.key_norm = ChannelNorm(channels)
+        self.value_norm = ChannelNorm(channels)
+        self.query = nn.Conv1d(channels, channels, 1)
+        self.key = nn.Conv1d(channels, channels, 1)
+        self.value = nn.Conv1d(channels, channels, 1)
+        self.proj = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, S), (B, S) -> (B, C, Q), 0 at masked-out steps."""
+        query = self._split_heads(self.query(self.query_norm(self.query_conv(x, mask))))
+        key = self._split_heads(self.key(self.key_norm(self.key_conv(x, mask))))
+        value = self._split_heads(self.value(self.value_norm(self.value_conv(x, mask))))
+        mask = mask[:, :: self.stride]  # (B, Q)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=_may_attend(mask, window=self.window))
+        out: Tensor = self.proj(attended.transpose(2, 3).flatten(1, 2))  # (B, H, Q, C / H) -> (B, C, Q)
+        return out * mask[:, None].to(out.dtype)
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(B, C, Q) -> (B, H, Q, C / H)."""
+        batch, channels, steps = x.shape
+        return x.reshape(batch, self.num_heads, channels // self.num_heads, steps).transpose(2, 3)
+
+
+def _may_attend(mask: Tensor, *, window: int | None) -> Tensor:
+    """Which query may look at which key: real steps, of a window only the nearest.
+
+    Every query may look at itself, so that no row is empty: an empty row's softmax would be NaN,
+    which the mask of the output could not undo. (Masked-out queries are the only rows this changes.)
+
+    Args:
+        mask: (B, Q) bool.
+        window: number of steps, centred on the query; None for all.
+
+    Returns:
+        (B, 1, Q, Q) bool.
+    """
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    distance = (steps[:, None] - steps[None, :]).abs()  # (Q, Q)
+    allowed = mask[:, None, :]  # (B, 1, Q)
+    if window is not None:
+        allowed = allowed & (distance <= window // 2)
+    return (allowed | (distance == 0)).unsqueeze(1)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and MLP, each in a scaled residual branch; with stride 2 it halves the steps."""
+
+    def __init__(self, channels: int, *, num_heads: int, stride: int, window: int | None, drop_path: float) -> None:
+        super().__init__()
+        self.stride = stride
+        self.ln1 = ChannelNorm(channels)
+        self.ln2 = ChannelNorm(channels)
+        self.attn = Attention(channels, num_heads=num_heads, stride=stride, window=window)
+        # The numbers are the checkpoints', where 2 and 4 are dropouts of rate 0.
+        hidden = 4 * channels
+        self.mlp = nn.Sequential(
+            OrderedDict({"0": nn.Conv1d(channels, hidden, 1), "1": nn.GELU(), "3": nn.Conv1d(hidden, channels, 1)})
+        )
+        self.drop_path_attn = ScaledDropPath(channels, drop_prob=drop_path)
+        self.drop_path_mlp = ScaledDropPath(channels, drop_prob=drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, S), (B, S) -> (B, C, Q); the mask of the output is `mask[:, ::stride]`."""
+        keep = mask[:, None, :: self.stride].to(x.dtype)  # (B, 1, Q)
+        skip = x if self.stride == 1 else F.max_pool1d(x, 3, stride=self.stride, padding=1)
+        x = skip * keep + self.drop_path_attn(self.attn(self.ln1(x), mask))
+        mlp: Tensor = self.drop_path_mlp(self.mlp(self.ln2(x)) * keep)
+        return x + mlp

@@ -1,5 +1,0 @@
-"""Features of one length -> a pyramid of levels, each half as long as the one before."""
-
-from re2tal.pyramid.pyramid import Pyramid, PyramidConfig
-
-__all__ = ["Pyramid", "PyramidConfig"]
