@@ -37,10 +37,10 @@ def run(order: str, *, seed: int, out: Path) -> dict[str, float]:
     config = override(demo(data=out / "data", work_dir=out), [f"training.seed={seed}"])
     folder = RunFolder(out)
     with logging_to(folder.log):
-        experiment.train(config, peers=Processes(), folder=folder, evaluate=False)
+        experiment.train(config, processes=Processes(), folder=folder, evaluate=False)
         clock.append(time.perf_counter())
         result = experiment.test(
-            config, peers=Processes(), folder=folder, checkpoint=folder.epoch(config.training.epochs - 1)
+            config, processes=Processes(), folder=folder, checkpoint=folder.epoch(config.training.epochs - 1)
         )
     clock.append(time.perf_counter())
     assert result is not None

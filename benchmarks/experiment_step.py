@@ -34,7 +34,7 @@ def measure(config: ExperimentConfig, *, num_clips: int, steps: int, threads: in
             build_detector(config, num_classes=num_classes).train(),
             config=config.training.model_copy(update={"amp": "none", "accumulate": 1}),
             loader=NoBatches(),
-            peers=Processes(),
+            processes=Processes(),
             folder=RunFolder(Path(folder)),
             about={},
         )

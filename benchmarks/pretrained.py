@@ -23,7 +23,14 @@ from typing import Any
 import pretrained_networks
 import torch
 
-from re2tal.experiments.finetuning import Classifier, ClipsConfig, ClipSource, FinetuneConfig, TestingClips, list_clips
+from re2tal.experiments.finetuning import (
+    Classifier,
+    ClipsConfig,
+    ClipSource,
+    FinetuneConfig,
+    TrimmedTestingSet,
+    list_clips,
+)
 from re2tal.experiments.finetuning.finetune import ClipTester, finetune
 from re2tal.networks.backbones import FactoryConfig, build_backbone
 from re2tal.training import Processes, RunFolder, TrainingConfig, load_checkpoint, log
@@ -112,7 +119,7 @@ def run(network: str, way: str, *, seed: int, epochs: int, weights: Path) -> dic
     """Train; accuracy after every epoch, and, of the plain network, right after rewiring."""
     config = config_of(network, way, seed=seed, epochs=epochs, weights=weights)
     folder = RunFolder(config.work_dir)
-    finetune(config, peers=Processes(), folder=folder)
+    finetune(config, processes=Processes(), folder=folder)
     lines = folder.metrics.read_text(encoding="utf-8").splitlines()
     records = [record for record in map(json.loads, lines) if record["kind"] == "evaluation"]
     result = {"network": network, "way": way, "seed": seed, "top1": [record["top1"] for record in records]}
@@ -129,7 +136,7 @@ def accuracy_with(config: FinetuneConfig, folder: RunFolder, *, alpha: float, be
     names = list_clips(config.data.train).class_names
     model = Classifier(build_backbone(config.backbone), num_classes=len(names), dropout=config.dropout)
     model.load_state_dict(load_checkpoint(folder.epoch(config.training.epochs - 1))["weights"])
-    tester = ClipTester(config, TestingClips(clips.videos, config.data, class_names=names), peers=Processes())
+    tester = ClipTester(config, TrimmedTestingSet(clips.videos, config.data, class_names=names), processes=Processes())
     with torch.no_grad():
         return tester.evaluate(model.eval())["top1"]
 

@@ -80,9 +80,9 @@ def profiled(data_set: str, network: str) -> list[dict[str, Any]]:
         folder = RunFolder(Path(temporary) / "run")
         epoch = cProfile.Profile(time.process_time)
         with only_the_second_epoch(epoch):
-            experiment.train(config, peers=Processes(), folder=folder, evaluate=False)
+            experiment.train(config, processes=Processes(), folder=folder, evaluate=False)
         test = cProfile.Profile(time.process_time)
-        test.runcall(experiment.test, config, peers=Processes(), folder=folder, checkpoint=folder.epoch(1))
+        test.runcall(experiment.test, config, processes=Processes(), folder=folder, checkpoint=folder.epoch(1))
         names = {"set": data_set, "network": network}
         return [{**names, "pass": "an epoch", **times_of(epoch)}, {**names, "pass": "a test pass", **times_of(test)}]
 

@@ -18,7 +18,7 @@ import sys
 
 import torch
 
-from re2tal.networks.zoo import REDUCED, Row, build_reduced, load, measure, table
+from re2tal.networks.zoo import REDUCED, ZooRow, build_reduced, load, measure, table
 
 SMALL = ("tiny", "small", "atto", "nano", "pico", "xxs", "mini", "18", "_t", "_s")
 
@@ -49,7 +49,7 @@ def main() -> None:
     if not names:
         parser.error(f"no network begins with {' or '.join(args.only)}; known are {', '.join(known)}")
     build = load if args.families else build_reduced
-    rows: list[Row] = []
+    rows: list[ZooRow] = []
     for number, name in enumerate(names, 1):
         print(f"{number} of {len(names)}: {name}", file=sys.stderr, flush=True)
         rows.append(measure(build(name), repeats=args.repeats))

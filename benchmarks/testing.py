@@ -121,7 +121,7 @@ def read_one_by_one(config: ExperimentConfig) -> None:
 
 def read_in_runs(config: ExperimentConfig) -> None:
     """The clips as testing loads them."""
-    loader = load_tests(TestingSet(config.data), config, peers=ALONE)
+    loader = load_tests(TestingSet(config.data), config, processes=ALONE)
     for _ in loader:
         pass
     del loader  # its processes end, and their time counts
@@ -151,7 +151,7 @@ def features(config: ExperimentConfig, *, overlap: float, num_clips: int, repeat
     seed_all(0)
     model = build_detector(config, num_classes=2).eval()
     batches: list[Batch] = []
-    for _, batch in load_tests(TestingSet(config.data), config, peers=ALONE):
+    for _, batch in load_tests(TestingSet(config.data), config, processes=ALONE):
         batches.append(batch)
         if len(batches) == num_clips:
             break

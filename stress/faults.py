@@ -33,7 +33,7 @@ from re2tal.config.building import build_detector
 from re2tal.config.presets import demo, demo_slowfast, demo_swin
 from re2tal.data.demo import make_demo_set
 from re2tal.experiments import experiment
-from re2tal.experiments.planning.simulation import NoBatches
+from re2tal.experiments.planning.dry_run import NoBatches
 from re2tal.reversible import Branch
 from re2tal.reversible.debug.hooks import NamedTensors, watching
 from re2tal.reversible.observers import observed_by
@@ -42,8 +42,8 @@ from re2tal.training import (
     RunFolder,
     Trainer,
     TrainingError,
+    load_anomaly,
     load_checkpoint,
-    load_fault,
 )
 
 STEPS = 128
@@ -86,7 +86,9 @@ def clips(generator: torch.Generator) -> Batch:
 def trainer_of(model: nn.Module, folder: Path) -> Trainer:
     config = demo(data=Path("unused")).training.model_copy(update={"batch_size": 2})
     about = {"config": "{}", "class_names": ["a", "b", "c"]}
-    return Trainer(model, config=config, loader=NoBatches(), peers=Processes(), folder=RunFolder(folder), about=about)
+    return Trainer(
+        model, config=config, loader=NoBatches(), processes=Processes(), folder=RunFolder(folder), about=about
+    )
 
 
 class Places:
@@ -245,7 +247,7 @@ class Bench:
             self.trainer.step([batch])
         except TrainingError as error:
             (path,) = folder.iterdir()
-            content, _ = load_fault(path)
+            content, _ = load_anomaly(path)
             path.unlink()
             place = str((content["origin"] or {"place": "nothing"})["place"])
             return place if place in str(error) and "clip0, clip1" in str(error) else f"not in the error: {place}"
@@ -282,7 +284,7 @@ def inject(count: int, *, seed: int, tell: Callable[[str], None] = print) -> lis
 def run(config: ExperimentConfig, folder: Path, *, evaluate: bool) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Weights after training, and the lines of its metrics."""
     found = RunFolder(folder)
-    experiment.train(config, peers=Processes(), folder=found, evaluate=evaluate)
+    experiment.train(config, processes=Processes(), folder=found, evaluate=evaluate)
     weights = load_checkpoint(found.epoch(config.training.epochs - 1))["training_weights"]
     return weights, [json.loads(line) for line in found.metrics.read_text().splitlines()]
 

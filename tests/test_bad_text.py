@@ -13,8 +13,8 @@ import pytest
 
 from re2tal.common.annotation_files import Repeats
 from re2tal.data.annotations import AnnotationError, read_annotations
-from re2tal.detections import VideoLabelsError, read_video_labels
-from re2tal.detections.video_labels import UntrimmedNetConfig
+from re2tal.detections import VideoScoresError, read_video_scores
+from re2tal.detections.video_scores import UntrimmedNetConfig
 from re2tal.evaluation import EvaluationError, read_ground_truth, read_predictions
 from re2tal.labels import ReadOptions, SourceError, read_sources
 from tests.scripts import ROOT, load_script
@@ -131,8 +131,8 @@ def test_an_array_that_claims_to_be_huge_is_refused(tmp_path: Path, shape: str) 
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64)
-    with pytest.raises(VideoLabelsError, match=r"x\.npy is not a readable NPY file"):
-        read_video_labels(UntrimmedNetConfig(path=path))
+    with pytest.raises(VideoScoresError, match=r"x\.npy is not a readable NPY file"):
+        read_video_scores(UntrimmedNetConfig(path=path))
 
 
 def test_archives_do_not_unpack_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

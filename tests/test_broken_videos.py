@@ -60,9 +60,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(tiny: Path) -> RunFolder:
     config = load_config(tiny, ["training.epochs=1", "training.warmup_epochs=0", "data.max_broken_share=0.9"])
-    folder = experiment.find_run(config, peers=ALONE)
+    folder = experiment.find_run(config, processes=ALONE)
     with logging_to(folder.log):
-        experiment.train(config, peers=ALONE, folder=folder, deterministic=False)
+        experiment.train(config, processes=ALONE, folder=folder, deterministic=False)
     return folder
 
 

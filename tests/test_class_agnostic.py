@@ -10,7 +10,7 @@ import torch
 
 from re2tal.common.types import Detections
 from re2tal.config import ConfigError, ExperimentConfig, load_config
-from re2tal.detections import VideoLabelsError
+from re2tal.detections import VideoScoresError
 from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, load_checkpoint, logging_to
 from tests.tiny_experiment import make_tiny_experiment
@@ -52,8 +52,8 @@ def test_a_labelled_run_writes_the_classifiers_labels_and_keeps_one_class(tiny: 
     config = _labelled(tiny, tmp_path)
     folder = RunFolder(tmp_path / "run")
     with logging_to(folder.log):
-        experiment.train(config, peers=ALONE, folder=folder)
-        experiment.test(config, peers=ALONE, folder=folder)
+        experiment.train(config, processes=ALONE, folder=folder)
+        experiment.test(config, processes=ALONE, folder=folder)
     assert load_checkpoint(folder.best)["class_names"] == ["action"]
     results = json.loads((folder.path / "detections.json").read_text())["results"]
     assert {row["label"] for rows in results.values() for row in rows} == {"flash", "glow"}
@@ -61,7 +61,7 @@ def test_a_labelled_run_writes_the_classifiers_labels_and_keeps_one_class(tiny: 
 
 
 def test_labelled_detections_are_measured_by_their_labels(tiny: Path, tmp_path: Path) -> None:
-    tester = experiment.Tester(_labelled(tiny, tmp_path), peers=ALONE)
+    tester = experiment.Tester(_labelled(tiny, tmp_path), processes=ALONE)
     assert (tester.class_names, tester.detected_names) == (("action",), ("glow", "flash"))
     assert tester.video_labels is not None
     detections = [tester.video_labels.label(_found(video_id)) for video_id in SCORES]
@@ -72,7 +72,7 @@ def test_labelled_detections_are_measured_by_their_labels(tiny: Path, tmp_path: 
 
 
 def test_unlabelled_detections_are_measured_as_actions_of_one_class(tiny: Path) -> None:
-    tester = experiment.Tester(load_config(tiny, [AGNOSTIC]), peers=ALONE)
+    tester = experiment.Tester(load_config(tiny, [AGNOSTIC]), processes=ALONE)
     assert tester.detected_names == ("action",)
     result = tester.measure([_found(video_id) for video_id in SCORES])
     assert set(result.per_class) == {"action"} and result.average == pytest.approx(1.0)
@@ -80,14 +80,14 @@ def test_unlabelled_detections_are_measured_as_actions_of_one_class(tiny: Path) 
 
 def test_test_videos_without_class_scores_are_named_before_a_run(tiny: Path, tmp_path: Path) -> None:
     config = _labelled(tiny, tmp_path, scores={"video4": [1, 0]})
-    with pytest.raises(VideoLabelsError, match="no class scores of 1 test videos: video5"):
-        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path / "run"))
+    with pytest.raises(VideoScoresError, match="no class scores of 1 test videos: video5"):
+        experiment.train(config, processes=ALONE, folder=RunFolder(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_classes_written_otherwise_are_named_before_a_run(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(VideoLabelsError, match=r"annotated classes: glow \(is 'Glow' meant\?\)"):
-        experiment.Tester(_labelled(tiny, tmp_path, names=("Glow", "flash")), peers=ALONE)
+    with pytest.raises(VideoScoresError, match=r"annotated classes: glow \(is 'Glow' meant\?\)"):
+        experiment.Tester(_labelled(tiny, tmp_path, names=("Glow", "flash")), processes=ALONE)
 
 
 def test_blocked_videos_need_neither_file_nor_class_scores(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_blocked_videos_need_neither_file_nor_class_scores(tmp_path: Path) -> No
     (tmp_path / "videos/video5.mp4").unlink()
     config = _labelled(path, tmp_path, scores={"video4": [1, 0]})
     blocked = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"blocked": ("video5",)})})
-    tester = experiment.Tester(blocked, peers=ALONE)
+    tester = experiment.Tester(blocked, processes=ALONE)
     assert set(tester.clips.video_ids) == {"video4"}
 
 

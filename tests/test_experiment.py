@@ -28,10 +28,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tiny: Path) -> RunFolder:
     """A finished run."""
     config = load_config(tiny)
-    folder = experiment.find_run(config, peers=ALONE)
+    folder = experiment.find_run(config, processes=ALONE)
     with logging_to(folder.log):
-        experiment.train(config, peers=ALONE, folder=folder)
-        experiment.test(config, peers=ALONE, folder=folder)
+        experiment.train(config, processes=ALONE, folder=folder)
+        experiment.test(config, processes=ALONE, folder=folder)
     return folder
 
 
@@ -70,11 +70,11 @@ def test_shared_testing_finds_what_one_process_finds(tiny: Path, run: RunFolder,
     config = load_config(tiny)
     model = building.build_detector(config, num_classes=2)
     model.load_state_dict(load_checkpoint(run.best)["weights"])
-    whole = experiment.Tester(config, peers=ALONE).detect(model)
+    whole = experiment.Tester(config, processes=ALONE).detect(model)
     parts: list[Any] = []
     for rank in range(3):  # the windows of one video fall to different processes
         monkeypatch.setattr(Processes, "gather", lambda self, items: parts.append(list(items)) or list(items))
-        experiment.Tester(config, peers=Processes(rank=rank, world_size=3)).detect(model)
+        experiment.Tester(config, processes=Processes(rank=rank, world_size=3)).detect(model)
     windows = [window for part in parts[::2] for window in part]
     assert [window.video_id for window in windows] == ["video4", "video4", "video5", "video5"]
     gathered = Gathered(windows)
@@ -82,7 +82,7 @@ def test_shared_testing_finds_what_one_process_finds(tiny: Path, run: RunFolder,
     shared = []
     for rank in range(3):
         gathered.calls = 0
-        shared += experiment.Tester(config, peers=Processes(rank=rank, world_size=3)).detect(model)
+        shared += experiment.Tester(config, processes=Processes(rank=rank, world_size=3)).detect(model)
     assert [video.video_id for video in shared] == [video.video_id for video in whole]
     for first, second in zip(shared, whole, strict=True):
         torch.testing.assert_close(first.segments, second.segments, rtol=1e-3, atol=1e-3)
@@ -104,7 +104,7 @@ class Gathered:
 def test_resuming_from_pixels_equals_an_undisturbed_run(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
     config = load_config(tiny)
     folder = RunFolder(tmp_path)
-    experiment.train(config, peers=ALONE, folder=folder, resume=run.epoch(0), evaluate=False)
+    experiment.train(config, processes=ALONE, folder=folder, resume=run.epoch(0), evaluate=False)
     undisturbed, resumed = (load_checkpoint(where.epoch(1)) for where in (run, folder))
     for name, value in undisturbed["training_weights"].items():
         assert torch.equal(value, resumed["training_weights"][name]), name
@@ -114,9 +114,9 @@ def test_a_broken_training_video_is_listed_and_training_goes_on(tmp_path: Path, 
     path = make_tiny_experiment(tmp_path)
     (tmp_path / "videos/video1.mp4").write_bytes(b"no video")
     config = load_config(path, ["training.epochs=1", "training.warmup_epochs=0"])
-    folder = experiment.find_run(config, peers=ALONE)
+    folder = experiment.find_run(config, processes=ALONE)
     with logging_to(folder.log):
-        experiment.train(config, peers=ALONE, folder=folder, evaluate=False)
+        experiment.train(config, processes=ALONE, folder=folder, evaluate=False)
     log = folder.log.read_text()
     assert "training goes on without video video1: " in log
     assert "1 of 4 training videos are broken" in log
@@ -128,27 +128,27 @@ def test_too_many_broken_training_videos_stop_the_run(tmp_path: Path) -> None:
         (tmp_path / f"videos/video{number}.mp4").write_bytes(b"no video")
     config = load_config(path)
     with pytest.raises(ValueError, match="2 of 4 training videos are broken, more than"):
-        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path / "run"), evaluate=False)
+        experiment.train(config, processes=ALONE, folder=RunFolder(tmp_path / "run"), evaluate=False)
 
 
 def test_a_missing_video_is_named_before_training(tmp_path: Path) -> None:
     path = make_tiny_experiment(tmp_path)
     (tmp_path / "videos/video5.mp4").unlink()
     with pytest.raises(VideoError, match=r"video5\.mp4"):
-        experiment.train(load_config(path), peers=ALONE, folder=RunFolder(tmp_path / "run"))
+        experiment.train(load_config(path), processes=ALONE, folder=RunFolder(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_missing_annotations_are_named(tmp_path: Path, tiny: Path) -> None:
     config = load_config(tiny, [f"data.annotations={tmp_path}/gone.json"])
     with pytest.raises(ValueError, match=r"no annotation file at .*gone\.json; set data\.annotations"):
-        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path / "run"))
+        experiment.train(config, processes=ALONE, folder=RunFolder(tmp_path / "run"))
 
 
 def test_a_checkpoint_of_another_model_lists_names_and_shapes(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
     config = load_config(tiny, ["pyramid.channels=4"])
     with pytest.raises(WeightsError, match=r"norm\.bias is \(8,\) in the file, \(4,\) in the model"):
-        experiment.test(config, peers=ALONE, folder=RunFolder(tmp_path), checkpoint=run.best)
+        experiment.test(config, processes=ALONE, folder=RunFolder(tmp_path), checkpoint=run.best)
 
 
 def test_a_checkpoint_of_other_classes_is_refused(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tiny: Path, run: RunFolder, tm
     classes.write_text("glow\nflash\n")
     config = load_config(tiny, [f"data.classes={classes}"])
     with pytest.raises(CheckpointError, match=r"trained on the classes flash, glow \(2\), the data has glow, flash"):
-        experiment.test(config, peers=ALONE, folder=run)
+        experiment.test(config, processes=ALONE, folder=run)
 
 
 def test_without_a_best_checkpoint_the_existing_ones_are_named(tiny: Path, run: RunFolder) -> None:
@@ -164,7 +164,7 @@ def test_without_a_best_checkpoint_the_existing_ones_are_named(tiny: Path, run: 
     with pytest.raises(
         CheckpointError, match=r"(?s)there is no .*gpu1_id8.*--checkpoint .*gpu1_id0/checkpoint/best\.pth"
     ):
-        experiment.test(config, peers=ALONE, folder=experiment.find_run(config, peers=ALONE, run_id=8))
+        experiment.test(config, processes=ALONE, folder=experiment.find_run(config, processes=ALONE, run_id=8))
 
 
 def test_parameters_fall_into_the_published_groups(tiny: Path) -> None:

@@ -88,7 +88,7 @@ def test_training_reads_its_annotations_once(tmp_path: Path, monkeypatch: pytest
     read = experiment.annotations_of
     monkeypatch.setattr("re2tal.experiments.experiment.annotations_of", lambda data: calls.append(data) or read(data))
     monkeypatch.setattr("re2tal.data.subsets.annotations_of", lambda data: calls.append(data) or read(data))
-    experiment.train(config, peers=Processes(), folder=RunFolder(tmp_path / "run"))
+    experiment.train(config, processes=Processes(), folder=RunFolder(tmp_path / "run"))
     assert len(calls) == 1
 
 

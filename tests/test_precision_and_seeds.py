@@ -37,7 +37,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(config: ExperimentConfig, folder: Path, **options: bool) -> dict[str, Tensor]:
     """The weights after training."""
     run = RunFolder(folder)
-    experiment.train(config, peers=Processes(), folder=run, evaluate=False, **options)
+    experiment.train(config, processes=Processes(), folder=run, evaluate=False, **options)
     weights: dict[str, Tensor] = load_checkpoint(run.epoch(config.training.epochs - 1))["training_weights"]
     return weights
 

@@ -84,8 +84,8 @@ def test_a_few_steps_on_real_footage_run_through(network: str, data: Path, tmp_p
         ],
     )
     folder = RunFolder(tmp_path / "run")
-    experiment.train(config, peers=Processes(device=torch.device("cpu")), folder=folder)
-    result = experiment.test(config, peers=Processes(device=torch.device("cpu")), folder=folder)
+    experiment.train(config, processes=Processes(device=torch.device("cpu")), folder=folder)
+    result = experiment.test(config, processes=Processes(device=torch.device("cpu")), folder=folder)
     assert result is not None and 0 <= result.average <= 1
     steps = [json.loads(line) for line in folder.metrics.read_text().splitlines() if '"step"' in line]
     assert steps and all(math.isfinite(step["loss"]) for step in steps)

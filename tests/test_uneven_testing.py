@@ -11,7 +11,7 @@ import torch
 
 from re2tal.config import building, load_config
 from re2tal.experiments import experiment
-from re2tal.training import Processes, RunFolder, processes, save_checkpoint, seed_all
+from re2tal.training import Processes, RunFolder, distributed_processes, save_checkpoint, seed_all
 from tests.tiny_experiment import make_tiny_experiment
 
 COUNTS = (5, 2, 1)
@@ -35,13 +35,13 @@ def make(folder: Path) -> None:
     save_checkpoint(folder / "weights.pth", {"weights": weights, **about})
 
 
-def find(folder: Path, peers: Processes, batch_size: int) -> None:
+def find(folder: Path, processes: Processes, batch_size: int) -> None:
     """Test on each number of videos; the main process writes detections and metrics."""
     for count in COUNTS:
         changes = [f"data.annotations={folder}/annotations{count}.json", f"training.batch_size={batch_size}"]
-        out = RunFolder(folder / f"{peers.world_size}_{count}_{batch_size}")
+        out = RunFolder(folder / f"{processes.world_size}_{count}_{batch_size}")
         config = load_config(folder / "tiny.py", changes)
-        assert experiment.test(config, peers=peers, folder=out, checkpoint=folder / "weights.pth") is not None
+        assert experiment.test(config, processes=processes, folder=out, checkpoint=folder / "weights.pth") is not None
 
 
 def work(rank: int, world_size: int, folder: str, port: int) -> None:
@@ -53,9 +53,9 @@ def work(rank: int, world_size: int, folder: str, port: int) -> None:
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with processes() as peers:
-        find(Path(folder), peers, 1)
-        find(Path(folder), peers, 4)
+    with distributed_processes() as processes:
+        find(Path(folder), processes, 1)
+        find(Path(folder), processes, 4)
 
 
 @pytest.fixture(scope="module")

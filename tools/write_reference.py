@@ -31,8 +31,8 @@ def settings() -> str:
     """Every setting of a config, part by part, in the order in which a config has them."""
     parts = [
         "# Settings",
-        "A config file assigns `config = ExperimentConfig(...)`, or takes one of `re2tal.config.presets` and varies it. "
-        "On the command line a setting is `--cfg-options part.setting=value`. `re2tal show CONFIG` prints those of a "
+        "A config file assigns `config = ExperimentConfig(...)`, or takes one of `re2tal.config.presets` and varies it."
+        " On the command line a setting is `--cfg-options part.setting=value`. `re2tal show CONFIG` prints those of a "
         "config, `re2tal explain CONFIG` those of time in seconds ([concepts](concepts.md)).",
     ]
     for model, where in models():

@@ -19,17 +19,17 @@ def finetune(
     from re2tal.experiments.experiment import find_run
     from re2tal.experiments.finetuning import FinetuneConfig
     from re2tal.experiments.finetuning.finetune import finetune
-    from re2tal.training import logging_to, processes
+    from re2tal.training import distributed_processes, logging_to
 
     settings = load_settings(config, with_seed(cfg_options, seed), kind=FinetuneConfig)
-    with processes() as peers:
-        folder = find_run(settings, peers=peers, run_id=run_id)
-        with logging_to(folder.log, is_main=peers.is_main) as console:
+    with distributed_processes() as processes:
+        folder = find_run(settings, processes=processes, run_id=run_id)
+        with logging_to(folder.log, is_main=processes.is_main) as console:
             finetune(
                 settings,
-                peers=peers,
+                processes=processes,
                 folder=folder,
                 resume=resume,
                 deterministic=not disable_deterministic,
-                console=console if peers.is_main else None,
+                console=console if processes.is_main else None,
             )

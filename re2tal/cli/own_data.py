@@ -16,7 +16,7 @@ from re2tal.cli.app import app
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
-    from re2tal.labels import Imported, ImportReport
+    from re2tal.labels import ImportedLabels, ImportReport
 
 Format = Literal[
     "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
@@ -126,7 +126,7 @@ def import_(
     sys.exit(0 if imported.report.num_segments else 1)
 
 
-def _write(imported: "Imported", *, out: Path, problems: Path | None) -> None:
+def _write(imported: "ImportedLabels", *, out: Path, problems: Path | None) -> None:
     from re2tal.labels import write_annotations
 
     if problems is not None:

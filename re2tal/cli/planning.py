@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from re2tal.cli.app import ConfigPath, Options, app, print_rows
 
 if TYPE_CHECKING:
-    from re2tal.experiments.planning import Plan
+    from re2tal.experiments.planning import MemoryPlan
 
 
 @app.command
@@ -63,7 +63,7 @@ def plan(
         _print_plan(made)
 
 
-def _print_plan(plan: "Plan") -> None:
+def _print_plan(plan: "MemoryPlan") -> None:
     from re2tal.experiments.planning import MIB, PARTS, format_memory
 
     first = plan.estimates[0]
@@ -83,5 +83,5 @@ def _print_plan(plan: "Plan") -> None:
     print_rows(title, rows, caption="\n".join(f"{part}: {PARTS[part]}" for part in shown))
 
 
-def _yes_or_no(plan: "Plan") -> list[str]:
+def _yes_or_no(plan: "MemoryPlan") -> list[str]:
     return ["yes" if e.total <= plan.memory else "no" for e in plan.estimates]

@@ -60,10 +60,14 @@ def predict(
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
-    from re2tal.training import logging_to, processes
+    from re2tal.training import distributed_processes, logging_to
 
     found = predicting.find_videos(videos)
-    with processes(device) as peers, logging_to(out / "log.txt", is_main=peers.is_main) as console, _resumable():
+    with (
+        distributed_processes(device) as processes,
+        logging_to(out / "log.txt", is_main=processes.is_main) as console,
+        _resumable(),
+    ):
         trained = predicting.load_trained(
             checkpoint,
             config=None if config is None else load_config(config),
@@ -71,9 +75,14 @@ def predict(
             options=cfg_options or [],
         )
         done = predicting.predict(
-            trained, found, out=out, min_score=min_score, peers=peers, console=console if peers.is_main else None
+            trained,
+            found,
+            out=out,
+            min_score=min_score,
+            processes=processes,
+            console=console if processes.is_main else None,
         )
-        if peers.is_main:
+        if processes.is_main:
             folder, written = done.folder, done.written
             about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
             page = _write_page(done, checkpoint=checkpoint, out=out)
@@ -87,7 +96,7 @@ def predict(
 
 def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
     """A page on which a click on a detection plays it; one of the same detections is left as it is."""
-    from re2tal.report import Excerpt, Sources, VideoFolder, write_report
+    from re2tal.report import Excerpt, ReportVideos, Sources, write_report
 
     page = out / "report.html"
     if page.is_file() and not done.written.is_new:
@@ -97,7 +106,7 @@ def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
         title=f"Predictions of {checkpoint}",
         detections=done.folder.submission,
         excerpt=Excerpt(path=done.folder.excerpt, num_detections=done.written.num_kept),
-        videos=VideoFolder(path=out, known=paths),
+        videos=ReportVideos(path=out, known=paths),
     )
     write_report(sources, out=page)
     return page
@@ -134,14 +143,18 @@ def extract(
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
-    from re2tal.training import logging_to, processes
+    from re2tal.training import distributed_processes, logging_to
 
     config, videos = _config_and_videos(sources or [], config=config)
     if config is None and checkpoint is None:
         raise ValueError("whose features? Give a config that has backbone.pretrained, or a --checkpoint")
     given = None if config is None else load_config(config)
     options = cfg_options or []
-    with processes(device) as peers, logging_to(out / "log.txt", is_main=peers.is_main) as console, _resumable():
+    with (
+        distributed_processes(device) as processes,
+        logging_to(out / "log.txt", is_main=processes.is_main) as console,
+        _resumable(),
+    ):
         settings = predicting.settings_of(checkpoint, config=given, options=options)
         weights = checkpoint or settings.backbone.pretrained
         data_set = None if videos else predicting.videos_of_data(settings.data)
@@ -152,10 +165,10 @@ def extract(
             weights=weights,
             out=out,
             annotated=None if data_set is None else data_set.annotated,
-            peers=peers,
-            console=console if peers.is_main else None,
+            processes=processes,
+            console=console if processes.is_main else None,
         )
-        if peers.is_main:
+        if processes.is_main:
             _tell(outcome, text="features", about={}, files=[out], as_json=json, out=out)
     sys.exit(SOME_SKIPPED if outcome.skipped else 0)
 

@@ -13,7 +13,7 @@ from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
     from re2tal.config import ExperimentConfig
-    from re2tal.report import Sources, TruthSource, Written
+    from re2tal.report import Sources, TruthSource, WrittenReport
     from re2tal.training import RunFolder
 
 __all__ = ["report_of_run"]
@@ -68,7 +68,7 @@ def report(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal.report import Sources, TruthSource, VideoFolder, write_report
+    from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 
     if not source.exists():
         raise ValueError(f"there is no {source}; give the folder of a run or a file of detections")
@@ -90,12 +90,12 @@ def report(
     if tious is not None:
         sources = replace(sources, tious=parse_tious(tious))
     if videos is not None:
-        sources = replace(sources, videos=VideoFolder(path=videos))
+        sources = replace(sources, videos=ReportVideos(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
     print(json_format.dumps(written.as_json()) if json else visible_lines(_told(written)))
 
 
-def report_of_run(folder: Path) -> "Written":
+def report_of_run(folder: Path) -> "WrittenReport":
     """Write the page of a run into its folder."""
     from re2tal.report import write_report
 
@@ -125,7 +125,7 @@ def find_run_folder(folder: Path) -> Path:
 
 def sources_of_run(folder: Path, *, ground_truth: Path | None = None) -> "Sources":
     """What a run's folder and its config tell of; `ground_truth` replaces the config's file."""
-    from re2tal.report import Sources, TruthSource, VideoFolder
+    from re2tal.report import ReportVideos, Sources, TruthSource
     from re2tal.training import RunFolder
 
     run = RunFolder(folder)
@@ -154,7 +154,7 @@ def sources_of_run(folder: Path, *, ground_truth: Path | None = None) -> "Source
         truth=truth,
         tious=config.evaluation.tious,
         settings=(trained or config).model_dump(mode="json"),
-        videos=VideoFolder(path=config.data.videos, path_of=config.data.video_path),
+        videos=ReportVideos(path=config.data.videos, path_of=config.data.video_path),
         notes=tuple(notes),
     )
 
@@ -206,6 +206,6 @@ def _default_page(source: Path) -> Path:
     return find_run_folder(source) / PAGE if source.is_dir() else source.with_name(PAGE)
 
 
-def _told(written: "Written") -> str:
+def _told(written: "WrittenReport") -> str:
     parts = [f"{written.num_videos} videos, {written.num_files} with their file, {written.num_bytes / 1e6:.1f} MB"]
     return "\n".join([f"open {written.path} ({', '.join(parts)})", *(f"note: {note}" for note in written.notes)])

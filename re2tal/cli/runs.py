@@ -44,20 +44,20 @@ def train(
     """Train a detector; alone or under torchrun."""
     from re2tal.config import load_config
     from re2tal.experiments import experiment
-    from re2tal.training import logging_to, processes
+    from re2tal.training import distributed_processes, logging_to
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with processes() as peers:
-        folder = experiment.find_run(settings, peers=peers, run_id=run_id)
-        with logging_to(folder.log, is_main=peers.is_main) as console:
+    with distributed_processes() as processes:
+        folder = experiment.find_run(settings, processes=processes, run_id=run_id)
+        with logging_to(folder.log, is_main=processes.is_main) as console:
             experiment.train(
                 settings,
-                peers=peers,
+                processes=processes,
                 folder=folder,
                 resume=resume,
                 evaluate=not not_eval,
                 deterministic=not disable_deterministic,
-                console=console if peers.is_main else None,
+                console=console if processes.is_main else None,
             )
 
 
@@ -74,14 +74,16 @@ def test(
     """Detect in the test videos and compute the mAP; alone or under torchrun."""
     from re2tal.config import load_config
     from re2tal.experiments import experiment
-    from re2tal.training import logging_to, processes
+    from re2tal.training import distributed_processes, logging_to
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with processes() as peers:
-        folder = experiment.find_run(settings, peers=peers, run_id=run_id)
-        with logging_to(folder.log, is_main=peers.is_main):
-            result = experiment.test(settings, peers=peers, folder=folder, checkpoint=checkpoint, evaluate=not not_eval)
-            if result is not None and peers.is_main:
+    with distributed_processes() as processes:
+        folder = experiment.find_run(settings, processes=processes, run_id=run_id)
+        with logging_to(folder.log, is_main=processes.is_main):
+            result = experiment.test(
+                settings, processes=processes, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
+            )
+            if result is not None and processes.is_main:
                 print_result(result, title=f"{settings.name}: mAP (%)")
 
 
@@ -122,16 +124,16 @@ def demo(
     from re2tal.config.presets import demo as demo_config
     from re2tal.data.demo import make_demo_set
     from re2tal.experiments import experiment
-    from re2tal.training import RunFolder, log, logging_to, processes, tell_counts
+    from re2tal.training import RunFolder, distributed_processes, log, logging_to, tell_counts
 
     folder = RunFolder(out)
     settings = override(demo_config(data=out / "data", work_dir=out), with_seed(cfg_options, seed))
-    with processes() as peers, logging_to(folder.log) as console:
+    with distributed_processes() as processes, logging_to(folder.log) as console:
         log.info("making %d videos in %s", num_train + num_test, out / "data")
         progress = tell_counts("videos", tell=log.info)
         make_demo_set(out / "data", seed=seed, num_train=num_train, num_test=num_test, progress=progress)
-        experiment.train(settings, peers=peers, folder=folder, resume=resume, console=console)
-        result = experiment.test(settings, peers=peers, folder=folder)
+        experiment.train(settings, processes=processes, folder=folder, resume=resume, console=console)
+        result = experiment.test(settings, processes=processes, folder=folder)
         assert result is not None
         print_result(result, title="Demo: mAP (%) on unseen videos")
         log.info("weights, detections, metrics and log are in %s", out)

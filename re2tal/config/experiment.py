@@ -20,7 +20,7 @@ from re2tal.networks.backbones import BackboneConfig, FactoryConfig
 from re2tal.networks.heads import HeadConfig
 from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
-from re2tal.training.annealing import require_a_way
+from re2tal.training.annealing import require_anneal_range
 from re2tal.video import AugmentConfig
 
 __all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
@@ -77,7 +77,7 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _there_is_something_to_anneal(self) -> "ExperimentConfig":
-        require_a_way(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
+        require_anneal_range(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
         return self
 
     @model_validator(mode="after")

@@ -10,19 +10,19 @@ from re2tal.data.annotations import (
 from re2tal.data.broken import TooManyBrokenVideosError
 from re2tal.data.collate import batches_of, collate
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.datasets import TrainingSet
 from re2tal.data.features import FeaturesError, VideoFeatures, read_features
-from re2tal.data.placed import TestingSet, ValidationSet
-from re2tal.data.runs import ClipRuns
+from re2tal.data.shards import ClipShard
 from re2tal.data.streaming import ClipStream
 from re2tal.data.subsets import AGNOSTIC_CLASS
+from re2tal.data.testing_set import TestingSet, ValidationSet
+from re2tal.data.training_set import TrainingSet
 from re2tal.data.whole import annotations_of
 
 __all__ = [
     "AGNOSTIC_CLASS",
     "AnnotationError",
     "Annotations",
-    "ClipRuns",
+    "ClipShard",
     "ClipStream",
     "DataConfig",
     "FeaturesError",

@@ -9,8 +9,8 @@ from typing import Literal
 
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError
+from re2tal.data.clip_specs import clip_spec_of, window_specs_of
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.cuts import placed_cut, places_of
 from re2tal.data.features import FeaturesError, FeatureStore
 from re2tal.video import (
     CorruptVideoError,
@@ -132,9 +132,9 @@ def _check_frames(video: AnnotatedVideo, info: VideoInfo, sampling: Sampling) ->
     """Windows are listed by the annotated number of frames; a video that is resized needs none."""
     if isinstance(sampling, ResizeSampling) or video.num_frames is None:
         return None
-    places = places_of(video, sampling=sampling, overlap=0.0, count_frames=lambda: info.num_frames)
+    places = window_specs_of(video, sampling=sampling, overlap=0.0, count_frames=lambda: info.num_frames)
     try:
-        placed_cut(places[-1], file_frames=info.num_frames, sampling=sampling)
+        clip_spec_of(places[-1], file_frames=info.num_frames, sampling=sampling)
     except ValueError as error:
         return Finding(severity="error", what="frame count", detail=str(error), video_id=video.video_id)
     if abs(video.num_frames - info.num_frames) <= max(_FRAMES, _SHARE * video.num_frames):

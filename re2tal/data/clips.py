@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from re2tal.common.types import AnnotatedVideo, Clip
+from re2tal.data.clip_specs import ClipSpec, frame_grid
 from re2tal.data.config import DataConfig
-from re2tal.data.cuts import Cut, frame_grid
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import FrameStore
 
 __all__ = ["store_of", "stored", "to_clip"]
 
 
-def stored(file: VideoFeatures, cut: Cut) -> Tensor:
+def stored(file: VideoFeatures, cut: ClipSpec) -> Tensor:
     """(C, S) float32: the features of a cut at a place of testing."""
     assert cut.first_step is not None
     return file.window(cut.first_step)
@@ -28,7 +28,7 @@ def store_of(config: DataConfig, videos: tuple[AnnotatedVideo, ...], *, short_si
     return FrameStore(short_side=short_side, grid=grid, limit_mib=config.cache_mib)
 
 
-def to_clip(video: AnnotatedVideo, cut: Cut, frames: Tensor, *, class_names: tuple[str, ...]) -> Clip:
+def to_clip(video: AnnotatedVideo, cut: ClipSpec, frames: Tensor, *, class_names: tuple[str, ...]) -> Clip:
     """The clip of a cut.
 
     Args:

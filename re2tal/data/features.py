@@ -23,8 +23,8 @@ from torch import Tensor
 
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import JsonError, parse_json, shown
+from re2tal.data.clip_specs import window_specs_of
 from re2tal.data.config import DataConfig, WindowSampling
-from re2tal.data.cuts import places_of
 from re2tal.video import VideoError
 
 __all__ = [
@@ -162,7 +162,7 @@ def read_features(path: Path | str) -> VideoFeatures:
         )
     try:
         about = {name: parse_json(value) for name, value in metadata.items() if name != "format"}
-        told = _About.model_validate(about)
+        told = _FeaturesHeader.model_validate(about)
     except (JsonError, ValidationError) as error:
         raise FeaturesError(f"{path}: what it tells of itself is damaged ({error}); extract it again") from None
     return VideoFeatures(
@@ -173,7 +173,7 @@ def read_features(path: Path | str) -> VideoFeatures:
     )
 
 
-class _About(BaseModel):
+class _FeaturesHeader(BaseModel):
     """What has to stand in a file beside the features; see `VideoFeatures`."""
 
     num_frames: Annotated[int, Field(ge=1, le=2**40)]
@@ -219,7 +219,7 @@ def _features_for(video: AnnotatedVideo, *, config: DataConfig) -> VideoFeatures
     if unlike := differences(describe_input(config), found.about["input"]):
         raise FeaturesError(f"{path} was extracted with other clips: {unlike}; set them alike or extract again")
     overlap = sampling.test_overlap if isinstance(sampling, WindowSampling) else 0.0
-    places = places_of(video, sampling=sampling, overlap=overlap, count_frames=lambda: found.num_frames)
+    places = window_specs_of(video, sampling=sampling, overlap=overlap, count_frames=lambda: found.num_frames)
     if lacking := [place.start_step for place in places if place.start_step not in found.starts]:
         raise FeaturesError(
             f"{path} has no clip that begins with step {lacking[0]}, which the annotated number of frames, "

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from re2tal.common.types import AnnotatedVideo, Clip
+from re2tal.data.clip_specs import window_specs_of
 from re2tal.data.config import DataConfig, WindowSampling
-from re2tal.data.cuts import places_of
 from re2tal.data.frames import SlidingFrames
-from re2tal.data.placed import placed_clip
+from re2tal.data.testing_set import clip_of
 from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
 
 __all__ = ["ClipStream"]
@@ -47,7 +47,7 @@ class ClipStream:
         )
         overlap = config.sampling.test_overlap if isinstance(config.sampling, WindowSampling) else 0.0
         self.video = video
-        self.places = places_of(
+        self.places = window_specs_of(
             video, sampling=config.sampling, overlap=overlap, count_frames=lambda: self.info.num_frames
         )
 
@@ -63,7 +63,7 @@ class ClipStream:
             file = SlidingFrames(reader, short_side=self._config.short_side_test)
             for place in self.places:
                 try:
-                    clip = placed_clip(place, file=file, config=self._config)
+                    clip = clip_of(place, file=file, config=self._config)
                 except OSError as error:
                     raise UnreadableVideoError(f"{self.path} cannot be read ({error})") from error
                 yield clip

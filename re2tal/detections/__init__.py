@@ -3,13 +3,13 @@
 from re2tal.detections.files import rows_of, whole_text, write_detections, write_rows, writing_rows
 from re2tal.detections.nms import NmsConfig, soft_nms
 from re2tal.detections.postprocess import PostprocessConfig, detect_window, merge_windows
-from re2tal.detections.video_labels import (
+from re2tal.detections.video_scores import (
     CuhkConfig,
     SubmissionConfig,
     UntrimmedNetConfig,
-    VideoLabels,
-    VideoLabelsError,
-    read_video_labels,
+    VideoScores,
+    VideoScoresError,
+    read_video_scores,
 )
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "PostprocessConfig",
     "SubmissionConfig",
     "UntrimmedNetConfig",
-    "VideoLabels",
-    "VideoLabelsError",
+    "VideoScores",
+    "VideoScoresError",
     "detect_window",
     "merge_windows",
-    "read_video_labels",
+    "read_video_scores",
     "rows_of",
     "soft_nms",
     "whole_text",

@@ -15,7 +15,7 @@ from torch import Tensor
 from re2tal.common.settings import Settings
 from re2tal.common.types import Detections, Proposals, TimeGrid
 from re2tal.detections.nms import NmsConfig, soft_nms
-from re2tal.detections.video_labels import VideoLabels, VideoLabelsConfig
+from re2tal.detections.video_scores import VideoLabelsConfig, VideoScores
 
 __all__ = ["PostprocessConfig", "detect_window", "merge_windows"]
 
@@ -40,7 +40,7 @@ def detect_window(
     video_id: str,
     config: PostprocessConfig,
     merged_later: bool,
-    video_labels: VideoLabels | None = None,
+    video_labels: VideoScores | None = None,
 ) -> Detections:
     """The detections of one clip.
 

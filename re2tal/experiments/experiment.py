@@ -17,7 +17,7 @@ from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
 from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of
 from re2tal.data.annotations import select_subset
-from re2tal.detections import read_video_labels, write_detections
+from re2tal.detections import read_video_scores, write_detections
 from re2tal.evaluation import (
     GroundTruth,
     MapResult,
@@ -26,7 +26,7 @@ from re2tal.evaluation import (
     read_blocked,
     read_ground_truth,
 )
-from re2tal.experiments.finetuning import Classifier, FinetuneConfig, TrainingClips
+from re2tal.experiments.finetuning import Classifier, FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs, load_tests
 from re2tal.experiments.planning import explaining_lack_of_memory
 from re2tal.inference import ClipDetector, require_features_of, tell_of_sharing
@@ -34,10 +34,10 @@ from re2tal.networks.backbones import BackboneConfig, pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.report import timeline_pictures
 from re2tal.training import (
-    Board,
     CheckpointError,
     Processes,
     RunFolder,
+    TensorBoardLogger,
     Trainer,
     log,
     newest_good,
@@ -59,15 +59,15 @@ __all__ = [
 ]
 
 
-def find_run(config: ExperimentConfig | FinetuneConfig, *, peers: Processes, run_id: int = 0) -> RunFolder:
+def find_run(config: ExperimentConfig | FinetuneConfig, *, processes: Processes, run_id: int = 0) -> RunFolder:
     """The folder of run `run_id` of an experiment."""
-    return RunFolder(config.work_dir / f"gpu{peers.world_size}_id{run_id}")
+    return RunFolder(config.work_dir / f"gpu{processes.world_size}_id{run_id}")
 
 
 def train(
     config: ExperimentConfig,
     *,
-    peers: Processes,
+    processes: Processes,
     folder: RunFolder,
     resume: Path | Literal["auto"] | None = None,
     evaluate: bool = True,
@@ -78,7 +78,7 @@ def train(
 
     Args:
         config: see there.
-        peers: the processes that share the work.
+        processes: the processes that share the work.
         folder: of the run.
         resume: a whole state to go on from; "auto": the newest good one in `folder`, if there is any.
         evaluate: whether epochs are evaluated on the test videos.
@@ -88,42 +88,44 @@ def train(
     Raises:
         Stopped: SIGTERM or SIGINT came; everything is saved.
     """
-    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
+    prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     annotations = annotations_of(config.data)
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
-    tester = Tester(config, peers=peers, annotations=annotations) if evaluate else None
-    model = build_detector(config, num_classes=len(clips.class_names)).to(peers.device)
-    checkpoint = newest(folder, peers=peers) if resume == "auto" else resume
+    tester = Tester(config, processes=processes, annotations=annotations) if evaluate else None
+    model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
+    checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
         start_from_pretrained(model, config.backbone)
     clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
-    loader = load_epochs(clips, config.training, peers=peers, clip_bytes=clip_bytes)
-    note_config(config, folder.config, peers=peers)
+    loader = load_epochs(clips, config.training, processes=processes, clip_bytes=clip_bytes)
+    note_config(config, folder.config, processes=processes)
     about = {
         "config": config.model_dump_json(),
         "class_names": list(clips.class_names),
         "pixel_norm": pixel_norm(),
         "re2tal": __version__,
     }
-    trainer = Trainer(model, config=config.training, loader=loader, peers=peers, folder=folder, about=about)
-    _introduce(config, model=model, clips=clips, peers=peers)
+    trainer = Trainer(model, config=config.training, loader=loader, processes=processes, folder=folder, about=about)
+    _introduce(config, model=model, clips=clips, processes=processes)
     # The weights start alike in every process; dropout must not.
-    seed_all(config.training.seed + peers.rank)
+    seed_all(config.training.seed + processes.rank)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     require_features_of(model.backbone, config=config.backbone, stored=clips.features)
     if tester is not None and trainer.board is not None:
         tester.board = trainer.board
-    with explaining_lack_of_memory(config, device=peers.device, processes=peers.world_size):
+    with explaining_lack_of_memory(config, device=processes.device, processes=processes.world_size):
         trainer.run(
-            None if tester is None else tester.evaluate, after_epoch=broken_lister(clips, peers=peers), console=console
+            None if tester is None else tester.evaluate,
+            after_epoch=broken_lister(clips, processes=processes),
+            console=console,
         )
 
 
 def test(
     config: ExperimentConfig,
     *,
-    peers: Processes,
+    processes: Processes,
     folder: RunFolder,
     checkpoint: Path | None = None,
     evaluate: bool = True,
@@ -134,21 +136,21 @@ def test(
     Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets
     the result.
     """
-    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
-    tester = Tester(config, peers=peers)
+    prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
+    tester = Tester(config, processes=processes)
     path = checkpoint or _best_of(config, folder)
-    model = _load_for_testing(path, config, class_names=tester.class_names).to(peers.device)
+    model = _load_for_testing(path, config, class_names=tester.class_names).to(processes.device)
     require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
     log.info("testing on %d clips", len(tester.clips))
     tell_of_sharing(model.backbone, config=config.data)
-    note_config(config, folder.tested_config, peers=peers)
+    note_config(config, folder.tested_config, processes=processes)
     detections = tester.detect(model)
-    if peers.is_main:
+    if processes.is_main:
         write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
     if not evaluate:
         return None
     result = tester.measure(detections)
-    if peers.is_main:
+    if processes.is_main:
         (folder.path / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n", encoding="utf-8")
     return result
 
@@ -156,10 +158,12 @@ def test(
 class Tester:
     """The test videos of an experiment, shared by the processes, and the metric on them."""
 
-    def __init__(self, config: ExperimentConfig, *, peers: Processes, annotations: Annotations | None = None) -> None:
+    def __init__(
+        self, config: ExperimentConfig, *, processes: Processes, annotations: Annotations | None = None
+    ) -> None:
         self.config = config
-        self.peers = peers
-        self.board: Board | None = None
+        self.processes = processes
+        self.board: TensorBoardLogger | None = None
         """Where pictures of what `evaluate` has found go."""
         # Blocked videos do not count, so they need neither file nor class scores.
         blocked = read_blocked(config.evaluation.blocked)
@@ -170,30 +174,30 @@ class Tester:
         self.class_names = self.clips.class_names
         """That the network tells apart."""
         chosen = config.postprocess.video_labels
-        self.video_labels = None if chosen is None else read_video_labels(chosen)
+        self.video_labels = None if chosen is None else read_video_scores(chosen)
         if self.video_labels is not None:
             self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
         self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
         """Of the labels of detections."""
-        self.loader = load_tests(self.clips, config, peers=peers)
+        self.loader = load_tests(self.clips, config, processes=processes)
 
     def detect(self, model: nn.Module) -> list[Detections]:
         """What `model` finds, one item per video, on every process."""
         detector = ClipDetector(
             model,
             config=self.config,
-            device=self.peers.device,
+            device=self.processes.device,
             video_labels=self.video_labels,
             runs=max(self.loader.num_workers, 1),
         )
         found: dict[int, Detections] = {}
         for number, batch in self.loader:
             found.update(enumerate(detector.in_batch(batch), start=number))
-        clips = self.peers.gather([found[number] for number in sorted(found)])
+        clips = self.processes.gather([found[number] for number in sorted(found)])
         # Clips of a video are neighbours, and gathering keeps their order.
         videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]
-        share = self.peers.share(len(videos))
-        return self.peers.gather([detector.in_video(videos[number]) for number in share])
+        share = self.processes.share(len(videos))
+        return self.processes.gather([detector.in_video(videos[number]) for number in share])
 
     def measure(self, detections: Iterable[Detections]) -> MapResult:
         """Mean average precision against the annotations of the test subset.
@@ -253,22 +257,22 @@ def prepare_process(seed: int, *, device: torch.device, deterministic: bool) -> 
     seed_all(seed)
 
 
-def newest(folder: RunFolder, *, peers: Processes) -> Path | None:
+def newest(folder: RunFolder, *, processes: Processes) -> Path | None:
     """What the main process finds to go on from."""
-    found = peers.from_main(newest_good(folder) if peers.is_main else None)
+    found = processes.from_main(newest_good(folder) if processes.is_main else None)
     if found is None:
         log.info("there is no checkpoint in %s: the run begins", folder.checkpoints)
     return found
 
 
-def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, peers: Processes) -> None:
+def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, processes: Processes) -> None:
     """For who looks at the run later."""
-    if peers.is_main:
+    if processes.is_main:
         with written_whole(path) as unfinished:
             unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, peers: Processes) -> None:
+def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, processes: Processes) -> None:
     parameters = count_parameters(model)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     log.info(
@@ -278,27 +282,27 @@ def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet
         len(clips.class_names),
         parameters / 1e6,
         trained / 1e6,
-        peers.world_size,
-        peers.device,
+        processes.world_size,
+        processes.device,
     )
     log.debug("config %s", config.model_dump_json())
-    if clips.problems and peers.is_main:
+    if clips.problems and processes.is_main:
         log.warning("%d annotations were clamped or left out, for example: %s", len(clips.problems), clips.problems[0])
         for problem in clips.problems:
             log.debug("annotation: %s", problem)
 
 
-def broken_lister(clips: TrainingSet | TrainingClips, *, peers: Processes) -> Callable[[], None]:
+def broken_lister(clips: TrainingSet | TrimmedTrainingSet, *, processes: Processes) -> Callable[[], None]:
     """A function that tells which training videos have been found broken since it was last called."""
     told: set[str] = set()
 
     def tell() -> None:
-        broken = dict(peers.gather(list(clips.broken.items())))
+        broken = dict(processes.gather(list(clips.broken.items())))
         for video_id in sorted(set(broken) - told):
             told.add(video_id)
-            if peers.is_main:
+            if processes.is_main:
                 log.warning("training goes on without video %s: %s", video_id, broken[video_id])
-        if broken and peers.is_main:
+        if broken and processes.is_main:
             log.info("%d of %d training videos are broken", len(broken), len(clips))
 
     return tell

@@ -24,7 +24,7 @@ from re2tal.weights import (
     write_weights,
 )
 
-__all__ = ["Imported", "import_weights"]
+__all__ = ["ImportedWeights", "import_weights"]
 
 # The networks that weights are published of.
 _NETWORKS: dict[str, BackboneConfig] = {
@@ -37,7 +37,7 @@ _DETECTORS = {"THUMOS-14": thumos, "ActivityNet-1.3": activitynet}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class ImportedWeights:
     """What `import_weights` read and wrote."""
 
     source: WeightsFile
@@ -91,7 +91,7 @@ def import_weights(
     config: ExperimentConfig | None = None,
     allow: Sequence[str] = (),
     overwrite: bool = False,
-) -> Imported:
+) -> ImportedWeights:
     """Read `source`, check it against the network that it is of, and write `destination` under our names.
 
     Args:
@@ -123,7 +123,7 @@ def import_weights(
         about=file,
         metadata={"network": network, "source": source.name, "sha256": sha256},
     )
-    return Imported(source=file, sha256=sha256, network=network, placement=placement, destination=destination)
+    return ImportedWeights(source=file, sha256=sha256, network=network, placement=placement, destination=destination)
 
 
 def _check_destination(destination: Path, *, source: Path, overwrite: bool) -> None:

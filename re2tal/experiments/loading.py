@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 
 from re2tal.common.types import Batch
 from re2tal.config import ExperimentConfig
-from re2tal.data import ClipRuns, TestingSet, TrainingSet, collate
-from re2tal.experiments.finetuning import TrainingClips
+from re2tal.data import ClipShard, TestingSet, TrainingSet, collate
+from re2tal.experiments.finetuning import TrimmedTrainingSet
 from re2tal.training import (
     EpochLoader,
     GlobalBatches,
@@ -22,13 +22,13 @@ __all__ = ["load_epochs", "load_tests"]
 
 
 def load_epochs(
-    clips: TrainingSet | TrainingClips, config: TrainingConfig, *, peers: Processes, clip_bytes: int
+    clips: TrainingSet | TrimmedTrainingSet, config: TrainingConfig, *, processes: Processes, clip_bytes: int
 ) -> EpochLoader:
     """The training clips, of `clip_bytes` each, epoch after epoch."""
     batches = GlobalBatches(
-        len(clips), batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, peers=peers
+        len(clips), batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, processes=processes
     )
-    processes = LoaderProcesses.within(
+    workers = LoaderProcesses.within(
         config.prefetch_mib,
         wanted=config.num_workers,
         batch_bytes=batches.piece_size * clip_bytes,
@@ -38,33 +38,33 @@ def load_epochs(
         clips,
         batches=batches,
         collate=collate,
-        num_workers=processes.count,
-        prefetch_factor=processes.prefetch_factor,
-        pin_memory=peers.device.type == "cuda",
+        num_workers=workers.count,
+        prefetch_factor=workers.prefetch_factor,
+        pin_memory=processes.device.type == "cuda",
     )
 
 
-def load_tests(clips: TestingSet, config: ExperimentConfig, *, peers: Processes) -> DataLoader[tuple[int, Batch]]:
+def load_tests(clips: TestingSet, config: ExperimentConfig, *, processes: Processes) -> DataLoader[tuple[int, Batch]]:
     """This process's part of the test clips, in batches with the number of their first clip, not in order."""
     # As many clips at once as a process has in training, which is known to fit.
-    batch_size = max(config.training.batch_size // (peers.world_size * config.training.accumulate), 1)
-    processes = LoaderProcesses.within(
+    batch_size = max(config.training.batch_size // (processes.world_size * config.training.accumulate), 1)
+    workers = LoaderProcesses.within(
         config.training.prefetch_mib,
         wanted=config.training.num_workers,
         batch_bytes=batch_size * config.data.clip_bytes(channels=config.backbone.out_channels),
         purpose="testing",
     )
     return DataLoader(
-        ClipRuns(clips, numbers=peers.share(len(clips)), batch_size=batch_size),
+        ClipShard(clips, numbers=processes.share(len(clips)), batch_size=batch_size),
         batch_size=None,
         collate_fn=_as_it_is,
-        num_workers=processes.count,
-        prefetch_factor=processes.prefetch_factor,
-        persistent_workers=processes.count > 0,
-        pin_memory=peers.device.type == "cuda",
+        num_workers=workers.count,
+        prefetch_factor=workers.prefetch_factor,
+        persistent_workers=workers.count > 0,
+        pin_memory=processes.device.type == "cuda",
         # Its own generator: seeding loader processes must not draw from the process's random state.
         generator=torch.Generator(),
-        worker_init_fn=LeaveSignalsToMain() if processes.count else None,
+        worker_init_fn=LeaveSignalsToMain() if workers.count else None,
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from re2tal.common.types import Batch, Detections
 from re2tal.config import ExperimentConfig
 from re2tal.data import WindowSampling
-from re2tal.detections import VideoLabels, detect_window, merge_windows
+from re2tal.detections import VideoScores, detect_window, merge_windows
 from re2tal.inference.sharing import WindowFeatures
 from re2tal.networks.backbones import Backbone
 from re2tal.networks.detector import Detector
@@ -40,7 +40,7 @@ class ClipDetector:
         *,
         config: ExperimentConfig,
         device: torch.device,
-        video_labels: VideoLabels | None,
+        video_labels: VideoScores | None,
         runs: int = 1,
         share: bool = True,
     ) -> None:

@@ -67,7 +67,7 @@ def extract(
     weights: Path | None,
     out: Path,
     annotated: Mapping[str, AnnotatedVideo] | None = None,
-    peers: Processes,
+    processes: Processes,
     console: Console | None = None,
 ) -> Outcome:
     """Store what `backbone` makes of every clip of testing, as `out/<id>.safetensors`.
@@ -75,36 +75,36 @@ def extract(
     Files that are there, of the same video, backbone and settings, are left as they are.
 
     Args:
-        backbone: with its weights; moved to the device of `peers` and set to eval mode.
+        backbone: with its weights; moved to the device of `processes` and set to eval mode.
         videos: see `find_videos`.
         config: of the experiment; its sampling and sizes decide about the clips.
         weights: file that they are of, for the record.
         out: a folder.
         annotated: what a data set says of its videos, by id (see `ClipStream`).
-        peers: among which the videos are shared out.
+        processes: among which the videos are shared out.
         console: for progress.
     """
     compute_repeatably()
     tell_of_sharing(backbone, config=config.data)
     extraction = _Extraction(
-        backbone=backbone.to(peers.device).eval(),
+        backbone=backbone.to(processes.device).eval(),
         config=config,
         out=out,
         annotated=annotated or {},
-        device=peers.device,
+        device=processes.device,
         about={
             "input": describe_input(config.data),
             "network": describe_network(config.backbone, backbone),
             "weights": str(weights),
             "weights_sha256": hash_of_backbone(backbone),
             "amp": config.training.amp,
-            "device": peers.device.type,
+            "device": processes.device.type,
             "config": config.model_dump(mode="json"),
             "re2tal": __version__,
         },
     )
-    outcome = for_every_video(videos, extraction.work, is_done=extraction.is_done, peers=peers, console=console)
-    if peers.is_main:
+    outcome = for_every_video(videos, extraction.work, is_done=extraction.is_done, processes=processes, console=console)
+    if processes.is_main:
         outcome.write_skips(out)
     return outcome
 

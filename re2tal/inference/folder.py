@@ -12,7 +12,7 @@ from re2tal.common.untrusted import JsonError, parse_json
 from re2tal.detections import whole_text, write_rows, writing_rows
 from re2tal.inference.inputs import VideoFile
 from re2tal.inference.outputs import Row, csv_text, vtt_text
-from re2tal.inference.written import Written, fingerprint_of, read_note, write_note
+from re2tal.inference.written import WrittenFiles, fingerprint_of, read_note, write_note
 
 __all__ = ["SHOWN_FROM", "PredictionFolder", "identity_of"]
 
@@ -108,7 +108,7 @@ class PredictionFolder:
         wanted = {"format": _FORMAT, **identity_of(video, fingerprint=self.fingerprint)}
         return isinstance(record, dict) and all(record.get(name) == value for name, value in wanted.items())
 
-    def write_all(self, videos: Sequence[VideoFile]) -> Written:
+    def write_all(self, videos: Sequence[VideoFile]) -> WrittenFiles:
         """Write what was found in the videos into files on all of them, and those of each as this call wants them.
 
         One video is in memory at a time. If the same was written before and is still there, nothing is done.
@@ -126,7 +126,7 @@ class PredictionFolder:
             write_note(self._note, written, fingerprint=fingerprint, files=files)
         return written
 
-    def _write_files(self, videos: Sequence[VideoFile]) -> Written:
+    def _write_files(self, videos: Sequence[VideoFile]) -> WrittenFiles:
         shown, kept, best, elsewhere = 0, 0, 0.0, []
         most = max(min(_MOST_OF_A_VIDEO, _NUM_IN_EXCERPT // max(len(videos), 1)), 1)
         with ExitStack() as stack:
@@ -147,7 +147,7 @@ class PredictionFolder:
                 excerpt(video.video_id, sorted(of_all, key=lambda row: row["score"], reverse=True)[:most])
                 shown, kept = shown + len(of_people), kept + len(of_all)
                 best = max([best, *(row["score"] for row in rows)])
-        return Written(num_shown=shown, num_kept=kept, best_score=best, elsewhere=tuple(elsewhere))
+        return WrittenFiles(num_shown=shown, num_kept=kept, best_score=best, elsewhere=tuple(elsewhere))
 
     def _forget_damaged(self, video: VideoFile) -> None:
         """Results whose head is whole and whose rest cannot be read would never be made again."""

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from re2tal.common.types import Detections
 from re2tal.data import AGNOSTIC_CLASS, ClipStream, batches_of
-from re2tal.detections import VideoLabels, VideoLabelsError, rows_of
+from re2tal.detections import VideoScores, VideoScoresError, rows_of
 from re2tal.inference.clips import ClipDetector, compute_repeatably, made_ahead
 from re2tal.inference.folder import PredictionFolder
 from re2tal.inference.inputs import VideoFile
@@ -17,7 +17,7 @@ from re2tal.inference.progress import VideoProgress
 from re2tal.inference.sharing import tell_of_sharing
 from re2tal.inference.trained import TrainedDetector
 from re2tal.inference.videos import Outcome, for_every_video
-from re2tal.inference.written import Written
+from re2tal.inference.written import WrittenFiles
 from re2tal.training import Processes, log
 
 __all__ = ["Predicted", "detect_in_video", "predict"]
@@ -29,7 +29,7 @@ class Predicted:
 
     folder: PredictionFolder
     outcome: Outcome
-    written: Written
+    written: WrittenFiles
     """By the main process; nothing by the others."""
 
 
@@ -39,7 +39,7 @@ def predict(
     *,
     out: Path,
     min_score: float | None = None,
-    peers: Processes,
+    processes: Processes,
     console: Console | None = None,
 ) -> Predicted:
     """Detect in videos and write what was found into the folder `out` (see `PredictionFolder`).
@@ -48,15 +48,15 @@ def predict(
     passed over and listed.
 
     Args:
-        trained: the detector; its model is moved to the device of `peers`.
+        trained: the detector; its model is moved to the device of `processes`.
         videos: see `find_videos`.
         out: a folder, which all processes should see.
         min_score: see `PredictionFolder`.
-        peers: among which the videos are shared out.
+        processes: among which the videos are shared out.
         console: for progress.
     """
     compute_repeatably()
-    trained.model.to(peers.device)
+    trained.model.to(processes.device)
     tell_of_sharing(trained.model.backbone, config=trained.config.data)
     folder = PredictionFolder(path=out, fingerprint=trained.fingerprint(), min_score=min_score)
     if trained.video_labels is not None:
@@ -71,14 +71,14 @@ def predict(
     def work(video: VideoFile, progress: VideoProgress) -> None:
         stream = ClipStream(video.path, video_id=video.video_id, config=trained.config.data)
         found = detect_in_video(
-            stream, trained=trained, device=peers.device, tell=lambda done: progress.clip(video, done, len(stream))
+            stream, trained=trained, device=processes.device, tell=lambda done: progress.clip(video, done, len(stream))
         )
         rows = rows_of(found, class_names=trained.detected_names)
         folder.keep(video, rows, duration_seconds=stream.info.duration_seconds)
 
-    outcome = for_every_video(videos, work, is_done=folder.is_done, peers=peers, console=console)
-    written = Written()
-    if peers.is_main:
+    outcome = for_every_video(videos, work, is_done=folder.is_done, processes=processes, console=console)
+    written = WrittenFiles()
+    if processes.is_main:
         outcome.write_skips(out)
         written = folder.write_all(outcome.usable)
         if written.elsewhere:
@@ -92,9 +92,9 @@ def predict(
     return Predicted(folder=folder, outcome=outcome, written=written)
 
 
-def _require_class_scores(labels: VideoLabels, videos: Sequence[VideoFile]) -> None:
+def _require_class_scores(labels: VideoScores, videos: Sequence[VideoFile]) -> None:
     if lacking := labels.lacking(video.video_id for video in videos):
-        raise VideoLabelsError(
+        raise VideoScoresError(
             f"{labels.source} has no class scores of {len(lacking)} of {len(videos)} videos, such as {lacking[0]!r}; "
             f"it has ids like {next(iter(labels.best), None)!r}: add the scores, or leave these videos out"
         )

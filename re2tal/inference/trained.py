@@ -10,8 +10,8 @@ from re2tal.common.untrusted import JsonError, parse_json
 from re2tal.config import ExperimentConfig, override, read_json_config
 from re2tal.config.building import build_detector
 from re2tal.data import AGNOSTIC_CLASS, annotations_of, find_class_names, read_class_names
-from re2tal.detections import VideoLabels, read_video_labels
-from re2tal.detections.video_labels import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
+from re2tal.detections import VideoScores, read_video_scores
+from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
 from re2tal.networks.backbones import Backbone, build_backbone, pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.training import CheckpointError, log
@@ -29,7 +29,7 @@ class TrainedDetector:
     class_names: tuple[str, ...]
     """That the network tells apart."""
     model: Detector
-    video_labels: VideoLabels | None
+    video_labels: VideoScores | None
     """Of a classifier that names what a class-agnostic detector finds."""
 
     @property
@@ -92,7 +92,7 @@ def load_trained(
         config=settings,
         class_names=class_names,
         model=model.eval(),
-        video_labels=None if labels is None else read_video_labels(labels),
+        video_labels=None if labels is None else read_video_scores(labels),
     )
 
 

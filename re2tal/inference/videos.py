@@ -54,7 +54,7 @@ def for_every_video(
     work: Callable[[VideoFile, VideoProgress], None],
     *,
     is_done: Callable[[VideoFile], bool],
-    peers: Processes,
+    processes: Processes,
     console: Console | None = None,
 ) -> Outcome:
     """Do `work` for each of the videos that is not done yet; every process gets the outcome.
@@ -63,12 +63,12 @@ def for_every_video(
         videos: of all processes; what the main process has counts.
         work: keeps its result itself; a VideoError means that the video cannot be used.
         is_done: whether the result of an earlier call is there; asked by the main process.
-        peers: among which the videos are shared out.
+        processes: among which the videos are shared out.
         console: for progress.
     """
-    everything = peers.from_main(tuple(videos))
-    waiting = peers.from_main([video for video in everything if not is_done(video)] if peers.is_main else [])
-    own = share_out(waiting, peers.world_size)[peers.rank]
+    everything = processes.from_main(tuple(videos))
+    waiting = processes.from_main([video for video in everything if not is_done(video)] if processes.is_main else [])
+    own = share_out(waiting, processes.world_size)[processes.rank]
     if len(waiting) < len(everything):
         log.info("%d of %d videos are done already", len(everything) - len(waiting), len(everything))
     skipped: list[tuple[str, str]] = []
@@ -82,7 +82,9 @@ def for_every_video(
                 skipped.append((video.video_id, str(error)))
             progress.finish(video)
     return Outcome(
-        videos=everything, num_done_before=len(everything) - len(waiting), skipped=dict(sorted(peers.gather(skipped)))
+        videos=everything,
+        num_done_before=len(everything) - len(waiting),
+        skipped=dict(sorted(processes.gather(skipped))),
     )
 
 

@@ -11,11 +11,11 @@ from re2tal import __version__
 from re2tal.common.untrusted import parse_json
 from re2tal.detections import whole_text
 
-__all__ = ["Written", "fingerprint_of", "read_note", "write_note"]
+__all__ = ["WrittenFiles", "fingerprint_of", "read_note", "write_note"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenFiles:
     """What was written on many videos."""
 
     num_shown: int = 0
@@ -39,21 +39,21 @@ def fingerprint_of(identities: Iterable[Any], *, settings: Any) -> str:
     return digest.hexdigest()
 
 
-def write_note(path: Path, written: Written, *, fingerprint: str, files: Sequence[Path]) -> None:
+def write_note(path: Path, written: WrittenFiles, *, fingerprint: str, files: Sequence[Path]) -> None:
     """Note at `path` that `files` are complete."""
     note = {"fingerprint": fingerprint, "files": _states(files), "written": asdict(written)}
     with whole_text(path) as file:
         json.dump(note, file)
 
 
-def read_note(path: Path, *, fingerprint: str, files: Sequence[Path]) -> Written | None:
+def read_note(path: Path, *, fingerprint: str, files: Sequence[Path]) -> WrittenFiles | None:
     """What was written, if it was written from the same and nobody has touched the files since; else None."""
     try:
         note = parse_json(path.read_bytes())
         if note["fingerprint"] != fingerprint or note["files"] != _states(files):
             return None
         told = note["written"]
-        return Written(
+        return WrittenFiles(
             num_shown=int(told["num_shown"]),
             num_kept=int(told["num_kept"]),
             best_score=float(told["best_score"]),

@@ -3,7 +3,7 @@
 from re2tal.labels.choices import BUDGETS, Choices, Size, choose
 from re2tal.labels.classes import read_class_names
 from re2tal.labels.config_text import config_text, write_config
-from re2tal.labels.importing import Imported, ImportOptions, import_annotations, write_annotations
+from re2tal.labels.importing import ImportedLabels, ImportOptions, import_annotations, write_annotations
 from re2tal.labels.measure import DataSet, Measures, load_data_set, measure
 from re2tal.labels.records import FORMATS, Format, Problem, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.report import ImportReport, print_report
@@ -18,7 +18,7 @@ __all__ = [
     "Format",
     "ImportOptions",
     "ImportReport",
-    "Imported",
+    "ImportedLabels",
     "Measures",
     "Problem",
     "ReadOptions",

@@ -18,7 +18,7 @@ from re2tal.labels.splitting import split_groups
 from re2tal.labels.videos import VideoFolder, common_pattern, probe_all
 from re2tal.video import VideoInfo
 
-__all__ = ["ImportOptions", "Imported", "import_annotations", "write_annotations"]
+__all__ = ["ImportOptions", "ImportedLabels", "import_annotations", "write_annotations"]
 
 # As the reader of annotations has it: overhangs up to this are rounding.
 _ROUNDING_SECONDS = 0.01
@@ -50,7 +50,7 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class ImportedLabels:
     """Annotations, ready to be written, and the report on them."""
 
     database: Mapping[str, Any]
@@ -74,7 +74,7 @@ class _Video:
 
 def import_annotations(
     readings: Sequence[Reading], *, videos: Path, options: ImportOptions, tell: Callable[[int, int], None]
-) -> Imported:
+) -> ImportedLabels:
     """Find and probe the videos, convert and check every annotation, and share the videos out to subsets.
 
     Args:
@@ -116,10 +116,10 @@ def import_annotations(
         notes=[*_tiers(readings, options), *_links(folder)],
         hints=collector.hints(),
     )
-    return Imported(database=database, root=videos, video_pattern=pattern, report=report)
+    return ImportedLabels(database=database, root=videos, video_pattern=pattern, report=report)
 
 
-def write_annotations(imported: Imported, path: Path) -> None:
+def write_annotations(imported: ImportedLabels, path: Path) -> None:
     """As JSON of ActivityNet's layout, with the folder of the videos relative to the file; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {

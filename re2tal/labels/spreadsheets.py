@@ -17,7 +17,7 @@ from pathlib import Path
 from re2tal.labels.columns import Columns, find_columns
 from re2tal.labels.records import Media, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.subsets import subset_in_name, subset_name
-from re2tal.labels.tables import Row, Table
+from re2tal.labels.tables import Table, TableRow
 from re2tal.labels.times import Time, TimeError, Unit, parse_time
 
 __all__ = ["NOTHING", "is_charades", "is_epic_kitchens", "read_charades_table", "read_csv", "read_epic_kitchens"]
@@ -110,7 +110,7 @@ def read_csv(path: Path, table: Table, *, options: ReadOptions) -> Reading:
     return reading
 
 
-def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str], Sequence[Row], Columns]:
+def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str], Sequence[TableRow], Columns]:
     """Names of the columns, the rows after them, and which column is what."""
     first = [cell.strip() for cell in table.rows[0].cells]
     if not options.columns and (without := _headerless(first)):
@@ -151,7 +151,7 @@ def _is_time(text: str) -> bool:
 
 
 def _read_row(
-    row: Row, *, header: Sequence[str], columns: Columns, unit: Unit | None, subset: str | None, reading: Reading
+    row: TableRow, *, header: Sequence[str], columns: Columns, unit: Unit | None, subset: str | None, reading: Reading
 ) -> None:
     where = _where(reading.path, row)
     cells = _by_name(header, row)
@@ -182,9 +182,9 @@ def _read_row(
     )
 
 
-def _by_name(header: Sequence[str], row: Row) -> Mapping[str, str]:
+def _by_name(header: Sequence[str], row: TableRow) -> Mapping[str, str]:
     return {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
 
 
-def _where(path: Path, row: Row) -> str:
+def _where(path: Path, row: TableRow) -> str:
     return f"{path}, line {row.line}"

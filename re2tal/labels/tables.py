@@ -10,7 +10,7 @@ from itertools import islice
 
 from re2tal.labels.records import SourceError
 
-__all__ = ["Row", "Table", "decode", "parse_table"]
+__all__ = ["TableRow", "Table", "decode", "parse_table"]
 
 _DELIMITERS = "\t;,|"
 _SAMPLE_LINES = 50
@@ -24,7 +24,7 @@ _MARKS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One row of a table."""
 
     line: int
@@ -41,7 +41,7 @@ class Row:
 class Table:
     """Rows of a delimited text; blank ones are left out."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     delimiter: str
 
 
@@ -68,7 +68,7 @@ def parse_table(text: str) -> Table:
     delimiter = _choose_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        rows = [Row(line=reader.line_num, cells=tuple(cells)) for cells in reader]
+        rows = [TableRow(line=reader.line_num, cells=tuple(cells)) for cells in reader]
     except csv.Error as error:
         raise SourceError(f"line {reader.line_num} is not part of a table: {error}") from None
     return Table(rows=tuple(row for row in rows if not row.is_blank), delimiter=delimiter)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.common.types import Batch, Proposals
-from re2tal.networks.heads import Head, Predictions
+from re2tal.networks.heads import Head, HeadOutputs
 from re2tal.networks.pyramid import Pyramid
 
 __all__ = ["Detector"]
@@ -42,10 +42,10 @@ class Detector(nn.Module):
         """Scalars `loss`, `classification_loss`, `regression_loss`; in testing mode, a validation loss."""
         return self.head.losses(self._predict(batch), segments=batch.segments, labels=batch.labels)
 
-    def _predict(self, batch: Batch) -> Predictions:
+    def _predict(self, batch: Batch) -> HeadOutputs:
         frames, num_steps = batch.frames, batch.mask.shape[1]
         features = frames if batch.holds_features else self.backbone(frames, num_steps)  # (B, C, S)
         # A backbone under autocast may return half precision, too coarse for what follows.
         features = features.to(torch.promote_types(features.dtype, torch.float32))
-        predictions: Predictions = self.head(*self.pyramid(features, batch.mask))
+        predictions: HeadOutputs = self.head(*self.pyramid(features, batch.mask))
         return predictions

@@ -2,8 +2,8 @@
 
 from re2tal.report.errors import ReportError
 from re2tal.report.picture import timeline_pictures
-from re2tal.report.report import Written, write_report
-from re2tal.report.sources import DEFAULT_TIOUS, Excerpt, Sources, TruthSource, VideoFolder
+from re2tal.report.report import WrittenReport, write_report
+from re2tal.report.sources import DEFAULT_TIOUS, Excerpt, ReportVideos, Sources, TruthSource
 
 __all__ = [
     "DEFAULT_TIOUS",
@@ -11,8 +11,8 @@ __all__ = [
     "ReportError",
     "Sources",
     "TruthSource",
-    "VideoFolder",
-    "Written",
+    "ReportVideos",
+    "WrittenReport",
     "timeline_pictures",
     "write_report",
 ]

@@ -15,17 +15,17 @@ from re2tal.report.media import MAX_EMBEDDED_BYTES, FoundVideos, data_of, find_v
 from re2tal.report.page import render, write_text
 from re2tal.report.quality import Quality, choose_start, measure, score_steps
 from re2tal.report.sources import Excerpt, Sources, Truth, read_found, read_truth
-from re2tal.report.training import Curve, Records, read_records, training_curves
+from re2tal.report.training import Curve, RunRecords, read_records, training_curves
 from re2tal.report.videos import VideoTable, best_scores, table_videos
 
-__all__ = ["Written", "write_report"]
+__all__ = ["WrittenReport", "write_report"]
 
 _USUAL_TIOU = 0.5
 """The threshold that the page starts with, if it is among the chosen ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenReport:
     """What a page holds."""
 
     path: Path
@@ -43,7 +43,9 @@ class Written:
         return {"out": str(self.path), **counts, **self.metrics, "notes": list(self.notes)}
 
 
-def write_report(sources: Sources, *, out: Path, embed: bool = False, max_detections: int | None = None) -> Written:
+def write_report(
+    sources: Sources, *, out: Path, embed: bool = False, max_detections: int | None = None
+) -> WrittenReport:
     """Write the page of a run or of a file of detections.
 
     Args:
@@ -58,7 +60,7 @@ def write_report(sources: Sources, *, out: Path, embed: bool = False, max_detect
     if embed and media is not None:
         _require_embeddable(media)
     text = render(_context(sources, material, embed=embed), payload=_payload(material, out=out, embed=embed))
-    return Written(
+    return WrittenReport(
         path=out,
         num_bytes=write_text(out, text),
         num_videos=len(material.table.videos),
@@ -74,7 +76,7 @@ class _Material:
 
     found: Predictions | None
     truth: Truth | None
-    records: Records
+    records: RunRecords
     curves: tuple[Curve, ...]
     steps: np.ndarray
     quality: Quality | None
@@ -91,7 +93,7 @@ def _read(sources: Sources, *, max_detections: int | None) -> _Material:
     read_from = sources.detections if excerpt is None else excerpt.path
     found = None if read_from is None else read_found(read_from)
     truth = None if sources.truth is None else read_truth(sources.truth, ids=found.video_ids if found else ())
-    records = Records() if sources.metrics is None else read_records(sources.metrics)
+    records = RunRecords() if sources.metrics is None else read_records(sources.metrics)
     steps = score_steps(np.zeros(0) if found is None else found.scores)
     quality = None
     if found is not None and truth is not None:
@@ -136,7 +138,7 @@ def _require_common(sources: Sources, found: Predictions, truth: Truth) -> None:
 
 def _remarks(
     *,
-    records: Records,
+    records: RunRecords,
     found: Predictions | None,
     truth: Truth | None,
     table: VideoTable,

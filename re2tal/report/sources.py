@@ -10,7 +10,7 @@ from re2tal.common.annotation_files import AnnotationFileError, read_annotation_
 from re2tal.evaluation import GroundTruth, Predictions, read_ground_truth, read_predictions
 from re2tal.report.errors import ReportError
 
-__all__ = ["Excerpt", "Sources", "Truth", "TruthSource", "VideoFolder", "read_found", "read_truth"]
+__all__ = ["Excerpt", "Sources", "Truth", "TruthSource", "ReportVideos", "read_found", "read_truth"]
 
 DEFAULT_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -30,7 +30,7 @@ class TruthSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoFolder:
+class ReportVideos:
     """Where the video files are."""
 
     path: Path
@@ -63,7 +63,7 @@ class Sources:
     """`metrics.jsonl` of a training."""
     settings: Mapping[str, Any] | None = None
     """The config of a run, as JSON values."""
-    videos: VideoFolder | None = None
+    videos: ReportVideos | None = None
     notes: tuple[str, ...] = ()
     """What a reader should know, such as what was not found."""
 

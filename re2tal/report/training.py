@@ -8,7 +8,7 @@ from typing import Any
 
 from re2tal.common.untrusted import JsonError, parse_json
 
-__all__ = ["Curve", "Records", "read_records", "training_curves"]
+__all__ = ["Curve", "RunRecords", "read_records", "training_curves"]
 
 _MOST_POINTS = 600
 """A curve of more points is drawn by the means of neighbours: a screen shows no more."""
@@ -33,7 +33,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Records:
+class RunRecords:
     """The lines of `metrics.jsonl` that can be read."""
 
     steps: tuple[dict[str, Any], ...] = ()
@@ -42,7 +42,7 @@ class Records:
     """Lines that are not an object of a known kind."""
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: Path) -> RunRecords:
     """Read what a training has written so far; broken lines, such as a last one cut off, are counted and left out."""
     kinds: dict[str, list[dict[str, Any]]] = {"step": [], "evaluation": []}
     broken = 0
@@ -59,14 +59,14 @@ def read_records(path: Path) -> Records:
             kept.append({**record, "epoch": int(epoch)})
     steps = [record for record in kinds["step"] if _number(record.get("step")) is not None]
     broken += len(kinds["step"]) - len(steps)
-    return Records(
+    return RunRecords(
         steps=tuple(sorted(steps, key=lambda record: record["step"])),
         evaluations=tuple(sorted(kinds["evaluation"], key=lambda record: record["epoch"])),
         num_broken=broken,
     )
 
 
-def training_curves(records: Records) -> tuple[Curve, ...]:
+def training_curves(records: RunRecords) -> tuple[Curve, ...]:
     """The charts that the records have values for: losses, rates, norm, error, memory, speed, mAP."""
     steps, evaluations = records.steps, records.evaluations
     losses = _keys(steps, lambda key: key == _LOSS or key.endswith(f"_{_LOSS}"))

@@ -40,7 +40,7 @@ def run_step(
     inputs = [tensor for tensor in (u, v, *given, *step.parameters) if tensor is not None]
     graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     keep = graph and closing and not streams.steps
-    result: Tensor = _Run.apply(streams, step, graph, keep, u, v, *given, *step.parameters)
+    result: Tensor = _RunStep.apply(streams, step, graph, keep, u, v, *given, *step.parameters)
     return result
 
 
@@ -63,7 +63,7 @@ def leave(streams: Streams, y: Tensor) -> Pair:
     return Pair(Stream(streams.format.read(u), u), Stream(streams.format.read(v), v), streams.format)
 
 
-class _Run(torch.autograd.Function):
+class _RunStep(torch.autograd.Function):
     """A step. Its gradients are found by taking it back."""
 
     @staticmethod

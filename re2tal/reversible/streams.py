@@ -42,7 +42,7 @@ from re2tal.reversible.step import SidewaysError, Step
 __all__ = ["Streams", "Walk", "count_held_bytes", "restored"]
 
 
-class Settings(Protocol):
+class ChainSettings(Protocol):
     """What the streams want to know of their chain."""
 
     coefficients: Coefficients
@@ -87,7 +87,7 @@ class Streams:
         *,
         format: FixedPoint,
         dtype: torch.dtype,
-        chain: Settings,
+        chain: ChainSettings,
         starts_equal: bool = False,
     ) -> None:
         self.starts_equal = starts_equal
@@ -104,7 +104,7 @@ class Streams:
             watcher.append(weakref.ref(self))
 
     @staticmethod
-    def start(x: Tensor, format: FixedPoint, *, chain: Settings) -> Streams:
+    def start(x: Tensor, format: FixedPoint, *, chain: ChainSettings) -> Streams:
         """Both begin with `x`."""
         steps = format.steps(x.detach())
         u = format.integers(steps, magnitude(steps))
@@ -112,7 +112,7 @@ class Streams:
         return Streams(u, u.clone(), format=format, dtype=x.dtype, chain=chain, starts_equal=True)
 
     @staticmethod
-    def of(pair: Pair, *, dtype: torch.dtype, chain: Settings) -> Streams:
+    def of(pair: Pair, *, dtype: torch.dtype, chain: ChainSettings) -> Streams:
         """That go on from `pair`."""
         u, v, format = pair.u.steps, pair.v.steps, pair.format
         assert u is not None and v is not None and format is not None

@@ -1,13 +1,12 @@
 """Training a model that somebody else built, on clips that somebody else loads."""
 
+from re2tal.training.anomalies import AnomalyHandler, TrainingError, load_anomaly
 from re2tal.training.batches import EpochLoader, GlobalBatches
-from re2tal.training.board import Board, BoardError
 from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.disk import DiskFullError
-from re2tal.training.distributed import LostProcessError, Processes, processes
+from re2tal.training.distributed import LostProcessError, Processes, distributed_processes
 from re2tal.training.ema import EMA
-from re2tal.training.faults import Faults, TrainingError, load_fault
 from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingLoader
 from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast
@@ -17,17 +16,18 @@ from re2tal.training.random_state import seed_all
 from re2tal.training.resuming import newest_good
 from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
 from re2tal.training.stopping import LeaveSignalsToMain, Stopped
+from re2tal.training.tensorboard import TensorBoardError, TensorBoardLogger
 
 __all__ = [
     "BEST_BY",
     "EMA",
-    "Board",
-    "BoardError",
+    "TensorBoardLogger",
+    "TensorBoardError",
     "CheckpointError",
     "DiskFullError",
     "EpochLoader",
     "Evaluate",
-    "Faults",
+    "AnomalyHandler",
     "GlobalBatches",
     "LeaveSignalsToMain",
     "LoaderProcesses",
@@ -46,12 +46,12 @@ __all__ = [
     "build_optimizer",
     "counting",
     "load_checkpoint",
-    "load_fault",
+    "load_anomaly",
     "log",
     "logging_to",
     "newest_good",
     "parameter_groups",
-    "processes",
+    "distributed_processes",
     "save_checkpoint",
     "seed_all",
     "tell_counts",

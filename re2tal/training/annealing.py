@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["Annealing", "annealed", "coefficients", "require_a_way", "set_coefficients"]
+__all__ = ["Annealing", "annealed", "coefficients", "require_anneal_range", "set_coefficients"]
 
 Pair = tuple[float, float]
 """Alpha and beta."""
@@ -23,7 +23,7 @@ def annealed(step: int, *, start: Pair, steps: int) -> Pair:
     return alpha, beta
 
 
-def require_a_way(epochs: float, *, start: Pair) -> None:
+def require_anneal_range(epochs: float, *, start: Pair) -> None:
     """Refuse a config that anneals for `epochs` what is at its end already."""
     if epochs and start == _RE2TAL:
         raise ValueError(

@@ -23,13 +23,13 @@ class GlobalBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, num_clips: int, *, batch_size: int, accumulate: int = 1, seed: int = 0, peers: Processes | None = None
+        self, num_clips: int, *, batch_size: int, accumulate: int = 1, seed: int = 0, processes: Processes | None = None
     ) -> None:
-        peers = peers or Processes()
-        pieces = peers.world_size * accumulate
+        processes = processes or Processes()
+        pieces = processes.world_size * accumulate
         if batch_size % pieces:
             raise ValueError(
-                f"batch_size must be a multiple of processes x accumulate = {peers.world_size} x {accumulate}, "
+                f"batch_size must be a multiple of processes x accumulate = {processes.world_size} x {accumulate}, "
                 f"got {batch_size}; change training.batch_size or start fewer processes"
             )
         if num_clips < batch_size:
@@ -42,7 +42,7 @@ class GlobalBatches(Sampler[list[int]]):
         self.piece_size = batch_size // pieces
         self.accumulate = accumulate
         self.seed = seed
-        self.rank = peers.rank
+        self.rank = processes.rank
         self.epoch = 0
         self.first_step = 0
 
@@ -67,7 +67,7 @@ class GlobalBatches(Sampler[list[int]]):
                 yield order[start : start + self.piece_size]
 
 
-class TrainingClips(Protocol):
+class EpochDataset(Protocol):
     """A training set: clip i of an epoch depends on seed, epoch and i alone."""
 
     def set_epoch(self, epoch: int) -> None:
@@ -83,7 +83,7 @@ class EpochLoader:
 
     def __init__(
         self,
-        clips: TrainingClips,
+        clips: EpochDataset,
         *,
         batches: GlobalBatches,
         collate: Callable[[Sequence[Clip]], Batch],

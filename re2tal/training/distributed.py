@@ -16,7 +16,7 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["LostProcessError", "Processes", "processes"]
+__all__ = ["LostProcessError", "Processes", "distributed_processes"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class LostProcessError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process and its peers."""
+    """This process and its processes."""
 
     rank: int = 0
     world_size: int = 1
@@ -84,7 +84,7 @@ class Processes:
 
 
 @contextmanager
-def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Processes]:
+def distributed_processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Processes]:
     """Join the processes torchrun started, or be the only one; leave them at the end.
 
     Args:
@@ -105,19 +105,19 @@ def processes(device_type: Literal["cpu", "cuda"] | None = None) -> Iterator[Pro
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     _join(backend, device)
-    peers = Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
+    processes = Processes(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=device)
     try:
-        yield peers
+        yield processes
     except BaseException as error:
         # gloo is left at once, which the others notice; NCCL would wait for them, but ends with the process.
         if backend == "gloo":
             distributed.destroy_process_group()
         if _is_about_others(error):
             raise LostProcessError(
-                f"process {peers.rank} of {peers.world_size} stops, because another one has failed or was killed; it "
-                "may have said why. Go on with --resume auto"
+                f"process {processes.rank} of {processes.world_size} stops, because another one has failed or was killed; "
+                "it may have said why. Go on with --resume auto"
             ) from error
-        error.add_note(f"(in process {peers.rank} of {peers.world_size}, counted from 0)")
+        error.add_note(f"(in process {processes.rank} of {processes.world_size}, counted from 0)")
         raise
     distributed.destroy_process_group()
 

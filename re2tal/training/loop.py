@@ -20,12 +20,11 @@ from torch.nn.parallel import DistributedDataParallel
 from re2tal.common.types import Batch
 from re2tal.training import random_state
 from re2tal.training.annealing import Annealing, coefficients
-from re2tal.training.board import Board
+from re2tal.training.anomalies import AnomalyHandler, TrainingError
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
 from re2tal.training.distributed import Processes
 from re2tal.training.ema import EMA
-from re2tal.training.faults import Faults, TrainingError
 from re2tal.training.optimizer import build_optimizer
 from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, log
@@ -33,6 +32,7 @@ from re2tal.training.resuming import tidy
 from re2tal.training.schedule import WarmupCosine
 from re2tal.training.state import capture, restore
 from re2tal.training.stopping import Stopped, StopSignals
+from re2tal.training.tensorboard import TensorBoardLogger
 
 __all__ = ["BEST_BY", "Evaluate", "Trainer", "TrainingError", "TrainingLoader"]
 
@@ -73,15 +73,15 @@ class Trainer:
         *,
         config: TrainingConfig,
         loader: TrainingLoader,
-        peers: Processes,
+        processes: Processes,
         folder: RunFolder,
         about: Mapping[str, Any],
         best_by: str = BEST_BY,
     ) -> None:
         self.best_by = best_by
-        self.config, self.loader, self.peers, self.folder, self.about = config, loader, peers, folder, about
+        self.config, self.loader, self.processes, self.folder, self.about = config, loader, processes, folder, about
         self.model = model
-        self.parallel = peers.parallel(model, half_gradients=config.amp == "fp16")
+        self.parallel = processes.parallel(model, half_gradients=config.amp == "fp16")
         # After DDP, which gives every process the main one's weights.
         self.ema = EMA(model, decay=config.ema_decay)
         self.optimizer = build_optimizer(model, config=config)
@@ -93,17 +93,17 @@ class Trainer:
             total_steps=(config.cosine_epochs or config.epochs) * steps,
         )
         self.annealing = Annealing((model, self.ema.module), steps=round(config.anneal_epochs * steps))
-        self.scaler = torch.amp.GradScaler(peers.device.type, enabled=config.amp == "fp16")
-        self.faults = Faults(model, config=config, peers=peers, folder=folder, about=about)
+        self.scaler = torch.amp.GradScaler(processes.device.type, enabled=config.amp == "fp16")
+        self.faults = AnomalyHandler(model, config=config, processes=processes, folder=folder, about=about)
         self.records = Records(folder.metrics)
-        self.board = Board(folder.board) if config.tensorboard and peers.is_main else None
+        self.board = TensorBoardLogger(folder.board) if config.tensorboard and processes.is_main else None
         """TensorBoard's event files; None on other processes, or if they are not wanted."""
         self.done = 0
         """Optimizer steps done."""
         self.window: list[dict[str, float]] = []
         """What `step` returned since the last line of the log."""
         self.best: float | None = None
-        self._stop = StopSignals(is_told=peers.is_main)
+        self._stop = StopSignals(is_told=processes.is_main)
         self._saved_at = time.monotonic()
 
     @property
@@ -129,7 +129,7 @@ class Trainer:
             Stopped: a signal came; everything up to the last step is saved.
         """
         steps = self.loader.steps_per_epoch
-        if self.peers.is_main:
+        if self.processes.is_main:
             self._begin_files()
         progress = Progress(
             total_steps=self.config.epochs * steps, clips_per_step=self.config.batch_size, console=console
@@ -149,7 +149,7 @@ class Trainer:
                 self._heed_clock_and_signals(is_saved=is_saved)
                 if evaluate is not None and self.config.is_evaluated(epoch):
                     self._evaluate(epoch, evaluate)
-        if self.peers.is_main:
+        if self.processes.is_main:
             # The last epoch has a file of its own.
             self.folder.last.unlink(missing_ok=True)
             self.folder.previous.unlink(missing_ok=True)
@@ -195,8 +195,8 @@ class Trainer:
         means: dict[str, float] = {}
         for number, piece in enumerate(pieces, start=1):
             with self.faults.watching(piece, means), self._exchange_gradients(number == self.config.accumulate):
-                with autocast(self.config.amp, device=self.peers.device):
-                    losses: Mapping[str, Tensor] = self.parallel(piece.to(self.peers.device))
+                with autocast(self.config.amp, device=self.processes.device):
+                    losses: Mapping[str, Tensor] = self.parallel(piece.to(self.processes.device))
                 for name, value in losses.items():
                     means[name] = means.get(name, 0.0) + float(value.detach()) / self.config.accumulate
                 # Also of a loss that is not finite: the other processes wait for its gradients.
@@ -228,9 +228,9 @@ class Trainer:
     # What is told
 
     def _log_steps(self, epoch: int, progress: Progress) -> None:
-        parts = self.peers.gather(self.window)
+        parts = self.processes.gather(self.window)
         done = self.done
-        if not self.peers.is_main:
+        if not self.processes.is_main:
             return
         means = {name: _mean(part[name] for part in parts) for name in parts[0]}
         log.info("epoch %d step %d/%d  %s", epoch, done, progress.total_steps, progress.describe(done, losses=means))
@@ -243,7 +243,7 @@ class Trainer:
             record["reconstruction_error"] = error
         if self.annealing.steps and (pair := coefficients(self.model)) is not None:
             record["alpha"], record["beta"] = pair
-        if self.peers.device.type == "cuda":
+        if self.processes.device.type == "cuda":
             record["peak_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
         self._record(record)
 
@@ -256,10 +256,10 @@ class Trainer:
 
     def _evaluate(self, epoch: int, evaluate: Evaluate) -> None:
         # Running statistics follow each process's own clips.
-        self.peers.broadcast(list(self.ema.module.buffers()))
-        with random_state.preserved(self.peers.device), torch.no_grad(), self._stop.at_once():
+        self.processes.broadcast(list(self.ema.module.buffers()))
+        with random_state.preserved(self.processes.device), torch.no_grad(), self._stop.at_once():
             metrics = dict(evaluate(self.ema.module))
-        if not self.peers.is_main:
+        if not self.processes.is_main:
             return
         if self.best is None or metrics[self.best_by] > self.best:
             self.best = metrics[self.best_by]
@@ -272,7 +272,7 @@ class Trainer:
         last, started = divmod(self.done, self.loader.steps_per_epoch)
         last -= 1
         done = any(record["kind"] == "evaluation" and record["epoch"] == last for record in self.records.read())
-        return self.peers.from_main(not started and last >= 0 and self.config.is_evaluated(last) and not done)
+        return self.processes.from_main(not started and last >= 0 and self.config.is_evaluated(last) and not done)
 
     def _weights(self, epoch: int) -> dict[str, Any]:
         average = self.ema.module
@@ -285,7 +285,7 @@ class Trainer:
 
     def _save_epoch(self, epoch: int) -> None:
         state = capture(self)
-        if self.peers.is_main:
+        if self.processes.is_main:
             save_checkpoint(self.folder.epoch(epoch), {**self._weights(epoch), **state})
             if self.config.keep_checkpoints is not None:
                 for old in self.folder.saved_epochs()[: -self.config.keep_checkpoints]:
@@ -302,13 +302,13 @@ class Trainer:
             Whether something was saved.
         """
         is_due = time.monotonic() - self._saved_at >= 60 * self.config.checkpoint_minutes
-        asked, due = self.peers.largest(self._stop.asked, int(self.peers.is_main and is_due))
+        asked, due = self.processes.largest(self._stop.asked, int(self.processes.is_main and is_due))
         must_save = bool(asked or due) and not is_saved
         if must_save:
             self._save_last()
         if asked:
             stopped = Stopped(asked)
-            if self.peers.is_main:
+            if self.processes.is_main:
                 log.warning(
                     "stopped by %s after step %d, which is saved; go on with --resume auto",
                     stopped.signal.name,
@@ -319,7 +319,7 @@ class Trainer:
 
     def _save_last(self) -> None:
         state = capture(self)
-        if self.peers.is_main:
+        if self.processes.is_main:
             if self.folder.last.is_file():
                 self.folder.last.replace(self.folder.previous)
             epoch = (self.done - 1) // self.loader.steps_per_epoch

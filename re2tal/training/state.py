@@ -26,7 +26,7 @@ def capture(trainer: "Trainer") -> dict[str, Any]:
     The order of the clips and their augmentation are functions of seed, epoch and clip, so the position stands for
     them; random states are those of dropout.
     """
-    peers = trainer.peers
+    processes = trainer.processes
     epochs, steps = divmod(trainer.done, trainer.loader.steps_per_epoch)
     models = (trainer.model, trainer.ema.module)
     return {
@@ -35,10 +35,10 @@ def capture(trainer: "Trainer") -> dict[str, Any]:
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
         "skipped": trainer.faults.skipped,
-        "random_states": peers.gather([random_state.capture(peers.device)]),
-        "headrooms": peers.gather([[headrooms(model) for model in models]]),
+        "random_states": processes.gather([random_state.capture(processes.device)]),
+        "headrooms": processes.gather([[headrooms(model) for model in models]]),
         # Of the steps that are not logged yet.
-        "windows": peers.gather([trainer.window]),
+        "windows": processes.gather([trainer.window]),
     }
 
 
@@ -88,24 +88,24 @@ def _steps_done(content: Mapping[str, Any], *, path: Path, steps_per_epoch: int)
 
 def _restore_of_process(trainer: "Trainer", content: Mapping[str, Any], *, path: Path) -> None:
     """What differs from process to process."""
-    peers = trainer.peers
+    processes = trainer.processes
     states = content["random_states"]
     # Checkpoints of earlier versions have no windows, and none of the oldest has headrooms: the grids then find
     # their own again.
     windows = content.get("windows", [[] for _ in states])
-    if len(states) != peers.world_size:
+    if len(states) != processes.world_size:
         log.warning(
             "%s comes from %d processes, this run has %d: dropout will differ from an undisturbed run",
             path,
             len(states),
-            peers.world_size,
+            processes.world_size,
         )
-        trainer.window = [losses for window in windows for losses in window] if peers.is_main else []
+        trainer.window = [losses for window in windows for losses in window] if processes.is_main else []
         return
-    random_state.restore(states[peers.rank], device=peers.device)
-    trainer.window = list(windows[peers.rank])
+    random_state.restore(states[processes.rank], device=processes.device)
+    trainer.window = list(windows[processes.rank])
     if rooms := content.get("headrooms"):
-        for model, values in zip((trainer.model, trainer.ema.module), rooms[peers.rank], strict=True):
+        for model, values in zip((trainer.model, trainer.ema.module), rooms[processes.rank], strict=True):
             try:
                 _set_headrooms(model, values)
             except ValueError as error:

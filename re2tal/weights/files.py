@@ -250,7 +250,7 @@ def _with_metadata(file: WeightsFile, metadata: Mapping[str, str]) -> WeightsFil
     )
 
 
-class _About(BaseModel):
+class _WeightsHeader(BaseModel):
     """What a file tells beside its tensors."""
 
     epoch: Annotated[int, Field(ge=0, le=10**9)] | None = None
@@ -262,9 +262,9 @@ class _About(BaseModel):
     pixel_norm: dict[str, list[FiniteFloat]] | None = None
 
 
-def _checked(path: Path, told: Mapping[str, Any]) -> _About:
+def _checked(path: Path, told: Mapping[str, Any]) -> _WeightsHeader:
     try:
-        return _About.model_validate(told)
+        return _WeightsHeader.model_validate(told)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))

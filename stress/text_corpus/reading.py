@@ -20,8 +20,8 @@ from re2tal.config.presets import demo
 from re2tal.data import find_class_names, read_features
 from re2tal.data.annotations import read_annotations, read_ids, select_subset
 from re2tal.data.features import write_features
-from re2tal.detections import read_video_labels
-from re2tal.detections.video_labels import CuhkConfig, SubmissionConfig, UntrimmedNetConfig
+from re2tal.detections import read_video_scores
+from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig
 from re2tal.evaluation import evaluate_files, read_blocked, read_files, read_ground_truth, read_predictions
 from re2tal.evaluation.diagnosis import diagnose
 from re2tal.labels import Reading, ReadOptions, read_class_names, read_sources
@@ -238,7 +238,7 @@ def _own_table(text: str) -> Target:
 
 def _labels(kind: type[CuhkConfig] | type[SubmissionConfig], document: Any) -> Target:
     return Target(
-        cases=damaged_json(document), read=_file("x.json", lambda path: read_video_labels(kind(path=path, top=2)))
+        cases=damaged_json(document), read=_file("x.json", lambda path: read_video_scores(kind(path=path, top=2)))
     )
 
 
@@ -262,7 +262,7 @@ TARGETS: dict[str, Target] = {
     "classifier: CUHK": _labels(CuhkConfig, sound.CUHK),
     "classifier: submission": _labels(SubmissionConfig, sound.SUBMISSION),
     "classifier: NPY": Target(
-        cases=_npy(), read=_file("x.npy", lambda path: read_video_labels(UntrimmedNetConfig(path=path)))
+        cases=_npy(), read=_file("x.npy", lambda path: read_video_scores(UntrimmedNetConfig(path=path)))
     ),
     "own data: ActivityNet": _own_json(sound.ACTIVITYNET),
     "own data: numbered classes": _own_json(sound.NUMBERED),

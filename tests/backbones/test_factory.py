@@ -224,11 +224,11 @@ def experiment_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_trained_resumed_tested_and_predicts(experiment_file: Path, re2tal: Callable[..., Any]) -> None:
     config = load_config(experiment_file, ["training.anneal_epochs=2"])
     first, second = (RunFolder(config.work_dir / name) for name in ("undisturbed", "resumed"))
-    experiment.train(config, peers=PEERS, folder=first)
-    experiment.train(config, peers=PEERS, folder=second, resume=first.epoch(0))
+    experiment.train(config, processes=PEERS, folder=first)
+    experiment.train(config, processes=PEERS, folder=second, resume=first.epoch(0))
     ends = [torch.load(folder.epoch(1), weights_only=True)["weights"] for folder in (first, second)]
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
-    result = experiment.test(config, peers=PEERS, folder=first)
+    result = experiment.test(config, processes=PEERS, folder=first)
     assert result is not None and 0 <= result.average <= 1
     videos, found = experiment_file.parent / "videos", experiment_file.parent / "found"
     assert re2tal("predict", videos / "video4.mp4", "--checkpoint", first.best, "--out", found) == 0

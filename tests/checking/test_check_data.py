@@ -47,8 +47,8 @@ def _change(tiny: Path, **changes: Any) -> None:
 
 
 def _run(config: ExperimentConfig, folder: Path) -> None:
-    experiment.Tester(config, peers=Processes()).detect(building.build_detector(config, num_classes=2))
-    experiment.train(config, peers=Processes(), folder=RunFolder(folder), evaluate=False, deterministic=False)
+    experiment.Tester(config, processes=Processes()).detect(building.build_detector(config, num_classes=2))
+    experiment.train(config, processes=Processes(), folder=RunFolder(folder), evaluate=False, deterministic=False)
 
 
 def test_sound_data_gives_counts_and_no_findings(tiny: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from re2tal.data import TooManyBrokenVideosError
-from re2tal.experiments.finetuning import TestingClips, TrainingClips, list_clips
+from re2tal.experiments.finetuning import TrimmedTestingSet, TrimmedTrainingSet, list_clips
 from re2tal.experiments.finetuning.clips import clip_frames, part_of_file
 from re2tal.video import open_video
 from tests.classifying.tiny_clips import tiny_finetuning, write_clip, write_folders
@@ -53,11 +53,11 @@ def test_a_file_that_was_never_trimmed_is_cut_as_its_list_says(tmp_path: Path) -
             assert part_of_file(case, file) == expected
 
 
-def training_clips(folder: Path, **changes: object) -> TrainingClips:
+def training_clips(folder: Path, **changes: object) -> TrimmedTrainingSet:
     config = tiny_finetuning(folder)
     listed = list_clips(config.data.train)
     data = config.data.model_copy(update=changes)
-    return TrainingClips(listed.videos, data, config.augment, class_names=listed.class_names, seed=3)
+    return TrimmedTrainingSet(listed.videos, data, config.augment, class_names=listed.class_names, seed=3)
 
 
 def test_items_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_test_clips_are_neighbours_in_the_order_of_time(tmp_path: Path) -> None:
     write_folders(tmp_path)
     config = tiny_finetuning(tmp_path)
     listed = list_clips(config.data.test)
-    clips = TestingClips(listed.videos, config.data, class_names=listed.class_names)
+    clips = TrimmedTestingSet(listed.videos, config.data, class_names=listed.class_names)
     assert [clip.video_id for clip in (clips[i] for i in range(len(clips)))] == [
         *("bright/0", "bright/0", "bright/1", "bright/1", "dark/0", "dark/0", "dark/1", "dark/1")
     ]

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path) -> RunFolder:
     """A finished run of four epochs."""
     run = RunFolder(folder / "run")
-    finetune(tiny_finetuning(folder), peers=PEERS, folder=run)
+    finetune(tiny_finetuning(folder), processes=PEERS, folder=run)
     return run
 
 
@@ -49,7 +49,7 @@ def test_it_learns(run: RunFolder) -> None:
 
 def test_it_goes_on_bit_for_bit_where_it_stopped(folder: Path, run: RunFolder) -> None:
     resumed = RunFolder(folder / "resumed")
-    weights = finetune(tiny_finetuning(folder), peers=PEERS, folder=resumed, resume=run.epoch(1))
+    weights = finetune(tiny_finetuning(folder), processes=PEERS, folder=resumed, resume=run.epoch(1))
     ours, theirs = (torch.load(part.epoch(3), weights_only=True) for part in (resumed, run))
     for key in ("weights", "training_weights"):
         assert all(torch.equal(value, theirs[key][name]) for name, value in ours[key].items())
@@ -73,7 +73,7 @@ def test_a_detector_starts_from_its_backbone(run: RunFolder, tmp_path: Path, cap
     assert not placed.differences()
     assert all(torch.equal(value, best[f"backbone.network.{name}"]) for name, value in network.state_dict().items())
     with caplog.at_level("INFO", logger="re2tal"):
-        experiment.train(config, peers=PEERS, folder=RunFolder(tmp_path / "run"))
+        experiment.train(config, processes=PEERS, folder=RunFolder(tmp_path / "run"))
     assert f"backbone from {weights}" in caplog.text and "pretrained weights" not in caplog.text
 
 
@@ -82,7 +82,7 @@ def test_coefficients_are_annealed_and_told_with_the_weights(folder: Path, tmp_p
     training = config.training.model_copy(update={"epochs": 2, "anneal_epochs": 1.5})
     backbone = BACKBONE.model_copy(update={"alpha": 1.0, "beta": 0.125})
     run = RunFolder(tmp_path)
-    weights = finetune(tiny_finetuning(folder, training=training, backbone=backbone), peers=PEERS, folder=run)
+    weights = finetune(tiny_finetuning(folder, training=training, backbone=backbone), processes=PEERS, folder=run)
     # Two steps an epoch, of which the third has Re2TAL's.
     told = [read_weights(run.epoch(epoch)).coefficients for epoch in range(2)]
     assert told == [(0.5, pytest.approx(0.5625)), (0, 1)]
@@ -103,7 +103,7 @@ def test_the_command(folder: Path, tmp_path: Path, re2tal: Callable[..., Any]) -
     path.write_text(CONFIG.format(folder=str(folder)))
     options = ["training.epochs=1", "training.warmup_epochs=0", f"work_dir={tmp_path}"]
     assert re2tal("finetune", str(path), "--cfg-options", *options) == 0
-    run = find_run(tiny_finetuning(folder, work_dir=tmp_path), peers=PEERS)
+    run = find_run(tiny_finetuning(folder, work_dir=tmp_path), processes=PEERS)
     assert (run.path / "backbone.safetensors").is_file()
     assert "top-1" in run.log.read_text()
     told = re2tal("finetune", path, "--cfg-options", f"data.test.videos={tmp_path / 'none'}", f"work_dir={tmp_path}")
@@ -117,7 +117,7 @@ def test_classes_of_the_test_videos_must_be_those_of_training(folder: Path, tmp_
     (tmp_path / "loud/a.mp4").write_bytes((folder / "test/dark/0.mp4").read_bytes())
     data = config.data.model_copy(update={"test": config.data.test.model_copy(update={"videos": tmp_path})})
     with pytest.raises(ValueError, match="classes that the training videos do not have: loud"):
-        finetune(config.model_copy(update={"data": data}), peers=PEERS, folder=RunFolder(tmp_path / "run"))
+        finetune(config.model_copy(update={"data": data}), processes=PEERS, folder=RunFolder(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs/finetune").glob("*.py")))

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from re2tal.data import AnnotationError, ResizeSampling, TestingSet, ValidationSet, WindowSampling, collate
-from re2tal.data.cuts import FrameCountError
+from re2tal.data.clip_specs import FrameCountError
 from re2tal.video import MissingVideoError, VideoError
 from tests.data.conftest import FPS, SMALL, SmallSet, frame_numbers
 

@@ -18,11 +18,11 @@ from re2tal.detections import (
     PostprocessConfig,
     SubmissionConfig,
     UntrimmedNetConfig,
-    VideoLabels,
-    VideoLabelsError,
+    VideoScores,
+    VideoScoresError,
     detect_window,
     merge_windows,
-    read_video_labels,
+    read_video_scores,
 )
 
 
@@ -31,10 +31,10 @@ def _write(path: Path, content: Any) -> Path:
     return path
 
 
-def _cuhk(folder: Path, results: Any = None, names: Any = ("run", "jump", "swim"), *, top: int = 2) -> VideoLabels:
+def _cuhk(folder: Path, results: Any = None, names: Any = ("run", "jump", "swim"), *, top: int = 2) -> VideoScores:
     results = {"a": [0.1, 0.7, 0.2], "b": [0.5, 0.2, 0.3]} if results is None else results
     path = _write(folder / "scores.json", {"results": results, "class": names})
-    return read_video_labels(CuhkConfig(path=path, top=top))
+    return read_video_scores(CuhkConfig(path=path, top=top))
 
 
 def _detections(video_id: str = "a") -> Detections:
@@ -57,7 +57,7 @@ def test_every_segment_is_copied_for_the_best_classes_with_the_product_of_scores
 def test_the_number_of_classes_is_a_choice(tmp_path: Path) -> None:
     assert _cuhk(tmp_path, top=1).label(_detections()).labels.tolist() == [1, 1]
     assert sorted(_cuhk(tmp_path, top=3).label(_detections("b")).labels.tolist()) == [0, 0, 1, 1, 2, 2]
-    with pytest.raises(VideoLabelsError, match=r"video_labels.top must be at most the 3 classes of .*, got 4"):
+    with pytest.raises(VideoScoresError, match=r"video_labels.top must be at most the 3 classes of .*, got 4"):
         _cuhk(tmp_path, top=4)
     with pytest.raises(ValidationError):
         CuhkConfig(path=tmp_path, top=0)
@@ -107,7 +107,7 @@ def test_scores_of_untrimmednet_are_high_for_what_the_test_videos_show(data: Pat
     path, annotation_file = data / "classifier/uNet_test.npy", data / "annotations/thumos14/thumos14.json"
     if not path.is_file() or not annotation_file.is_file():
         pytest.skip(f"no file {path} or {annotation_file}")
-    labels = read_video_labels(UntrimmedNetConfig(path=path, top=2))
+    labels = read_video_scores(UntrimmedNetConfig(path=path, top=2))
     annotations = read_annotations(annotation_file)
     assert labels.class_names == find_class_names(annotations)
     assert len(labels.best) == 1574 and "video_test_0001574" in labels.best
@@ -127,7 +127,7 @@ def test_columns_of_untrimmednet_are_ucf101s_classes(tmp_path: Path) -> None:
     table[0, 9 - 1], table[0, 10 - 1] = 1.5, 1.9  # BasketballDunk, and one of the classes that THUMOS does not use
     table[2, 97 - 1], table[2, 7 - 1] = 0.4, 0.3
     np.save(tmp_path / "scores.npy", table)
-    labels = read_video_labels(UntrimmedNetConfig(path=tmp_path / "scores.npy", top=2))
+    labels = read_video_scores(UntrimmedNetConfig(path=tmp_path / "scores.npy", top=2))
     named = {
         video_id: [(labels.class_names[index], pytest.approx(score)) for index, score in best]
         for video_id, best in labels.best.items()
@@ -153,7 +153,7 @@ def test_a_file_of_cuhks_layout_labels_the_videos_of_activitynet(data: Path, tmp
             table[row, shuffled.index(action.label)] = 0.9
     results = {prefix + video.video_id: row for video, row in zip(videos, table.round(6).tolist(), strict=True)}
     path = _write(tmp_path / "cuhk_val_simp_7.json", {"results": results, "class": shuffled})
-    labels = read_video_labels(CuhkConfig(path=path))
+    labels = read_video_scores(CuhkConfig(path=path))
     labels.check(video_ids=[video.video_id for video in videos], labels=names)
     assert labels.class_names == tuple(shuffled) and len(labels.best) == 4728
     for video in videos:
@@ -167,7 +167,7 @@ def test_a_classification_submission_is_read(data: Path) -> None:
     path = data / "classifier/anet_sample_classification_prediction.json"
     if not path.is_file():
         pytest.skip(f"no file {path}")
-    labels = read_video_labels(SubmissionConfig(path=path))
+    labels = read_video_scores(SubmissionConfig(path=path))
     assert len(labels.best) == 4926 and len(labels.class_names) == 200
     named = [(labels.class_names[index], score) for index, score in labels.best["cyznGwlE9hM"]]
     assert named == [("Discus throw", 1.0), ("Shot put", 1.0)]
@@ -177,7 +177,7 @@ def test_a_classification_submission_is_read(data: Path) -> None:
 def test_a_label_that_a_submission_names_twice_keeps_its_better_score(tmp_path: Path) -> None:
     rows = [{"label": "run", "score": 0.2}, {"label": "run", "score": 0.6}, {"label": "jump", "score": 0.1}]
     path = _write(tmp_path / "scores.json", {"results": {"a": rows, "b": []}})
-    labels = read_video_labels(SubmissionConfig(path=path, top=2))
+    labels = read_video_scores(SubmissionConfig(path=path, top=2))
     assert labels.class_names == ("jump", "run")
     assert labels.best == {"a": ((1, 0.6), (0, 0.1)), "b": ()}
     assert labels.label(_detections("b")).scores.shape == (0,)
@@ -201,8 +201,8 @@ def test_a_label_that_a_submission_names_twice_keeps_its_better_score(tmp_path: 
 )
 def test_a_file_of_another_layout_than_cuhks_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     path = _write(tmp_path / "scores.json", content)
-    with pytest.raises(VideoLabelsError, match=message):
-        read_video_labels(CuhkConfig(path=path))
+    with pytest.raises(VideoScoresError, match=message):
+        read_video_scores(CuhkConfig(path=path))
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_a_file_of_another_layout_than_cuhks_is_refused(tmp_path: Path, content:
 )
 def test_a_submission_of_another_layout_is_refused(tmp_path: Path, row: Any) -> None:
     path = _write(tmp_path / "scores.json", {"results": {"a": [row]}})
-    with pytest.raises(VideoLabelsError, match="video 'a': must have a list of"):
-        read_video_labels(SubmissionConfig(path=path))
+    with pytest.raises(VideoScoresError, match="video 'a': must have a list of"):
+        read_video_scores(SubmissionConfig(path=path))
 
 
 def test_an_array_that_is_not_untrimmednets_is_refused(tmp_path: Path) -> None:
@@ -223,29 +223,29 @@ def test_an_array_that_is_not_untrimmednets_is_refused(tmp_path: Path) -> None:
         (np.full((5, 101), np.nan), "video 'video_test_0000001': scores must be finite"),
     ):
         np.save(path, array)
-        with pytest.raises(VideoLabelsError, match=message):
-            read_video_labels(UntrimmedNetConfig(path=path))
+        with pytest.raises(VideoScoresError, match=message):
+            read_video_scores(UntrimmedNetConfig(path=path))
     np.save(path, np.array([{"code": "run me"}]), allow_pickle=True)
-    with pytest.raises(VideoLabelsError, match="not a readable NPY file of numbers"):
-        read_video_labels(UntrimmedNetConfig(path=path))
+    with pytest.raises(VideoScoresError, match="not a readable NPY file of numbers"):
+        read_video_scores(UntrimmedNetConfig(path=path))
     np.savez(tmp_path / "scores.npz", a=np.zeros((5, 101)))
-    with pytest.raises(VideoLabelsError, match="not a readable NPY file of numbers"):
-        read_video_labels(UntrimmedNetConfig(path=tmp_path / "scores.npz"))
+    with pytest.raises(VideoScoresError, match="not a readable NPY file of numbers"):
+        read_video_scores(UntrimmedNetConfig(path=tmp_path / "scores.npz"))
 
 
 def test_a_missing_file_is_named_with_its_setting(tmp_path: Path) -> None:
     for config in (CuhkConfig(path=tmp_path / "gone"), UntrimmedNetConfig(path=tmp_path / "gone")):
-        with pytest.raises(VideoLabelsError, match=r"no .*class scores at .*gone; set postprocess.video_labels.path"):
-            read_video_labels(config)
+        with pytest.raises(VideoScoresError, match=r"no .*class scores at .*gone; set postprocess.video_labels.path"):
+            read_video_scores(config)
 
 
 def test_test_videos_without_scores_are_named(tmp_path: Path) -> None:
     labels = _cuhk(tmp_path)
     labels.check(video_ids=["a", "b", "a"], labels=["run"])
     assert labels.lacking(["a", "d", "c", "d"]) == ["d", "c"]
-    with pytest.raises(VideoLabelsError, match=r"no class scores of 2 test videos: d, c; .*data.missing.*ids like 'a'"):
+    with pytest.raises(VideoScoresError, match=r"no class scores of 2 test videos: d, c; .*data.missing.*ids like 'a'"):
         labels.check(video_ids=["a", "d", "c", "d"], labels=[])
-    with pytest.raises(VideoLabelsError, match="1 test videos: c"):
+    with pytest.raises(VideoScoresError, match="1 test videos: c"):
         labels.label(_detections("c"))
 
 
@@ -254,7 +254,7 @@ def test_class_names_that_are_written_differently_are_refused(tmp_path: Path) ->
     labels.check(video_ids=[], labels=["run", "jump"])  # the classifier knows more
     labels.check(video_ids=[], labels=["run", "jump", "swim", "dive"])  # it knows less
     assert labels.unknown(["run", "dive"]) == ["dive"]
-    with pytest.raises(VideoLabelsError, match=r"not know 1 of the annotated classes: Swim \(is 'swim' meant\?\)"):
+    with pytest.raises(VideoScoresError, match=r"not know 1 of the annotated classes: Swim \(is 'swim' meant\?\)"):
         labels.check(video_ids=[], labels=["run", "jump", "Swim"])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from re2tal.labels import (
     Format,
-    Imported,
+    ImportedLabels,
     ImportOptions,
     Reading,
     ReadOptions,
@@ -20,14 +20,14 @@ def read(path: Path, *, format_: Format | None = None, **options: Any) -> Readin
     return reading
 
 
-def bring_in(path: Path, *, videos: Path, reading: dict[str, Any] | None = None, **options: Any) -> Imported:
+def bring_in(path: Path, *, videos: Path, reading: dict[str, Any] | None = None, **options: Any) -> ImportedLabels:
     """From a source to annotations."""
     label = tuple(options.get("label", ()))
     readings = read_sources([path], format_=None, options=ReadOptions(**{"label": label, **(reading or {})}))
     return import_annotations(readings, videos=videos, options=ImportOptions(**options), tell=lambda *_: None)
 
 
-def segments_of(imported: Imported) -> dict[str, list[tuple[float, float, str]]]:
+def segments_of(imported: ImportedLabels) -> dict[str, list[tuple[float, float, str]]]:
     """Sorted, by video."""
     return {
         video: sorted((*row["segment"], row["label"]) for row in entry["annotations"])
@@ -35,6 +35,6 @@ def segments_of(imported: Imported) -> dict[str, list[tuple[float, float, str]]]
     }
 
 
-def reasons(imported: Imported) -> dict[str, int]:
+def reasons(imported: ImportedLabels) -> dict[str, int]:
     """How many were left out or changed, by reason."""
     return {reason: len(problems) for reason, problems in imported.report.grouped()}

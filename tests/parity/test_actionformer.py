@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from re2tal.networks.heads import Head, HeadConfig, Predictions, assign_targets, decode
+from re2tal.networks.heads import Head, HeadConfig, HeadOutputs, assign_targets, decode
 from re2tal.networks.pyramid import Pyramid, PyramidConfig
 from re2tal.weights import map_names, place
 
@@ -46,7 +46,7 @@ class Network(nn.Module):
             {our_name(name): torch.from_numpy(arrays[f"sd:{name}"]) for name in stored}, self, source="goldens", fix=""
         )
 
-    def forward(self, x: Tensor, mask: Tensor) -> Predictions:
+    def forward(self, x: Tensor, mask: Tensor) -> HeadOutputs:
         return self.head(*self.pyramid(x, mask))
 
 

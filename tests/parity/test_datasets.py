@@ -11,8 +11,8 @@ import torch
 from re2tal.common.types import AnnotatedVideo, TimeGrid
 from re2tal.data import Annotations, DataConfig, ResizeSampling, WindowSampling, read_annotations
 from re2tal.data.annotations import find_class_names
-from re2tal.data.cuts import placed_cut, places_of
-from re2tal.data.datasets import select_actions
+from re2tal.data.clip_specs import clip_spec_of, window_specs_of
+from re2tal.data.training_set import select_actions
 from re2tal.data.windows import resized_segments, window_starts, windowed_segments
 
 
@@ -97,8 +97,8 @@ def test_validation_windows_hold_the_same_actions(reference: dict[str, Any], ann
     for name, video in _videos(read_annotations(annotation_file)).items():
         assert video.num_frames is not None
         total = -(-video.num_frames // golden["kwargs"]["feature_stride"])
-        for place in places_of(video, sampling=sampling, overlap=overlap, count_frames=pytest.fail):
-            cut = placed_cut(place, file_frames=video.num_frames, sampling=sampling)
+        for place in window_specs_of(video, sampling=sampling, overlap=overlap, count_frames=pytest.fail):
+            cut = clip_spec_of(place, file_frames=video.num_frames, sampling=sampling)
             if not len(cut.segments):
                 continue
             found[name, place.start_step] = cut
@@ -118,7 +118,7 @@ def test_test_windows_are_the_same(reference: dict[str, Any], annotation_file: P
     found = [
         (name, place.start_step, place.end_step - 1)
         for name, video in _videos(read_annotations(annotation_file)).items()
-        for place in places_of(video, sampling=sampling, overlap=overlap, count_frames=pytest.fail)
+        for place in window_specs_of(video, sampling=sampling, overlap=overlap, count_frames=pytest.fail)
     ]
     videos = reference["annotation"]["database"]
     expected = []

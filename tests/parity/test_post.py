@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from re2tal.common.types import Detections, Proposals, TimeGrid
-from re2tal.detections import NmsConfig, PostprocessConfig, VideoLabels, detect_window, merge_windows
+from re2tal.detections import NmsConfig, PostprocessConfig, VideoScores, detect_window, merge_windows
 
 Entry = tuple[float, float, float, float]
 """Start, end, label, score."""
@@ -52,12 +52,12 @@ def grid_of(meta: dict[str, Any]) -> TimeGrid:
     )
 
 
-def labels_of(case: dict[str, Any]) -> VideoLabels | None:
+def labels_of(case: dict[str, Any]) -> VideoScores | None:
     """The reference's class-agnostic detections go through a classifier that has one label and is sure of it."""
     if case["preset"] != "anet":
         return None
     best = {meta["video_name"]: ((0, 1.0),) for meta in case["metas"]}
-    return VideoLabels(source=Path("pseudo classifier"), class_names=("act",), best=best)
+    return VideoScores(source=Path("pseudo classifier"), class_names=("act",), best=best)
 
 
 def windows_of(case: dict[str, Any]) -> list[Detections]:

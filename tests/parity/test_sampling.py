@@ -9,7 +9,7 @@ import pytest
 
 from re2tal.common.types import Action, AnnotatedVideo
 from re2tal.data import WindowSampling
-from re2tal.data.cuts import training_cut
+from re2tal.data.clip_specs import training_clip_spec
 from re2tal.data.windows import resized_segments
 from re2tal.video.sampling import resize_sample, window_sample
 
@@ -83,7 +83,7 @@ def test_random_windows_are_the_same_for_the_same_draws(goldens: Path) -> None:
         num_frames = case["total_frames"]
         video = _video(seconds, duration=num_frames, labels=case["gt_labels_in"], num_frames=num_frames)
         draws = random.Random(case["python_random_seed"])
-        cut = training_cut(video, file_frames=num_frames, sampling=sampling, draw=draws.randint)
+        cut = training_clip_spec(video, file_frames=num_frames, sampling=sampling, draw=draws.randint)
         np.testing.assert_array_equal(cut.sample.indices, expected["frame_inds"], err_msg=str(case))
         np.testing.assert_array_equal(cut.sample.mask, expected["masks"], err_msg=str(case))
         np.testing.assert_allclose(cut.segments, expected["gt_segments"], rtol=1e-6, err_msg=str(case))

@@ -14,8 +14,8 @@ from re2tal.config import ConfigError, ExperimentConfig, override
 from re2tal.config.building import build_detector
 from re2tal.config.presets import demo
 from re2tal.experiments.planning import NoBatches, available_memory, example_batch, make_plan, parse_memory
+from re2tal.experiments.planning.dry_run import DryRun
 from re2tal.experiments.planning.plan import WAYS, _largest, way_of
-from re2tal.experiments.planning.simulation import Rehearsal
 from re2tal.experiments.planning.tracker import MemoryTracker
 from re2tal.training import Processes, RunFolder, Trainer
 
@@ -30,7 +30,7 @@ def small(*options: str) -> ExperimentConfig:
 
 
 def rehearse(config: ExperimentConfig) -> dict[str, int]:
-    return Rehearsal(config, num_classes=5).step(num_steps=config.data.sampling.num_steps, num_clips=2)
+    return DryRun(config, num_classes=5).step(num_steps=config.data.sampling.num_steps, num_clips=2)
 
 
 # The tracker
@@ -69,7 +69,7 @@ def peak_of_real_step(config: ExperimentConfig, folder: Path, *, num_clips: int)
         build_detector(config, num_classes=5),
         config=config.training.model_copy(update={"accumulate": 1}),
         loader=NoBatches(),
-        peers=Processes(),
+        processes=Processes(),
         folder=RunFolder(folder),
         about={},
     )

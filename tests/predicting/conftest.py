@@ -27,7 +27,7 @@ def checkpoint(tiny: Path) -> Path:
     folder = RunFolder(tiny.parent / "trained")
     config = load_config(tiny, ["training.epochs=1", "training.warmup_epochs=0", ONE_BY_ONE])
     before = torch.backends.cudnn.deterministic
-    experiment.train(config, peers=ALONE, folder=folder)
+    experiment.train(config, processes=ALONE, folder=folder)
     torch.backends.cudnn.deterministic = before
     return folder.best
 

@@ -57,7 +57,7 @@ def _extract(tiny: Path, checkpoint: Path, folder: Path, *options: str) -> Path:
         weights=checkpoint,
         out=folder,
         annotated=videos.annotated,
-        peers=ALONE,
+        processes=ALONE,
     )
     return folder
 
@@ -86,7 +86,7 @@ def test_training_from_features_is_training_a_frozen_backbone_from_pixels_to_the
     runs = []
     for name, more in (("pixels", options), ("features", [*options, features])):
         folder = RunFolder(tmp_path / name)
-        experiment.train(_frozen(tiny, checkpoint, *more), peers=ALONE, folder=folder)
+        experiment.train(_frozen(tiny, checkpoint, *more), processes=ALONE, folder=folder)
         runs.append(folder)
     records = [[json.loads(line) for line in run.metrics.read_text().splitlines()] for run in runs]
     pixels, made = ([{**record, "clips_per_second": 0} for record in part] for part in records)
@@ -101,12 +101,12 @@ def test_a_checkpoint_trained_from_features_holds_the_backbone_and_predicts_on_p
 ) -> None:
     config = _frozen(tiny, checkpoint, f"data.features={stored}")
     run = RunFolder(tmp_path / "run")
-    experiment.train(config, peers=ALONE, folder=run)
+    experiment.train(config, processes=ALONE, folder=run)
     trained, before = load_checkpoint(run.best)["weights"], load_checkpoint(checkpoint)["weights"]
     kept = [name for name in before if name.startswith("backbone.")]
     assert kept and all(torch.equal(trained[name], before[name]) for name in kept)
     assert any(not torch.equal(trained[name], before[name]) for name in before if name not in kept)
-    experiment.test(config, peers=ALONE, folder=run)
+    experiment.test(config, processes=ALONE, folder=run)
     video = tiny.parent / "videos/video4.mp4"
     assert re2tal("predict", video, "--checkpoint", run.best, "--out", tmp_path / "out") == 0
     found = [json.loads((folder / "detections.json").read_text())["results"] for folder in (run.path, tmp_path / "out")]
@@ -116,7 +116,7 @@ def test_a_checkpoint_trained_from_features_holds_the_backbone_and_predicts_on_p
 def test_a_frozen_backbone_does_not_change_in_training(tiny: Path, checkpoint: Path, tmp_path: Path) -> None:
     options = ["backbone.freeze_norms=False", "training.epochs=1", "training.warmup_epochs=0"]
     folder = RunFolder(tmp_path)
-    experiment.train(_frozen(tiny, checkpoint, *options), peers=ALONE, folder=folder, evaluate=False)
+    experiment.train(_frozen(tiny, checkpoint, *options), processes=ALONE, folder=folder, evaluate=False)
     before, after = load_checkpoint(checkpoint)["weights"], load_checkpoint(folder.epoch(0))["training_weights"]
     assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("backbone."))
 
@@ -171,13 +171,13 @@ def test_features_of_other_weights_are_refused(tiny: Path, checkpoint: Path, sto
     other = RunFolder(tmp_path / "other")
     experiment.train(
         load_config(tiny, ["training.epochs=1", "training.warmup_epochs=0", "training.seed=3"]),
-        peers=ALONE,
+        processes=ALONE,
         folder=other,
         evaluate=False,
     )
     changed = config.model_copy(update={"backbone": config.backbone.model_copy(update={"pretrained": other.epoch(0)})})
     with pytest.raises(FeaturesError, match="was extracted with other weights, those of .*best.pth; set"):
-        experiment.train(changed, peers=ALONE, folder=RunFolder(tmp_path / "run"))
+        experiment.train(changed, processes=ALONE, folder=RunFolder(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_check_data_looks_at_features_where_a_run_reads_them(
 def test_features_of_another_network_are_refused(tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path) -> None:
     config = _frozen(tiny, checkpoint, f"data.features={stored}", "backbone.reversible=False")
     with pytest.raises(FeaturesError, match="with another backbone: reversible is True there, False here"):
-        experiment.train(config, peers=ALONE, folder=RunFolder(tmp_path))
+        experiment.train(config, processes=ALONE, folder=RunFolder(tmp_path))
 
 
 def test_a_damaged_file_of_features_is_named(tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path) -> None:

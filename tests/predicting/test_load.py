@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from re2tal.inference import PredictionFolder, VideoFile
-from re2tal.inference.written import Written
+from re2tal.inference.written import WrittenFiles
 from re2tal.report import Excerpt, Sources, write_report
 
 
@@ -46,7 +46,7 @@ def test_a_call_with_nothing_new_reads_no_detection_and_writes_nothing(
     monkeypatch.setattr(PredictionFolder, "found_in", _must_not_be_called)
     assert all(map(folder.is_done, videos))
     again = folder.write_all(videos)
-    assert again == Written(num_kept=600, num_shown=0, best_score=first.best_score, is_new=False)
+    assert again == WrittenFiles(num_kept=600, num_shown=0, best_score=first.best_score, is_new=False)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 

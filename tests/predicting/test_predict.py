@@ -44,7 +44,7 @@ def test_predicting_finds_what_testing_finds_to_the_last_bit(
 ) -> None:
     config = load_config(tiny, [ONE_BY_ONE, *options])
     tested = RunFolder(tmp_path / "tested")
-    experiment.test(config, peers=ALONE, folder=tested, checkpoint=checkpoint)
+    experiment.test(config, processes=ALONE, folder=tested, checkpoint=checkpoint)
     videos = [tiny.parent / f"videos/video{number}.mp4" for number in (4, 5)]
     arguments = ["--checkpoint", checkpoint, "--out", tmp_path / "out"]
     assert re2tal("predict", *videos, *arguments, "--cfg-options", ONE_BY_ONE, *options) == 0
@@ -268,7 +268,7 @@ def agnostic(tiny: Path) -> Path:
     """A detector that says when, not what."""
     folder = RunFolder(tiny.parent / "agnostic")
     options = ["training.epochs=1", "training.warmup_epochs=0", "data.class_agnostic=True"]
-    experiment.train(load_config(tiny, options), peers=Processes(), folder=folder, evaluate=False)
+    experiment.train(load_config(tiny, options), processes=Processes(), folder=folder, evaluate=False)
     return folder.epoch(0)
 
 

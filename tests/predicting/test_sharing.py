@@ -196,7 +196,7 @@ def test_testing_in_loader_processes_finds_the_same(folder: Path, tmp_path: Path
         config = configured(folder, "video", *options)
         save(tmp_path / "weights.pth", config)
         out = RunFolder(tmp_path / str(num_workers))
-        experiment.test(config, peers=ALONE, folder=out, checkpoint=tmp_path / "weights.pth", evaluate=False)
+        experiment.test(config, processes=ALONE, folder=out, checkpoint=tmp_path / "weights.pth", evaluate=False)
         found.append(json.loads((out.path / "detections.json").read_text())["results"])
     alone, *others = found
     for other in others:
@@ -210,7 +210,7 @@ def test_testing_in_loader_processes_finds_the_same(folder: Path, tmp_path: Path
 def test_predicting_finds_what_testing_finds(folder: Path) -> None:
     config = configured(folder, "video", "training.batch_size=1")
     model = built(config)
-    tested = experiment.Tester(config, peers=ALONE).detect(model)[0]
+    tested = experiment.Tester(config, processes=ALONE).detect(model)[0]
     trained = TrainedDetector(path=folder, config=config, class_names=("flash", "glow"), model=model, video_labels=None)
     stream = ClipStream(config.data.video_path(tested.video_id), video_id=tested.video_id, config=config.data)
     predicted = detect_in_video(stream, trained=trained, device=CPU)
@@ -222,7 +222,7 @@ def test_extracted_features_are_those_of_whole_clips(folder: Path, tmp_path: Pat
     backbone = built(config).backbone
     path = config.data.video_path("video4")
     video = VideoFile(video_id="video4", path=path, num_bytes=path.stat().st_size)
-    extract(backbone, [video], config=config, weights=None, out=tmp_path, peers=ALONE)
+    extract(backbone, [video], config=config, weights=None, out=tmp_path, processes=ALONE)
     stored = read_features(tmp_path / "video4.safetensors")
     with torch.no_grad():
         for first_step, clip in zip(stored.starts, TestingSet(config.data), strict=False):

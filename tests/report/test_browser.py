@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from re2tal.report import Sources, TruthSource, VideoFolder, write_report
+from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 from re2tal.video import write_video
 from tests.report.report_data import HOSTILE, write_found, write_three, write_truth
 from tests.scripts import load_script
@@ -59,7 +59,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
         detections=found,
         truth=TruthSource(path=truth),
         tious=(0.3, 0.5, 0.9),
-        videos=VideoFolder(path=folder / "videos"),
+        videos=ReportVideos(path=folder / "videos"),
     )
     write_report(sources, out=out)
     write_report(sources, out=folder / "embedded.html", embed=True)
@@ -228,7 +228,7 @@ def test_a_video_without_file_says_where_it_was_looked_for(page: Any, three: Pat
 def test_a_file_that_cannot_be_played_is_told(page: Any, tmp_path: Path) -> None:
     _, found = write_three(tmp_path)
     (tmp_path / "first.mp4").write_bytes(b"no video at all")
-    sources = Sources(title="x", detections=found, videos=VideoFolder(path=tmp_path))
+    sources = Sources(title="x", detections=found, videos=ReportVideos(path=tmp_path))
     write_report(sources, out=tmp_path / "report.html")
     opened(page, tmp_path / "report.html")
     wait_until(page, "!document.getElementById('no-video').hidden")
@@ -237,7 +237,7 @@ def test_a_file_that_cannot_be_played_is_told(page: Any, tmp_path: Path) -> None
 
 def test_the_timeline_is_as_long_as_the_file_where_nobody_said_how_long(page: Any, three: Path) -> None:
     out = three.with_name("alone.html")
-    videos = VideoFolder(path=three.parent / "videos")
+    videos = ReportVideos(path=three.parent / "videos")
     write_report(Sources(title="x", detections=three.with_name("detections.json"), videos=videos), out=out)
     opened(page, out)
     wait_until(page, "timeline.seconds > 14")

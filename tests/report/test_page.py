@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from re2tal.evaluation import evaluate_files
-from re2tal.report import ReportError, Sources, TruthSource, VideoFolder, write_report
+from re2tal.report import ReportError, ReportVideos, Sources, TruthSource, write_report
 from re2tal.report.page import inline_json
 from tests.report.report_data import HOSTILE, Page, read_page, write_found, write_three, write_truth
 
@@ -156,7 +156,7 @@ def test_videos_are_linked_from_where_the_page_lies(tmp_path: Path) -> None:
     videos.mkdir()
     (videos / "first.mp4").write_bytes(b"1")
     (videos / "second.webm").write_bytes(b"2")
-    page = page_of(tmp_path, videos=VideoFolder(path=videos))
+    page = page_of(tmp_path, videos=ReportVideos(path=videos))
     assert [video.get("file") for video in page.payload["videos"]] == [
         "my%20videos/first.mp4",
         "my%20videos/second.webm",
@@ -168,7 +168,7 @@ def test_videos_are_linked_from_where_the_page_lies(tmp_path: Path) -> None:
 
 def test_embedded_videos_are_in_the_page(tmp_path: Path) -> None:
     (tmp_path / "second.webm").write_bytes(bytes(range(256)))
-    page = page_of(tmp_path, videos=VideoFolder(path=tmp_path), embed=True)
+    page = page_of(tmp_path, videos=ReportVideos(path=tmp_path), embed=True)
     name = page.payload["videos"][1]["embedded"]
     attributes, text = next(item for item in page.scripts if item[0].get("id") == name)
     assert base64.b64decode(text) == bytes(range(256)) and attributes["data-kind"] == "video/webm"
@@ -181,13 +181,13 @@ def test_too_much_video_to_embed_is_an_error_before_anything_is_written(
     monkeypatch.setattr("re2tal.report.report.MAX_EMBEDDED_BYTES", 10)
     (tmp_path / "first.mp4").write_bytes(b"0123456789ab")
     with pytest.raises(ReportError, match="leave --embed out"):
-        page_of(tmp_path, videos=VideoFolder(path=tmp_path), embed=True)
+        page_of(tmp_path, videos=ReportVideos(path=tmp_path), embed=True)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_without_video_files_the_page_says_where_it_looked(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    page = page_of(tmp_path, videos=VideoFolder(path=tmp_path / "empty"))
+    page = page_of(tmp_path, videos=ReportVideos(path=tmp_path / "empty"))
     assert page.by_id("player") is None and str(tmp_path / "empty") in " ".join(page.text)
 
 

@@ -23,10 +23,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     has_board = importlib.util.find_spec("tensorboard") is not None
     config = make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
     settings = load_config(config, [f"training.tensorboard={has_board}"])
-    folder = experiment.find_run(settings, peers=Processes())
+    folder = experiment.find_run(settings, processes=Processes())
     deterministic = torch.backends.cudnn.deterministic
-    experiment.train(settings, peers=Processes(), folder=folder)
-    experiment.test(settings, peers=Processes(), folder=folder)
+    experiment.train(settings, processes=Processes(), folder=folder)
+    experiment.test(settings, processes=Processes(), folder=folder)
     torch.backends.cudnn.deterministic = deterministic
     return folder.path
 

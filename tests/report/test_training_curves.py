@@ -4,18 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from re2tal.report.training import Records, read_records, training_curves
+from re2tal.report.training import RunRecords, read_records, training_curves
 
 
 def step(number: int, **values: Any) -> dict[str, Any]:
     return {"kind": "step", "epoch": 0, "step": number, "loss": 1.0 / number, **values}
 
 
-def records_of(*records: dict[str, Any]) -> Records:
-    return Records(steps=tuple(records))
+def records_of(*records: dict[str, Any]) -> RunRecords:
+    return RunRecords(steps=tuple(records))
 
 
-def curves_of(records: Records) -> dict[str, Any]:
+def curves_of(records: RunRecords) -> dict[str, Any]:
     return {curve.key: curve for curve in training_curves(records)}
 
 
@@ -70,4 +70,4 @@ def test_long_runs_are_drawn_by_means() -> None:
 
 
 def test_no_records_make_no_charts() -> None:
-    assert training_curves(Records()) == ()
+    assert training_curves(RunRecords()) == ()

@@ -46,10 +46,10 @@ def test_a_resumed_run_anneals_as_the_undisturbed_one_and_is_tested_with_its_coe
     from re2tal.training import Processes, RunFolder
 
     config = load_config(experiment_file, ANNEALED)
-    peers = Processes()
+    processes = Processes()
     first, second = (RunFolder(config.work_dir / name) for name in ("undisturbed", "resumed"))
-    experiment.train(config, peers=peers, folder=first)
-    experiment.train(config, peers=peers, folder=second, resume=first.epoch(0))
+    experiment.train(config, processes=processes, folder=first)
+    experiment.train(config, processes=processes, folder=second, resume=first.epoch(0))
     told = [read_weights(first.epoch(epoch)).coefficients for epoch in range(3)]
     # Two steps an epoch, of which the fifth has Re2TAL's.
     assert told == [(0.5625, pytest.approx(0.4375, abs=2e-4)), (0.1875, pytest.approx(0.8125, abs=2e-4)), (0, 1)]

@@ -11,8 +11,8 @@ def epoch_of(world_size: int, *, accumulate: int = 1, epoch: int = 0, num_clips:
     """The set of clips of every optimizer step, over all processes."""
     steps: list[set[int]] = []
     for rank in range(world_size):
-        peers = Processes(rank=rank, world_size=world_size)
-        batches = GlobalBatches(num_clips, batch_size=8, accumulate=accumulate, seed=3, peers=peers)
+        processes = Processes(rank=rank, world_size=world_size)
+        batches = GlobalBatches(num_clips, batch_size=8, accumulate=accumulate, seed=3, processes=processes)
         batches.set_epoch(epoch)
         pieces = list(batches)
         assert len(pieces) == len(batches) == 2 * accumulate
@@ -41,7 +41,7 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 
 def test_batches_that_do_not_fit_the_processes_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of processes x accumulate = 3 x 1, got 8"):
-        GlobalBatches(23, batch_size=8, peers=Processes(world_size=3))
+        GlobalBatches(23, batch_size=8, processes=Processes(world_size=3))
 
 
 def test_a_set_smaller_than_a_batch_is_refused() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from re2tal.training import Processes, load_checkpoint, processes
+from re2tal.training import Processes, distributed_processes, load_checkpoint
 from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 from tests.training.training_worker import work
 
@@ -89,12 +89,12 @@ def test_a_checkpoint_of_two_processes_resumes_in_one(folder: Path, caplog: pyte
 
 def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with processes() as peers:
-        assert (peers.rank, peers.world_size, peers.is_main) == (0, 1, True)
-        assert peers.gather([1, 2]) == [1, 2]
-        assert peers.from_main("x") == "x"
+    with distributed_processes() as processes:
+        assert (processes.rank, processes.world_size, processes.is_main) == (0, 1, True)
+        assert processes.gather([1, 2]) == [1, 2]
+        assert processes.from_main("x") == "x"
         model = torch.nn.Linear(1, 1)
-        assert peers.parallel(model) is model
+        assert processes.parallel(model) is model
 
 
 def test_shares_are_contiguous() -> None:

@@ -114,7 +114,7 @@ def test_so_many_training_batches_wait_and_no_more(tiny: Path, limit: int, count
             return clip
 
     clips = Counting(config.data, config.augment)
-    loader = load_epochs(clips, config.training, peers=ALONE, clip_bytes=config.data.clip_bytes(channels=1))
+    loader = load_epochs(clips, config.training, processes=ALONE, clip_bytes=config.data.clip_bytes(channels=1))
     assert loader.loader.num_workers == count
     assert most_waiting(iter(loader), made, expected=count * ahead, count=4) <= count * ahead
 
@@ -131,15 +131,15 @@ def test_so_many_test_batches_wait_and_no_more(
     assert real(config.data, channels=1) == BATCH_KIB * 1024
     monkeypatch.setattr(type(config.data), "clip_bytes", lambda self, channels: 4 * MIB // max(room, 1) + (not room))
     made = torch.zeros((), dtype=torch.int64).share_memory_()
-    placed_clip = placed.placed_clip
+    clip_of = placed.clip_of
 
     def counting(*args: Any, **kwargs: Any) -> Any:
-        clip = placed_clip(*args, **kwargs)
+        clip = clip_of(*args, **kwargs)
         made.add_(1)
         return clip
 
-    monkeypatch.setattr(placed, "placed_clip", counting)
-    loader: DataLoader[Any] = load_tests(TestingSet(config.data), config, peers=ALONE)
+    monkeypatch.setattr(placed, "clip_of", counting)
+    loader: DataLoader[Any] = load_tests(TestingSet(config.data), config, processes=ALONE)
     assert most_waiting(iter(loader), made, expected=expected, count=12) == expected
 
 
@@ -148,7 +148,7 @@ def test_what_is_loaded_does_not_depend_on_the_bound(tiny: Path) -> None:
     for limit in (0, 1, 4096):
         config = configured(tiny, "training.num_workers=2", f"training.prefetch_mib={limit}")
         clips = TrainingSet(config.data, config.augment)
-        loader = load_epochs(clips, config.training, peers=ALONE, clip_bytes=MIB if limit == 1 else 1024)
+        loader = load_epochs(clips, config.training, processes=ALONE, clip_bytes=MIB if limit == 1 else 1024)
         batches = []
         for epoch, first_step in ((0, 0), (1, 2)):
             loader.set_epoch(epoch, first_step=first_step)

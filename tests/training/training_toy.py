@@ -102,20 +102,20 @@ def toy_trainer(
     *,
     config: TrainingConfig,
     make: Callable[[], nn.Module] = ToyDetector,
-    peers: Processes | None = None,
+    processes: Processes | None = None,
     clips: int = 10,
     names: Sequence[str] = ("run",),
 ) -> Trainer:
     torch.manual_seed(config.seed)
-    peers = peers or Processes()
+    processes = processes or Processes()
     batches = GlobalBatches(
-        clips, batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, peers=peers
+        clips, batch_size=config.batch_size, accumulate=config.accumulate, seed=config.seed, processes=processes
     )
     return Trainer(
         make(),
         config=config,
         loader=EpochLoader(ToyClips(clips), batches=batches, collate=Batch.stack, num_workers=config.num_workers),
-        peers=peers,
+        processes=processes,
         folder=RunFolder(folder),
         about={"config": "{}", "class_names": list(names)},
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from re2tal.training import Processes, processes
+from re2tal.training import Processes, distributed_processes
 from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 
 
@@ -20,34 +20,34 @@ def work(rank: int, folder: str, port: int) -> None:
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with processes() as peers:
+    with distributed_processes() as processes:
         seen = {
-            "rank": peers.rank,
-            "gathered": peers.gather([0, 1, 2] if rank == 0 else []),
-            "from_main": peers.from_main(f"said by {rank}"),
-            "weights": train(Path(folder) / "plain", peers),
-            "accumulated": train(Path(folder) / "accumulated", peers, accumulate=2),
-            "half": train(Path(folder) / "half", peers, amp="fp16"),
-            "detector": train(Path(folder) / "detector", peers, small_detector),
-            "resumed": resume(Path(folder) / "dropout", peers),
+            "rank": processes.rank,
+            "gathered": processes.gather([0, 1, 2] if rank == 0 else []),
+            "from_main": processes.from_main(f"said by {rank}"),
+            "weights": train(Path(folder) / "plain", processes),
+            "accumulated": train(Path(folder) / "accumulated", processes, accumulate=2),
+            "half": train(Path(folder) / "half", processes, amp="fp16"),
+            "detector": train(Path(folder) / "detector", processes, small_detector),
+            "resumed": resume(Path(folder) / "dropout", processes),
         }
         torch.save(seen, Path(folder) / f"seen{rank}.pth")
 
 
 def train(
-    folder: Path, peers: Processes, make: Callable[[], nn.Module] = ToyDetector, **changes: object
+    folder: Path, processes: Processes, make: Callable[[], nn.Module] = ToyDetector, **changes: object
 ) -> dict[str, torch.Tensor]:
-    trainer = toy_trainer(folder, config=toy_config(**changes), peers=peers, make=make)
+    trainer = toy_trainer(folder, config=toy_config(**changes), processes=processes, make=make)
     trainer.run(lambda model: {"average_mAP": 0.5})
     return trainer.model.state_dict()
 
 
-def resume(folder: Path, peers: Processes) -> bool:
+def resume(folder: Path, processes: Processes) -> bool:
     """Whether a resumed run ends like an undisturbed one when every process drops out other features."""
     ends = []
     for is_resumed in (False, True):
-        trainer = toy_trainer(folder, config=toy_config(), make=lambda: ToyDetector(dropout=0.5), peers=peers)
-        torch.manual_seed(peers.rank + 100 * is_resumed)
+        trainer = toy_trainer(folder, config=toy_config(), make=lambda: ToyDetector(dropout=0.5), processes=processes)
+        torch.manual_seed(processes.rank + 100 * is_resumed)
         if is_resumed:
             trainer.resume(folder / "checkpoint/epoch_0.pth")
         trainer.run(None)

@@ -2,7 +2,7 @@
 
 from re2tal.experiments.finetuning.accuracy import Accuracy, accuracy
 from re2tal.experiments.finetuning.classifier import Classifier
-from re2tal.experiments.finetuning.clips import TestingClips, TrainingClips
+from re2tal.experiments.finetuning.clips import TrimmedTestingSet, TrimmedTrainingSet
 from re2tal.experiments.finetuning.config import ClipsConfig, ClipSource, FinetuneConfig
 from re2tal.experiments.finetuning.lists import ClipList, ClipListError, TrimmedVideo, list_clips
 
@@ -14,8 +14,8 @@ __all__ = [
     "ClipSource",
     "ClipsConfig",
     "FinetuneConfig",
-    "TestingClips",
-    "TrainingClips",
+    "TrimmedTestingSet",
+    "TrimmedTrainingSet",
     "TrimmedVideo",
     "accuracy",
     "list_clips",

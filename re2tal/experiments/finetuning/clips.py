@@ -14,7 +14,7 @@ from re2tal.experiments.finetuning.config import ClipsConfig
 from re2tal.experiments.finetuning.lists import TrimmedVideo
 from re2tal.video import AugmentConfig, FrameReader, VideoError, augment, center_crop, open_video
 
-__all__ = ["TestingClips", "TrainingClips", "clip_frames", "part_of_file"]
+__all__ = ["TrimmedTestingSet", "TrimmedTrainingSet", "clip_frames", "part_of_file"]
 
 # A training item gives up after this many broken videos in a row.
 _MAX_ATTEMPTS = 100
@@ -73,7 +73,7 @@ class _Clips(Dataset[Clip]):
         )
 
 
-class TrainingClips(_Clips):
+class TrimmedTrainingSet(_Clips):
     """One augmented clip of every video, from a random place.
 
     What an item holds depends on the seed, the epoch and the index alone. A video that cannot be decoded is replaced by
@@ -135,7 +135,7 @@ class TrainingClips(_Clips):
             return augment(frames, rng=rng, config=self._augment_config, size=config.crop_size, num_frames=len(numbers))
 
 
-class TestingClips(_Clips):
+class TrimmedTestingSet(_Clips):
     """The clips of every video, neighbours, at even distances and centre-cropped."""
 
     __test__ = False  # the name makes pytest look for tests in it

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from re2tal.common.settings import Settings
 from re2tal.networks.backbones import BackboneConfig, FactoryConfig
 from re2tal.training import TrainingConfig
-from re2tal.training.annealing import require_a_way
+from re2tal.training.annealing import require_anneal_range
 from re2tal.video import AugmentConfig
 
 __all__ = ["ClipSource", "ClipsConfig", "FinetuneConfig"]
@@ -98,5 +98,5 @@ class FinetuneConfig(Settings):
     def _backbone_learns_what_is_wanted(self) -> "FinetuneConfig":
         if self.backbone.frozen:
             raise ValueError("fine-tuning trains the backbone, got backbone.frozen=True; set it to False")
-        require_a_way(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
+        require_anneal_range(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
         return self

@@ -22,8 +22,8 @@ from re2tal.experiments.finetuning import (
     Classifier,
     ClipList,
     FinetuneConfig,
-    TestingClips,
-    TrainingClips,
+    TrimmedTestingSet,
+    TrimmedTrainingSet,
     accuracy,
     list_clips,
 )
@@ -48,7 +48,7 @@ __all__ = ["ClipTester", "finetune"]
 def finetune(
     config: FinetuneConfig,
     *,
-    peers: Processes,
+    processes: Processes,
     folder: RunFolder,
     resume: Path | Literal["auto"] | None = None,
     deterministic: bool = True,
@@ -62,13 +62,15 @@ def finetune(
         `backbone.safetensors` in it: the best epoch's averaged weights of the backbone alone, for
         `backbone.pretrained` of a detector. The classifier's last layer stays in `best.pth`.
     """
-    prepare_process(config.training.seed, device=peers.device, deterministic=deterministic)
+    prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     train, test = (list_clips(source) for source in (config.data.train, config.data.test))
     class_names = train.class_names
     test.require_classes(class_names, source=config.data.test)
-    clips = TrainingClips(train.videos, config.data, config.augment, class_names=class_names, seed=config.training.seed)
+    clips = TrimmedTrainingSet(
+        train.videos, config.data, config.augment, class_names=class_names, seed=config.training.seed
+    )
     model = Classifier(build_backbone(config.backbone), num_classes=len(class_names), dropout=config.dropout)
-    checkpoint = newest(folder, peers=peers) if resume == "auto" else resume
+    checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
         start_from_pretrained(model, config.backbone)
     about = {
@@ -77,25 +79,27 @@ def finetune(
         "pixel_norm": pixel_norm(),
         "re2tal": __version__,
     }
-    note_config(config, folder.config, peers=peers)
+    note_config(config, folder.config, processes=processes)
     trainer = Trainer(
-        model.to(peers.device),
+        model.to(processes.device),
         config=config.training,
-        loader=load_epochs(clips, config.training, peers=peers, clip_bytes=config.data.clip_bytes),
-        peers=peers,
+        loader=load_epochs(clips, config.training, processes=processes, clip_bytes=config.data.clip_bytes),
+        processes=processes,
         folder=folder,
         about=about,
         best_by="top1",
     )
-    _introduce(config, model=model, train=train, test=test, peers=peers)
+    _introduce(config, model=model, train=train, test=test, processes=processes)
     # The weights start alike in every process; dropout must not.
-    seed_all(config.training.seed + peers.rank)
+    seed_all(config.training.seed + processes.rank)
     if checkpoint is not None:
         trainer.resume(checkpoint)
-    tester = ClipTester(config, TestingClips(test.videos, config.data, class_names=class_names), peers=peers)
-    trainer.run(tester.evaluate, after_epoch=broken_lister(clips, peers=peers), console=console)
+    tester = ClipTester(
+        config, TrimmedTestingSet(test.videos, config.data, class_names=class_names), processes=processes
+    )
+    trainer.run(tester.evaluate, after_epoch=broken_lister(clips, processes=processes), console=console)
     weights = folder.path / "backbone.safetensors"
-    if peers.is_main:
+    if processes.is_main:
         _write_backbone(weights, folder.best, config=config)
     return weights
 
@@ -103,10 +107,10 @@ def finetune(
 class ClipTester:
     """The test videos, shared by the processes."""
 
-    def __init__(self, config: FinetuneConfig, clips: TestingClips, *, peers: Processes) -> None:
-        self.config, self.clips, self.peers = config, clips, peers
+    def __init__(self, config: FinetuneConfig, clips: TrimmedTestingSet, *, processes: Processes) -> None:
+        self.config, self.clips, self.processes = config, clips, processes
         training = config.training
-        self._batch_size = max(training.batch_size // (peers.world_size * training.accumulate), 1)
+        self._batch_size = max(training.batch_size // (processes.world_size * training.accumulate), 1)
         self._loaders = LoaderProcesses.within(
             training.prefetch_mib,
             wanted=training.num_workers,
@@ -116,11 +120,11 @@ class ClipTester:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Top-1 and top-5 accuracy of whole videos, whose clips' probabilities are averaged."""
-        training, device = self.config.training, self.peers.device
+        training, device = self.config.training, self.processes.device
         loader = DataLoader(
             self.clips,
             batch_size=self._batch_size,
-            sampler=self.peers.share(len(self.clips)),
+            sampler=self.processes.share(len(self.clips)),
             collate_fn=collate,
             num_workers=self._loaders.count,
             prefetch_factor=self._loaders.prefetch_factor,
@@ -132,7 +136,7 @@ class ClipTester:
             with autocast(training.amp, device=device):
                 logits = model(batch.to(device))
             found += list(zip(logits.float().softmax(1).cpu(), torch.cat(batch.labels), strict=True))
-        scores, labels = zip(*self.peers.gather(found), strict=True)
+        scores, labels = zip(*self.processes.gather(found), strict=True)
         count = self.config.data.test_clips
         of_videos = torch.stack(scores).unflatten(0, (-1, count)).mean(1)  # (videos, K)
         result = accuracy(of_videos, torch.stack(labels)[::count])
@@ -140,7 +144,9 @@ class ClipTester:
         return {"top1": result.top1, "top5": result.top5}
 
 
-def _introduce(config: FinetuneConfig, *, model: nn.Module, train: ClipList, test: ClipList, peers: Processes) -> None:
+def _introduce(
+    config: FinetuneConfig, *, model: nn.Module, train: ClipList, test: ClipList, processes: Processes
+) -> None:
     log.info(
         "%s: %d training and %d test videos, %d classes; %.2f M parameters; %d process(es) on %s",
         config.name,
@@ -148,11 +154,11 @@ def _introduce(config: FinetuneConfig, *, model: nn.Module, train: ClipList, tes
         len(test.videos),
         len(train.class_names),
         count_parameters(model) / 1e6,
-        peers.world_size,
-        peers.device,
+        processes.world_size,
+        processes.device,
     )
     for name, listed in (("train", train), ("test", test)):
-        if listed.absent and peers.is_main:
+        if listed.absent and processes.is_main:
             log.warning("data.%s: %d listed files are absent, such as %s", name, len(listed.absent), listed.absent[0])
 
 

@@ -1,9 +1,9 @@
 """What a training step will take, before it is run."""
 
 from re2tal.experiments.planning.advice import OutOfMemory, explaining_lack_of_memory
+from re2tal.experiments.planning.dry_run import NoBatches, example_batch
 from re2tal.experiments.planning.memory import MIB, available_memory, format_memory, parse_memory
-from re2tal.experiments.planning.plan import PARTS, Estimate, Plan, make_plan, what_fits
-from re2tal.experiments.planning.simulation import NoBatches, example_batch
+from re2tal.experiments.planning.plan import PARTS, Estimate, MemoryPlan, make_plan, what_fits
 
 __all__ = [
     "MIB",
@@ -11,7 +11,7 @@ __all__ = [
     "Estimate",
     "NoBatches",
     "OutOfMemory",
-    "Plan",
+    "MemoryPlan",
     "available_memory",
     "example_batch",
     "explaining_lack_of_memory",

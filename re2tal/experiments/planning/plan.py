@@ -8,11 +8,11 @@ import torch
 
 from re2tal.config import ConfigError, ExperimentConfig
 from re2tal.config.building import count_classes
+from re2tal.experiments.planning.dry_run import DryRun
 from re2tal.experiments.planning.memory import MIB, available_memory, resident_memory
-from re2tal.experiments.planning.simulation import Rehearsal
 from re2tal.reversible.tiles import most_bytes
 
-__all__ = ["PARTS", "WAYS", "Estimate", "Plan", "Way", "make_plan", "way_of", "what_fits"]
+__all__ = ["PARTS", "WAYS", "Estimate", "MemoryPlan", "Way", "make_plan", "way_of", "what_fits"]
 
 Way = Literal["plain", "checkpointed", "reversible"]
 WAYS: dict[Way, dict[str, bool]] = {
@@ -81,7 +81,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """What `re2tal plan` tells."""
 
     name: str
@@ -136,7 +136,7 @@ def make_plan(
     device: torch.device | None = None,
     quick: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Plan:
+) -> MemoryPlan:
     """Rehearse a step of `config` in every way of training.
 
     Args:
@@ -165,7 +165,7 @@ def make_plan(
             longest[way] = estimates.longest_clip(way, memory, num_clips=num_clips)
             largest[way] = estimates.largest_batch(way, memory)
         tell(len(own_size), len(ways))
-    return Plan(config.name, device.type, memory, own, own_size, longest, largest)
+    return MemoryPlan(config.name, device.type, memory, own, own_size, longest, largest)
 
 
 def what_fits(config: ExperimentConfig, *, memory: int, device: torch.device, processes: int = 1) -> list[str]:
@@ -211,7 +211,7 @@ class _Estimates:
         self.config, self.device, self.processes = config, device, processes
         self._num_classes = count_classes(config.data) or _DEFAULT_CLASSES
         self._libraries = _LIBRARIES if device.type == "cpu" else 0
-        self._rehearsals: dict[Way, Rehearsal] = {}
+        self._rehearsals: dict[Way, DryRun] = {}
         self._known: dict[tuple[Way, int, int], Estimate] = {}
 
     def of(self, way: Way, *, num_clips: int, num_steps: int | None = None) -> Estimate:
@@ -226,7 +226,7 @@ class _Estimates:
         if way not in self._rehearsals:
             backbone = self.config.backbone.model_copy(update=WAYS[way])
             on_cuda = self.device.type == "cuda" and backbone.tile_mib == "auto"
-            self._rehearsals[way] = Rehearsal(
+            self._rehearsals[way] = DryRun(
                 self.config.model_copy(update={"backbone": backbone}),
                 num_classes=self._num_classes,
                 tile_bytes=most_bytes("auto", self.device) if on_cuda else None,

@@ -1,6 +1,6 @@
 """Levels -> class logits and boundary offsets of every point; targets and losses in training."""
 
-from re2tal.networks.heads.head import Head, HeadConfig, Predictions
+from re2tal.networks.heads.head import Head, HeadConfig, HeadOutputs
 from re2tal.networks.heads.losses import diou_loss, focal_loss
 from re2tal.networks.heads.points import Points, decode, make_points
 from re2tal.networks.heads.targets import Targets, assign_targets
@@ -9,7 +9,7 @@ __all__ = [
     "Head",
     "HeadConfig",
     "Points",
-    "Predictions",
+    "HeadOutputs",
     "Targets",
     "assign_targets",
     "decode",

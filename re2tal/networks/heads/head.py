@@ -18,7 +18,7 @@ from re2tal.networks.heads.points import Points, decode, make_points
 from re2tal.networks.heads.targets import assign_targets
 from re2tal.networks.layers import MaskedConvNorm
 
-__all__ = ["Head", "HeadConfig", "Predictions"]
+__all__ = ["Head", "HeadConfig", "HeadOutputs"]
 
 
 class HeadConfig(Settings):
@@ -44,7 +44,7 @@ class HeadConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictions:
+class HeadOutputs:
     """What the head says of a batch, at every point."""
 
     logits: Tensor
@@ -86,7 +86,7 @@ class Head(nn.Module):
         self.cls_head.bias = nn.Parameter(torch.full((num_classes,), math.log(config.prior / (1 - config.prior))))
         self.register_buffer("loss_normalizer", torch.tensor(config.initial_normalizer))
 
-    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> Predictions:
+    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> HeadOutputs:
         """Classify and regress at every point.
 
         Args:
@@ -108,7 +108,7 @@ class Head(nn.Module):
         )
         # At least float32 from here on: boundaries at step 500 need more digits than half precision has.
         precise = torch.promote_types(logits[0].dtype, torch.float32)
-        return Predictions(
+        return HeadOutputs(
             logits=torch.cat(logits, dim=-1).transpose(1, 2).to(precise),
             offsets=torch.cat(offsets, dim=-1).transpose(1, 2).to(precise),
             mask=torch.cat(list(masks), dim=-1),
@@ -116,7 +116,7 @@ class Head(nn.Module):
         )
 
     def losses(
-        self, predictions: Predictions, *, segments: Sequence[Tensor], labels: Sequence[Tensor]
+        self, predictions: HeadOutputs, *, segments: Sequence[Tensor], labels: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         """Losses of a batch; in training the loss normalizer moves.
 
@@ -175,7 +175,7 @@ class Head(nn.Module):
         return self.loss_normalizer / num_processes
 
     @torch.no_grad()
-    def proposals(self, predictions: Predictions) -> list[Proposals]:
+    def proposals(self, predictions: HeadOutputs) -> list[Proposals]:
         """The segments and scores of the points inside the video, per clip; nothing is thresholded."""
         segments = decode(predictions.points, predictions.offsets)  # (B, P, 2)
         scores = predictions.logits.sigmoid()  # (B, P, K)

@@ -3,8 +3,8 @@
 timm and transformers are optional: pip install "re2tal[zoo]".
 """
 
-from re2tal.networks.zoo.measuring import Row, measure, table
+from re2tal.networks.zoo.measuring import ZooRow, measure, table
 from re2tal.networks.zoo.named import Network, load
 from re2tal.networks.zoo.reduced import REDUCED, build_reduced
 
-__all__ = ["REDUCED", "Network", "Row", "build_reduced", "load", "measure", "table"]
+__all__ = ["REDUCED", "Network", "ZooRow", "build_reduced", "load", "measure", "table"]

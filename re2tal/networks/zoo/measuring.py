@@ -15,11 +15,11 @@ from re2tal.networks.zoo.named import Network
 from re2tal.reversible import Rewiring, report_of, rewire, unrewire, verify
 from re2tal.reversible.debug.verify import count_saved_bytes, tensors_in
 
-__all__ = ["Row", "in_dtype", "measure", "table", "wake"]
+__all__ = ["ZooRow", "in_dtype", "measure", "table", "wake"]
 
 
 @dataclass(frozen=True)
-class Row:
+class ZooRow:
     """One network."""
 
     model: str
@@ -52,7 +52,7 @@ def wake(model: nn.Module) -> None:
                 parameter.add_(0.2 * noise)
 
 
-def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: int = 3) -> Row:
+def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: int = 3) -> ZooRow:
     """Rewire a network and compare. It changes: its type, weights that were zero, running statistics of norms.
 
     Args:
@@ -68,13 +68,13 @@ def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: in
     except ValueError as error:
         if type(error) is not ValueError:
             raise
-        return Row(network.name, 0, 0, None, None, None, reason=str(error))
+        return ZooRow(network.name, 0, 0, None, None, None, reason=str(error))
     report = report_of(model)
     assert report is not None
     verified = verify(model, example)
     _, ours = _step(model, example, repeats=repeats)
     unrewire(model)
-    return Row(
+    return ZooRow(
         model=network.name,
         blocks=len(report.blocks),
         rewired=report.rewired,
@@ -116,7 +116,7 @@ def _positional(example: Any) -> tuple[Any, ...]:
     return example if isinstance(example, tuple) else (example,)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[ZooRow]) -> str:
     """One line for each network; those of which nothing could be rewired stand apart."""
     done = [row for row in rows if row.reason is None]
     width = max((len(row.model) for row in rows), default=5)

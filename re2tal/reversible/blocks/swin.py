@@ -139,7 +139,7 @@ def _mlp_of_tokens(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile
 
 
 @dataclass(frozen=True)
-class _Run:
+class _WindowRange:
     """Windows of one size that lie side by side along one axis."""
 
     start: int
@@ -162,7 +162,7 @@ class _Windows:
     """Which of the prepared position biases is theirs."""
 
 
-def _runs(length: int, window: int, shift: int) -> list[_Run]:
+def _runs(length: int, window: int, shift: int) -> list[_WindowRange]:
     """The windows along one axis.
 
     A shifted block rolls the axis by `shift`; of the window that then holds both ends, each end attends to itself
@@ -173,11 +173,11 @@ def _runs(length: int, window: int, shift: int) -> list[_Run]:
     """
     whole = math.ceil(length / window)
     if not shift:
-        return [_Run(0, whole, window, 0)]
+        return [_WindowRange(0, whole, window, 0)]
     runs = [
-        _Run(0, 1, shift, window - shift),
-        _Run(shift, min(whole - 1, math.ceil((length - shift) / window)), window, 0),
-        _Run((whole - 1) * window + shift, 1, window - shift, 0),
+        _WindowRange(0, 1, shift, window - shift),
+        _WindowRange(shift, min(whole - 1, math.ceil((length - shift) / window)), window, 0),
+        _WindowRange((whole - 1) * window + shift, 1, window - shift, 0),
     ]
     return [run for run in runs if run.count > 0 and run.start < length]
 
@@ -189,7 +189,7 @@ def _window_and_shift(block: Foreign, shape: tuple[int, ...]) -> tuple[tuple[int
     return window, tuple(0 if length <= full else shift for length, full, shift in sizes)
 
 
-def _kinds(block: Foreign, shape: tuple[int, ...]) -> list[tuple[_Run, ...]]:
+def _kinds(block: Foreign, shape: tuple[int, ...]) -> list[tuple[_WindowRange, ...]]:
     """One run of windows along each axis, in all combinations."""
     window, shift = _window_and_shift(block, shape)
     return list(product(*(_runs(*axis) for axis in zip(shape[1:-1], window, shift, strict=True))))

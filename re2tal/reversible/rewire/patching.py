@@ -21,7 +21,7 @@ from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooke
 from re2tal.reversible.patched import Patched, own_forward, patched
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
-from re2tal.reversible.tracing import BlockSplit, Given, Refused, check, record, refuse_objects, split
+from re2tal.reversible.tracing import BlockSplit, CallArguments, Refused, check, record, refuse_objects, split
 from re2tal.reversible.tracing.recording import PURE
 from re2tal.reversible.tracing.trees import Ref
 
@@ -93,7 +93,7 @@ class PatchedBlock(_Guarded):
         return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = Given.of(args, kwargs)
+        given = CallArguments.of(args, kwargs)
         if given is None or given.stream.numel() == 0:  # there is nothing to add to, or nothing at all
             return self.own()(*args, **kwargs)
         guard, key = self.guard()
@@ -119,7 +119,7 @@ class PatchedBlock(_Guarded):
         guard, key = self.guard()
         if (known := self._known_member(guard, key)) is not None:
             return known
-        given = Given.of((x,), {})
+        given = CallArguments.of((x,), {})
         found = self._lookup(key, given) if given is not None else None
         if isinstance(found, BlockSplit) and found.whole and found.output == Ref(0) and found.stored is None:
             member = self._member(found, guard)
@@ -153,7 +153,7 @@ class PatchedBlock(_Guarded):
             for branch in split.branches
         )
 
-    def _split_for(self, given: Given, guard: Guard, key: Hashable) -> BlockSplit | str:
+    def _split_for(self, given: CallArguments, guard: Guard, key: Hashable) -> BlockSplit | str:
         """How the block computes a call of this kind, or why it cannot be split."""
         found = self._lookup(key, given)
         if found is None:
@@ -168,7 +168,7 @@ class PatchedBlock(_Guarded):
                 return f"{hooked[0] if hooked else 'a module'}, whose additions are the block's, has hooks"
         return found
 
-    def _lookup(self, key: Hashable, given: Given) -> BlockSplit | str | None:
+    def _lookup(self, key: Hashable, given: CallArguments) -> BlockSplit | str | None:
         """What is known of such calls: with gradients, or, where none are taken, also what was not compared in them."""
         takes_gradients = torch.is_grad_enabled() and not is_exported()
         for gradients in (True, False)[: 1 if takes_gradients else 2]:
@@ -177,14 +177,14 @@ class PatchedBlock(_Guarded):
                     return found
         return None
 
-    def remember(self, given: Given, found: BlockSplit | str) -> None:
+    def remember(self, given: CallArguments, found: BlockSplit | str) -> None:
         """Use `found` for calls of this kind, with the block as it is now."""
         while len(self._splits) >= _MOST_SPLITS:
             del self._splits[next(iter(self._splits))]
         any_shape = not isinstance(found, str) and found.any_shape
         self._splits[self.guard()[1], _kind(given, shapes=not any_shape), torch.is_grad_enabled()] = found
 
-    def _traced(self, given: Given) -> BlockSplit | str:
+    def _traced(self, given: CallArguments) -> BlockSplit | str:
         if is_observed_by_a_compiler():
             raise RuntimeError(
                 f"{self.fallbacks.name} ({self.fallbacks.kind}) of a rewired network has not been called like this "
@@ -225,7 +225,7 @@ class PatchedBlock(_Guarded):
         return new
 
 
-def _kind(given: Given, *, shapes: bool) -> Hashable:
+def _kind(given: CallArguments, *, shapes: bool) -> Hashable:
     """Equal for calls that compute the same way: of any shape, or of one."""
     device = given.stream.device.type
     cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from re2tal.reversible.guards import is_hooked, saving_unseen, unhooked
 from re2tal.reversible.patched import own_forward
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.tracing import BlockSplit, Given, Refused, chains_of, check, find_blocks, record
+from re2tal.reversible.tracing import BlockSplit, CallArguments, Refused, chains_of, check, find_blocks, record
 from re2tal.reversible.tracing.recording import PURE, untouched
 from re2tal.reversible.tracing.search import Candidate
 from re2tal.reversible.tracing.trees import leaves
 
-__all__ = ["BlockReport", "Example", "Plan", "Rewiring", "arguments", "plan"]
+__all__ = ["BlockReport", "Example", "RewiringPlan", "Rewiring", "arguments", "plan"]
 
 Example = Tensor | tuple[Any, ...] | dict[str, Any]
 """A network's input, its positional arguments, or its keyword arguments."""
@@ -67,11 +67,11 @@ class Rewiring:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RewiringPlan:
     """What rewiring a network would do."""
 
     chains: list[list[nn.Module]]
-    splits: dict[nn.Module, tuple[Given, BlockSplit]]
+    splits: dict[nn.Module, tuple[CallArguments, BlockSplit]]
     refused: dict[nn.Module, str]
 
     def report(
@@ -96,11 +96,11 @@ class Plan:
         for chain in self.chains:
             yield from chain
 
-    def without(self, modules: set[nn.Module]) -> Plan:
+    def without(self, modules: set[nn.Module]) -> RewiringPlan:
         """For blocks that are rewired by other means."""
         chains = [[block for block in chain if block not in modules] for chain in self.chains]
         refused = {module: reason for module, reason in self.refused.items() if module not in modules}
-        return Plan([chain for chain in chains if chain], self.splits, refused)
+        return RewiringPlan([chain for chain in chains if chain], self.splits, refused)
 
 
 def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -110,7 +110,7 @@ def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example if isinstance(example, tuple) else (example,)), {}
 
 
-def plan(model: nn.Module, example: Example) -> Plan:
+def plan(model: nn.Module, example: Example) -> RewiringPlan:
     """Find the blocks of `model`, take them apart, and check that the parts rebuild them. Nothing is changed.
 
     Raises:
@@ -137,7 +137,7 @@ def plan(model: nn.Module, example: Example) -> Plan:
     found = find_blocks(recording)
     splits, failed = _checked(model, found.blocks, args, kwargs, device=device)
     blocks = [block for block in found.blocks if block.call.module in splits]
-    return Plan(chains_of(blocks, recording), splits, {**found.refused, **failed})
+    return RewiringPlan(chains_of(blocks, recording), splits, {**found.refused, **failed})
 
 
 def _sums(model: nn.Module) -> dict[str, str]:
@@ -148,18 +148,18 @@ def _sums(model: nn.Module) -> dict[str, str]:
 
 def _checked(
     model: nn.Module, blocks: Sequence[Candidate], args: Any, kwargs: Any, *, device: torch.device
-) -> tuple[dict[nn.Module, tuple[Given, BlockSplit]], dict[nn.Module, str]]:
+) -> tuple[dict[nn.Module, tuple[CallArguments, BlockSplit]], dict[nn.Module, str]]:
     """The blocks whose branches rebuild them, and why the others do not; each is checked where the model calls it."""
     first: dict[nn.Module, BlockSplit] = {}
     for block in blocks:
         first.setdefault(block.call.module, block.split)
-    passed: dict[nn.Module, tuple[Given, BlockSplit]] = {}
+    passed: dict[nn.Module, tuple[CallArguments, BlockSplit]] = {}
     failed: dict[nn.Module, str] = {}
 
     def examine(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if module in passed or module in failed:
             return
-        given = Given.of(args, kwargs)
+        given = CallArguments.of(args, kwargs)
         assert given is not None
         try:
             checked = check(module, first[module], given, forward=own_forward(module), gradients=True)

@@ -18,7 +18,7 @@ from re2tal.reversible.guards import unhooked
 from re2tal.reversible.patched import patched
 from re2tal.reversible.reversible_chain import ReversibleChain
 from re2tal.reversible.rewire.patching import PatchedBetween, PatchedBlock, PatchedSequential, blocks_in
-from re2tal.reversible.rewire.plan import Example, Plan, Rewiring, arguments, plan
+from re2tal.reversible.rewire.plan import Example, Rewiring, RewiringPlan, arguments, plan
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size
 from re2tal.reversible.tracing.recording import untouched
@@ -81,7 +81,7 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
     planned = None if example is None else plan(model, example).without(_inside(known))
     if not known and (planned is None or not planned.chains):
         raise ValueError(_nothing_found(model, planned))
-    report = _report(model, planned or Plan([], {}, {}), known)
+    report = _report(model, planned or RewiringPlan([], {}, {}), known)
     if planned is not None:
         log.info("%s: %s", type(model).__name__, report)
     _patch(model, known, planned)
@@ -92,7 +92,7 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
     return model
 
 
-def _patch(model: nn.Module, known: _Sequentials, planned: Plan | None) -> None:
+def _patch(model: nn.Module, known: _Sequentials, planned: RewiringPlan | None) -> None:
     names = {module: name for name, module in model.named_modules()}
     for members in (*_known_chains(known), *(planned.chains if planned is not None else ())):
         chain = Chain(length=len(members))
@@ -208,7 +208,7 @@ def _inside(known: _Sequentials) -> set[nn.Module]:
     return {module for splits in known for block in splits for module in block.modules()}
 
 
-def _report(model: nn.Module, planned: Plan, known: _Sequentials) -> Rewiring:
+def _report(model: nn.Module, planned: RewiringPlan, known: _Sequentials) -> Rewiring:
     elsewhere = [(block, len(split.branches)) for s in known for block, split in s.items() if split and split.branches]
     for splits in known:
         for block, split in splits.items():
@@ -218,7 +218,7 @@ def _report(model: nn.Module, planned: Plan, known: _Sequentials) -> Rewiring:
     return planned.report(model, elsewhere=elsewhere, lengths=lengths)
 
 
-def _nothing_found(model: nn.Module, planned: Plan | None) -> str:
+def _nothing_found(model: nn.Module, planned: RewiringPlan | None) -> str:
     if planned is None:
         kinds = sorted({f"{type(m).__module__}.{type(m).__qualname__}" for m in model.modules() if any(m.children())})
         return (

@@ -8,10 +8,20 @@ splitting.py   all branches of a module, and the check that they rebuild it
 search.py      which modules are blocks, and which follow each other
 """
 
-from re2tal.reversible.tracing.given import Given
+from re2tal.reversible.tracing.arguments import CallArguments
 from re2tal.reversible.tracing.recording import record
 from re2tal.reversible.tracing.residual import Refused
 from re2tal.reversible.tracing.search import chains_of, find_blocks
 from re2tal.reversible.tracing.splitting import BlockSplit, check, refuse_objects, split
 
-__all__ = ["BlockSplit", "Given", "Refused", "chains_of", "check", "find_blocks", "record", "refuse_objects", "split"]
+__all__ = [
+    "BlockSplit",
+    "CallArguments",
+    "Refused",
+    "chains_of",
+    "check",
+    "find_blocks",
+    "record",
+    "refuse_objects",
+    "split",
+]

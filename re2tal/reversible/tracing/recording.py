@@ -23,7 +23,7 @@ from re2tal.reversible.guards import saving_unseen
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
 
-__all__ = ["Call", "End", "Event", "Look", "Op", "Recording", "name_of", "record", "untouched"]
+__all__ = ["Call", "End", "Event", "TraceGuard", "Op", "Recording", "name_of", "record", "untouched"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Look:
+class TraceGuard:
     """Python code asks a tensor for something that is no tensor."""
 
     kind: Literal["shape", "values"]
@@ -88,7 +88,7 @@ class Look:
     value: int
 
 
-Event = Op | Call | End | Look
+Event = Op | Call | End | TraceGuard
 
 
 @dataclass
@@ -184,7 +184,7 @@ class _Recorder(TorchFunctionMode):
             self._look("values", name, tensor)
 
     def _look(self, kind: Literal["shape", "values"], name: str, tensor: Tensor) -> None:
-        self.recording.events.append(Look(kind, name, self._value(tensor)))
+        self.recording.events.append(TraceGuard(kind, name, self._value(tensor)))
 
     def _new(self, tensor: Tensor) -> int:
         """A value that the event to come makes."""

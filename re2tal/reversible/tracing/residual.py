@@ -14,7 +14,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules import activation as activations
 
-from re2tal.reversible.tracing.recording import Call, End, Look, Op, Recording
+from re2tal.reversible.tracing.recording import Call, End, Op, Recording, TraceGuard
 from re2tal.reversible.tracing.trees import Ref
 
 __all__ = ["FEWEST", "Node", "Refused", "Segment", "View", "additions", "joins", "segments", "stretch", "view_of"]
@@ -49,7 +49,7 @@ class View:
     recording: Recording
     call: Call
     nodes: list[Node]
-    looks: list[Look]
+    looks: list[TraceGuard]
     made: dict[int, Node]
     """The node that makes a value; missing for what comes from outside, or leaves a module on unseen ways."""
     unseen: set[int]
@@ -77,7 +77,7 @@ def view_of(recording: Recording, call: Call, *, expanded: set[int] | None = Non
         expanded: `start` of the calls to look into; None: all.
     """
     nodes: list[Node] = []
-    looks: list[Look] = []
+    looks: list[TraceGuard] = []
     unseen: set[int] = set()
     place = call.start + 1
     while place < call.end:
@@ -87,7 +87,7 @@ def view_of(recording: Recording, call: Call, *, expanded: set[int] | None = Non
             place = event.end
         elif isinstance(event, Op):
             nodes.append(event)
-        elif isinstance(event, Look):
+        elif isinstance(event, TraceGuard):
             looks.append(event)
         elif isinstance(event, End) and any(recording.born[value] == place for value in event.call.outputs):
             nodes.append(event.call)  # what it has computed by unseen means depends on all that it was given

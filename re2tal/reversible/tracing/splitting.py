@@ -15,8 +15,8 @@ from re2tal.reversible.blocks import needs_splitter, split_block
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.guards import saving_unseen, unhooked
 from re2tal.reversible.rng import preserved
+from re2tal.reversible.tracing.arguments import CallArguments
 from re2tal.reversible.tracing.effects import effects_of
-from re2tal.reversible.tracing.given import Given
 from re2tal.reversible.tracing.recording import Call, Recording, untouched
 from re2tal.reversible.tracing.residual import FEWEST, Refused, Segment, additions, segments, stretch, view_of
 from re2tal.reversible.tracing.tape import Tape, between, cut
@@ -124,7 +124,7 @@ def _known(call: Call) -> tuple[Branch, ...] | None:
 def refuse_objects(arguments: object) -> None:
     """Raise a Refused if a block is given an opaque object: what it holds, and whether it changes, nobody can tell."""
     for leaf in leaves(arguments):
-        if not isinstance(leaf, Ref | Tensor) and not Given.is_constant(leaf):
+        if not isinstance(leaf, Ref | Tensor) and not CallArguments.is_constant(leaf):
             raise Refused(
                 f"it is given a {type(leaf).__name__}, which may change while it computes; if that is a cache, switch "
                 "it off (use_cache=False)"
@@ -147,7 +147,7 @@ def _output(recording: Recording, call: Call, start: int, end: int) -> Any:
 
     def named(leaf: object) -> object:
         if not isinstance(leaf, Ref):
-            if isinstance(leaf, Tensor) or not Given.is_constant(leaf):
+            if isinstance(leaf, Tensor) or not CallArguments.is_constant(leaf):
                 raise Refused(f"it returns a {type(leaf).__name__}")
             return leaf
         if leaf.value == end:
@@ -165,7 +165,7 @@ _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 
 def check(
-    block: nn.Module, cut_up: BlockSplit, given: Given, *, forward: Callable[..., Any], gradients: bool
+    block: nn.Module, cut_up: BlockSplit, given: CallArguments, *, forward: Callable[..., Any], gradients: bool
 ) -> BlockSplit:
     """Compare the branches, put together again, with the block itself, and once more on other numbers.
 
@@ -271,7 +271,7 @@ def _together(block: nn.Module, cut_up: BlockSplit, x: Tensor, args: Sequence[Te
     return x if cut_up.after is None else cut_up.after(block, x, *args)
 
 
-def _told_to_keep_kernels(block: nn.Module, branch: Branch, cut_up: BlockSplit, given: Given) -> Branch:
+def _told_to_keep_kernels(block: nn.Module, branch: Branch, cut_up: BlockSplit, given: CallArguments) -> Branch:
     with _aside(block, given.stream.device), torch.no_grad():
         start = cut_up.entered(block, given.stream.detach(), [arg.detach() for arg in given.further])
     results = []

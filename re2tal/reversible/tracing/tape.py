@@ -18,11 +18,11 @@ from re2tal.reversible.tracing.recording import Call, Op
 from re2tal.reversible.tracing.residual import Node, Refused, Segment, View
 from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
 
-__all__ = ["Step", "Tape", "between", "cut"]
+__all__ = ["TapeStep", "Tape", "between", "cut"]
 
 
 @dataclass(frozen=True)
-class Step:
+class TapeStep:
     """One call of a function, or of a child by its name."""
 
     target: Callable[..., Any] | str
@@ -58,7 +58,7 @@ class Step:
 class Tape:
     """`tape(owner, x, *args)` is a residual branch of the module `owner`."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TapeStep, ...]
     stream: int
     """The value that `x` takes."""
     given: tuple[tuple[int, int], ...]
@@ -68,9 +68,9 @@ class Tape:
     constants: Mapping[int, Tensor]
     terms: tuple[int, ...]
     """Their sum is the branch's result."""
-    after: tuple[Step, ...]
+    after: tuple[TapeStep, ...]
     """What brings the result into the order of `x`; each takes the value `terms[0]` and makes it anew."""
-    activations: tuple[Step, ...]
+    activations: tuple[TapeStep, ...]
     """Likewise; what the module applies after its addition."""
     copies: bool
     """Whether `x` is written to."""
@@ -94,7 +94,7 @@ class Tape:
         """What the module does to the sum."""
         return self._along(self.activations, owner, x)
 
-    def _along(self, steps: Sequence[Step], owner: nn.Module, x: Tensor) -> Tensor:
+    def _along(self, steps: Sequence[TapeStep], owner: nn.Module, x: Tensor) -> Tensor:
         values: dict[int, Any] = {self.terms[0]: x}
         for step in steps:
             step.run(owner, values)
@@ -210,7 +210,7 @@ def _before_the_next(behind: Sequence[Segment]) -> list[Segment]:
     return acting
 
 
-def _moves(view: View, parts: Sequence[Segment], names: dict[int, str], *, start: int) -> tuple[list[Step], int]:
+def _moves(view: View, parts: Sequence[Segment], names: dict[int, str], *, start: int) -> tuple[list[TapeStep], int]:
     """The steps that move the stream, and the value it then has."""
     steps, current = [], start
     for part in parts:
@@ -220,7 +220,7 @@ def _moves(view: View, parts: Sequence[Segment], names: dict[int, str], *, start
     return steps, current
 
 
-def _in_place_of(view: View, part: Segment, names: dict[int, str], value: int) -> Step:
+def _in_place_of(view: View, part: Segment, names: dict[int, str], value: int) -> TapeStep:
     """The step that a segment of the stream takes, on `value`."""
     step = _renamed(_step(view.made[part.upper], names), {part.lower: value, part.upper: value})
     outside = [leaf.value for leaf in leaves((step.args, step.kwargs)) if isinstance(leaf, Ref) and leaf.value != value]
@@ -229,17 +229,17 @@ def _in_place_of(view: View, part: Segment, names: dict[int, str], value: int) -
     return step
 
 
-def _step(node: Node, names: dict[int, str]) -> Step:
+def _step(node: Node, names: dict[int, str]) -> TapeStep:
     if isinstance(node, Op):
-        return Step(node.function, node.args, node.kwargs, node.results, node.changed)
+        return TapeStep(node.function, node.args, node.kwargs, node.results, node.changed)
     name = names.get(id(node.module))
     if not name:
         raise Refused(f"it calls a {node.name} that is not one of its modules")
     results = tuple((place, leaf.value) for place, leaf in enumerate(leaves(node.output)) if isinstance(leaf, Ref))
-    return Step(name, node.args, node.kwargs, results)
+    return TapeStep(name, node.args, node.kwargs, results)
 
 
-def _renamed(step: Step, names: Mapping[int, int]) -> Step:
+def _renamed(step: TapeStep, names: Mapping[int, int]) -> TapeStep:
     def renamed(leaf: object) -> object:
         return Ref(names.get(leaf.value, leaf.value)) if isinstance(leaf, Ref) else leaf
 
@@ -247,10 +247,10 @@ def _renamed(step: Step, names: Mapping[int, int]) -> Step:
     results, changed = (
         tuple((place, names.get(value, value)) for place, value in pairs) for pairs in (step.results, step.changed)
     )
-    return Step(step.target, args, kwargs, results, changed)
+    return TapeStep(step.target, args, kwargs, results, changed)
 
 
-def _forgetting(steps: Sequence[Step], *, keep: Sequence[int]) -> tuple[Step, ...]:
+def _forgetting(steps: Sequence[TapeStep], *, keep: Sequence[int]) -> tuple[TapeStep, ...]:
     """The same steps, each of which drops what it is the last to need."""
     seen = set(keep)
     result = []
@@ -259,7 +259,7 @@ def _forgetting(steps: Sequence[Step], *, keep: Sequence[int]) -> tuple[Step, ..
         touched += [value for _, value in (*step.results, *step.changed)]
         last = tuple(value for value in dict.fromkeys(touched) if value not in seen)
         seen.update(touched)
-        result.append(Step(step.target, step.args, step.kwargs, step.results, step.changed, last))
+        result.append(TapeStep(step.target, step.args, step.kwargs, step.results, step.changed, last))
     return tuple(reversed(result))
 
 

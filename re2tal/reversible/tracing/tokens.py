@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
 from re2tal.reversible.tracing.recording import Call, Op, Recording
 from re2tal.reversible.tracing.residual import View
-from re2tal.reversible.tracing.tape import Step, Tape
+from re2tal.reversible.tracing.tape import Tape, TapeStep
 from re2tal.reversible.tracing.trees import Ref, leaves
 
 __all__ = ["tiling_of"]
@@ -122,7 +122,7 @@ class _Scaled:
         if not self.factors:
             return self.tape(owner, x)
         steps = tuple(
-            Step(_multiply, (step.args, self.factors[step.target]), {}, step.results, (), step.last)
+            TapeStep(_multiply, (step.args, self.factors[step.target]), {}, step.results, (), step.last)
             if isinstance(step.target, str) and step.target in self.factors
             else step
             for step in self.tape.steps

@@ -1,4 +1,4 @@
-"""The house: who may import whom, and how large a room may be. `docs/house.md` says why."""
+"""The house: who may import whom, and how large a room may be. `docs/architecture.md` says why."""
 
 import ast
 from pathlib import Path

@@ -9,9 +9,9 @@ from torch.utils.data import Dataset
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotations
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
+from re2tal.data.clip_specs import training_clip_spec
 from re2tal.data.clips import store_of, stored, to_clip
 from re2tal.data.config import DataConfig, ResizeSampling
-from re2tal.data.cuts import training_cut
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.subsets import SubsetVideos
 from re2tal.video import AugmentConfig, VideoError, augment
@@ -91,7 +91,7 @@ class TrainingSet(Dataset[Clip]):
 
     def _clip(self, video: AnnotatedVideo, rng: np.random.Generator) -> Clip:
         with self._store.open(self._config.input_path(video.video_id)) as file:
-            cut = training_cut(
+            cut = training_clip_spec(
                 video,
                 file_frames=file.num_frames,
                 sampling=self._config.train_sampling,

@@ -13,20 +13,20 @@ from torch.utils.data import Dataset
 
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
+from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
 from re2tal.data.clips import store_of, stored, to_clip
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
-from re2tal.data.cuts import Place, placed_cut, places_of
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
 from re2tal.data.subsets import SubsetVideos
 from re2tal.video import center_crop, probe
 
-__all__ = ["TestingSet", "ValidationSet", "placed_clip"]
+__all__ = ["TestingSet", "ValidationSet", "clip_of"]
 
 _COUNTED_AT_ONCE = 64
 
 
-class _PlacedClips(Dataset[Clip]):
+class _WindowedSet(Dataset[Clip]):
     """Clips at fixed places, centre-cropped."""
 
     def __init__(
@@ -80,30 +80,28 @@ class _PlacedClips(Dataset[Clip]):
                 for place in places:
                     yield self._clip(place, file)
 
-    def _opened(self, place: Place, *, in_order: bool) -> AbstractContextManager[VideoFrames | VideoFeatures]:
+    def _opened(self, place: WindowSpec, *, in_order: bool) -> AbstractContextManager[VideoFrames | VideoFeatures]:
         path = self._config.input_path(place.video.video_id)
         if isinstance(self._store, FeatureStore):
             return self._store.open(path)
         return self._store.open(path, in_order=in_order)
 
-    def _clip(self, place: Place, file: VideoFrames | VideoFeatures) -> Clip:
-        return placed_clip(
-            place, file=file, config=self._config, class_names=self.class_names if self._labelled else None
-        )
+    def _clip(self, place: WindowSpec, file: VideoFrames | VideoFeatures) -> Clip:
+        return clip_of(place, file=file, config=self._config, class_names=self.class_names if self._labelled else None)
 
-    def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[Place]:
+    def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[WindowSpec]:
         sampling = self._config.sampling
 
         def num_frames() -> int:
             return self._file_frames[video.video_id]
 
-        places = places_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
+        places = window_specs_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
         if not self._labelled:
             return places
         # Which actions lie in a window depends on the annotated frames alone, where the annotation counts them.
         file_frames = num_frames() if video.num_frames is None else video.num_frames
         return [
-            place for place in places if len(placed_cut(place, file_frames=file_frames, sampling=sampling).segments)
+            place for place in places if len(clip_spec_of(place, file_frames=file_frames, sampling=sampling).segments)
         ]
 
     def _count_unknown(self, videos: Collection[AnnotatedVideo]) -> dict[str, int]:
@@ -127,7 +125,7 @@ class _PlacedClips(Dataset[Clip]):
         return probe(path).num_frames
 
 
-class TestingSet(_PlacedClips):
+class TestingSet(_WindowedSet):
     """Clips that cover every video of the test subset, without actions: windows, or the whole video resized."""
 
     __test__ = False  # the name makes pytest look for tests in it
@@ -145,7 +143,7 @@ class TestingSet(_PlacedClips):
         super().__init__(config, overlap=overlap, labelled=False, leave_out=leave_out, annotations=annotations)
 
 
-class ValidationSet(_PlacedClips):
+class ValidationSet(_WindowedSet):
     """The test subset's clips that show an action, with their actions, for a validation loss."""
 
     def __init__(self, config: DataConfig) -> None:
@@ -163,8 +161,12 @@ def _overlaps(sampling: Sampling) -> tuple[float, float]:
             raise ValueError(f"unknown sampling {sampling!r}")
 
 
-def placed_clip(
-    place: Place, *, file: VideoFrames | VideoFeatures, config: DataConfig, class_names: tuple[str, ...] | None = None
+def clip_of(
+    place: WindowSpec,
+    *,
+    file: VideoFrames | VideoFeatures,
+    config: DataConfig,
+    class_names: tuple[str, ...] | None = None,
 ) -> Clip:
     """The clip at a place of a video, centre-cropped.
 
@@ -174,7 +176,7 @@ def placed_clip(
         config: see there.
         class_names: of the labels; None leaves the video's actions out.
     """
-    cut = placed_cut(place, file_frames=file.num_frames, sampling=config.sampling)
+    cut = clip_spec_of(place, file_frames=file.num_frames, sampling=config.sampling)
     if isinstance(file, VideoFeatures):
         inputs = stored(file, cut)
     else:

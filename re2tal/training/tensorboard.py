@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Board", "BoardError"]
+__all__ = ["TensorBoardLogger", "TensorBoardError"]
 
 
-class BoardError(ValueError):
+class TensorBoardError(ValueError):
     """TensorBoard is asked for and not installed."""
 
 
-class Board:
+class TensorBoardLogger:
     """Writes event files into a folder, for `tensorboard --logdir`.
 
     Records go in as they go into `metrics.jsonl`; every value stands at the optimizer step that it was measured after.
@@ -24,7 +24,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise BoardError(
+            raise TensorBoardError(
                 "training.tensorboard=True needs TensorBoard, which is not installed; install it with "
                 "pip install 're2tal[tensorboard]', or set training.tensorboard=False"
             ) from None

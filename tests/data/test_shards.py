@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from re2tal.common.types import Batch
-from re2tal.data import ClipRuns, ResizeSampling, TestingSet
+from re2tal.data import ClipShard, ResizeSampling, TestingSet
 from re2tal.training import Processes
 from re2tal.video import VideoError, reader
 from tests.data.conftest import SMALL, SmallSet
@@ -46,7 +46,7 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cou
 
 def load(clips: TestingSet, *, num_workers: int, batch_size: int = 2, numbers: range | None = None) -> list[Batch]:
     """The batches, put into order by their numbers."""
-    runs = ClipRuns(clips, numbers=range(len(clips)) if numbers is None else numbers, batch_size=batch_size)
+    runs = ClipShard(clips, numbers=range(len(clips)) if numbers is None else numbers, batch_size=batch_size)
     found = dict(DataLoader(runs, batch_size=None, collate_fn=lambda item: item, num_workers=num_workers))
     return [found[number] for number in sorted(found)]
 
@@ -134,4 +134,4 @@ def test_a_broken_video_is_an_error_that_names_it(videos: SmallSet, num_workers:
 def test_clips_with_gaps_are_refused(videos: SmallSet) -> None:
     clips = TestingSet(videos.config())
     with pytest.raises(ValueError, match=r"got range\(0, 4, 2\) in batches of 2; give a range without a step"):
-        ClipRuns(clips, numbers=range(0, 4, 2), batch_size=2)
+        ClipShard(clips, numbers=range(0, 4, 2), batch_size=2)

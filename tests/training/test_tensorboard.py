@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from re2tal.training import Board, BoardError
+from re2tal.training import TensorBoardError, TensorBoardLogger
 from tests.training.training_toy import toy_config, toy_trainer
 
 
@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_hides_what_the_stopped_one_wrote_later(tmp_path: Pat
 
 def test_pictures_stand_at_the_step_of_the_evaluation(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
-    board = Board(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     with board.writing(after_step=7):
         board.write_pictures({"timeline/a": np.zeros((4, 6, 3), np.uint8)})
     (event,) = events_of(tmp_path).Images("timeline/a")
@@ -74,5 +74,5 @@ def test_nothing_is_written_unless_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(BoardError, match=r"pip install 're2tal\[tensorboard\]'"):
+    with pytest.raises(TensorBoardError, match=r"pip install 're2tal\[tensorboard\]'"):
         toy_trainer(tmp_path, config=toy_config(tensorboard=True))

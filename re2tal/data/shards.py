@@ -17,12 +17,12 @@ from torch.utils.data import IterableDataset
 
 from re2tal.common.types import Batch
 from re2tal.data.collate import batches_of
-from re2tal.data.placed import TestingSet
+from re2tal.data.testing_set import TestingSet
 
-__all__ = ["ClipRuns"]
+__all__ = ["ClipShard"]
 
 
-class ClipRuns(IterableDataset[tuple[int, Batch]]):
+class ClipShard(IterableDataset[tuple[int, Batch]]):
     """Batches of neighbouring clips, each with the number of its first clip, for a loader that batches nothing.
 
     Which clips make a batch does not depend on the number of loader processes.

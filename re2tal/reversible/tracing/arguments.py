@@ -12,13 +12,13 @@ from torch import Tensor
 
 from re2tal.reversible.tracing.trees import leaves, replace_leaves, structure
 
-__all__ = ["Given"]
+__all__ = ["CallArguments"]
 
 _CONSTANT = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, enum.Enum, type, slice)
 
 
 @dataclass(frozen=True)
-class Given:
+class CallArguments:
     """The arguments of one call."""
 
     args: tuple[Any, ...]
@@ -29,13 +29,13 @@ class Given:
     """All other tensors, in order."""
 
     @staticmethod
-    def of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given | None:
+    def of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallArguments | None:
         """None if there is no stream."""
         tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         place = next((place for place, tensor in enumerate(tensors) if tensor.is_floating_point()), None)
         if place is None:
             return None
-        return Given(args, kwargs, tensors[place], tuple(tensors[:place] + tensors[place + 1 :]))
+        return CallArguments(args, kwargs, tensors[place], tuple(tensors[:place] + tensors[place + 1 :]))
 
     def _tensors(self) -> list[Tensor]:
         return [leaf for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
@@ -58,7 +58,7 @@ class Given:
 
         return structure((self.args, self.kwargs), of_leaf)
 
-    def with_tensors(self, stream: Tensor, further: Sequence[Tensor]) -> Given:
+    def with_tensors(self, stream: Tensor, further: Sequence[Tensor]) -> CallArguments:
         """Other tensors in the same places."""
         before = next(place for place, tensor in enumerate(self._tensors()) if tensor is self.stream)
         rest = iter([*further[:before], stream, *further[before:]])
@@ -67,9 +67,9 @@ class Given:
             return next(rest) if isinstance(leaf, Tensor) else leaf
 
         args, kwargs = replace_leaves((self.args, self.kwargs), other)
-        return Given(args, kwargs, stream, tuple(further))
+        return CallArguments(args, kwargs, stream, tuple(further))
 
-    def finite(self) -> Given:
+    def finite(self) -> CallArguments:
         """Noise in the place of a stream that is not finite: how it is computed can be seen with that."""
         x = self.stream
         if x.is_meta or bool(x.detach().isfinite().all()):

@@ -20,7 +20,7 @@ from re2tal.training.distributed import Processes
 from re2tal.training.precision import autocast
 from re2tal.training.progress import log
 
-__all__ = ["Faults", "TrainingError", "load_fault"]
+__all__ = ["AnomalyHandler", "TrainingError", "load_anomaly"]
 
 _MOST_FILES = 3
 """Of the newest faults, for each process."""
@@ -32,7 +32,7 @@ class TrainingError(ValueError):
     """Training that cannot go on, and why."""
 
 
-class Faults:
+class AnomalyHandler:
     """Judges every step of a training, and looks for the cause of what is wrong with it.
 
     All processes come to the same judgement, and run what is looked into at the same time: a model may count things
@@ -48,11 +48,11 @@ class Faults:
         model: nn.Module,
         *,
         config: TrainingConfig,
-        peers: Processes,
+        processes: Processes,
         folder: RunFolder,
         about: Mapping[str, Any],
     ) -> None:
-        self.model, self.config, self.peers, self.folder, self.about = model, config, peers, folder, about
+        self.model, self.config, self.processes, self.folder, self.about = model, config, processes, folder, about
         self._told: set[str] = set()
         """Chains whose reconstruction error has been warned about."""
         self.skipped = 0
@@ -82,7 +82,7 @@ class Faults:
             TrainingError: streams of a reversible chain have grown past what any grid holds.
         """
         if not self._is_suspect:
-            self._piece, self._random_state = piece, random_state.capture(self.peers.device)
+            self._piece, self._random_state = piece, random_state.capture(self.processes.device)
         try:
             yield
         except StreamOverflowError as error:
@@ -110,7 +110,7 @@ class Faults:
         """
         bad_gradients = not math.isfinite(norm) and (scale is None or scale < 1)
         lost = self._lost_streams()
-        reports = self.peers.gather([(not _are_finite(losses) or bad_gradients, bool(lost))])
+        reports = self.processes.gather([(not _are_finite(losses) or bad_gradients, bool(lost))])
         if any(is_bad for is_bad, _ in reports):
             self._put_back()
             self._answer(losses, norm, scale)
@@ -131,10 +131,10 @@ class Faults:
         """Tell what went wrong and where; raise if training cannot or shall not go on."""
         origin = self._trace(scale)
         is_own = origin is not None or not _are_finite(losses)
-        owners = [rank for rank, is_owner in enumerate(self.peers.gather([is_own])) if is_owner] or [0]
-        path = self._save(origin, losses, norm, scale) if self.peers.rank in owners else None
+        owners = [rank for rank, is_owner in enumerate(self.processes.gather([is_own])) if is_owner] or [0]
+        path = self._save(origin, losses, norm, scale) if self.processes.rank in owners else None
         told = (f"{self._describe(origin, losses, norm)}; the state is in {path}", self._is_lasting(origin))
-        gathered = self.peers.gather([told])
+        gathered = self.processes.gather([told])
         reports = [gathered[rank] for rank in owners]
         message = f"step {self._step}: {'; '.join(text for text, _ in reports)}"
         self.skipped += 1
@@ -149,7 +149,7 @@ class Faults:
                 f"{message}; {self.skipped} steps in a row were like this, more than training.max_skips; "
                 f"{self._advice(origin)}"
             )
-        if self.peers.is_main:
+        if self.processes.is_main:
             log.warning("%s; the step is left out (%d in a row)", message, self.skipped)
 
     def _describe(self, origin: Origin | None, losses: Mapping[str, float], norm: float) -> str:
@@ -158,7 +158,7 @@ class Faults:
         return f"{what} for {self._videos()}; {origin or self._no_origin()}"
 
     def _no_origin(self) -> str:
-        if self.config.amp == "fp16" and self.peers.world_size > 1:
+        if self.config.amp == "fp16" and self.processes.world_size > 1:
             return "all is finite when it is computed again: gradients overflowed on their way between the processes"
         return "all is finite when it is computed again, so some kernel does not repeat, or the hardware fails"
 
@@ -179,14 +179,14 @@ class Faults:
     @contextmanager
     def _again(self) -> Iterator[None]:
         """Inside, the piece meets the random state, and the model no gradients, as before."""
-        with random_state.preserved(self.peers.device):
-            random_state.restore(self._random_state, device=self.peers.device)
+        with random_state.preserved(self.processes.device):
+            random_state.restore(self._random_state, device=self.processes.device)
             yield
 
     def _loss(self, scale: float | None) -> Tensor:
         assert self._piece is not None
-        with autocast(self.config.amp, device=self.peers.device):
-            losses = self.model(self._piece.to(self.peers.device))
+        with autocast(self.config.amp, device=self.processes.device):
+            losses = self.model(self._piece.to(self.processes.device))
         return losses["loss"] / self.config.accumulate * (1.0 if scale is None else scale)
 
     def _trace(self, scale: float | None) -> Origin | None:
@@ -228,7 +228,7 @@ class Faults:
 
     def _save(self, origin: Origin | None, losses: Mapping[str, float], norm: float, scale: float | None) -> Path:
         assert self._piece is not None
-        own = f"_rank{self.peers.rank}" if self.peers.world_size > 1 else ""
+        own = f"_rank{self.processes.rank}" if self.processes.world_size > 1 else ""
         path = self.folder.path / "faults" / f"step_{self._step:06d}{own}.pth"
         content = {
             **self.about,
@@ -249,7 +249,7 @@ class Faults:
         return path
 
 
-def load_fault(path: Path) -> tuple[dict[str, Any], Batch]:
+def load_anomaly(path: Path) -> tuple[dict[str, Any], Batch]:
     """Read a file that a faulty step has left; nothing in it is executed.
 
     Returns:

@@ -17,7 +17,7 @@ from re2tal.reversible import set_tiles
 from re2tal.reversible.dry_run import few_tiles
 from re2tal.training import Processes, RunFolder, Trainer
 
-__all__ = ["NoBatches", "Rehearsal", "example_batch"]
+__all__ = ["NoBatches", "DryRun", "example_batch"]
 
 
 def example_batch(config: ExperimentConfig, *, num_classes: int, num_clips: int, num_steps: int | None = None) -> Batch:
@@ -36,7 +36,7 @@ def example_batch(config: ExperimentConfig, *, num_classes: int, num_clips: int,
     return collate([clip] * num_clips)
 
 
-class Rehearsal:
+class DryRun:
     """The training loop of an experiment on tensors without values, made once and run on batches of any size.
 
     Args:
@@ -60,7 +60,7 @@ class Rehearsal:
                     # Coefficients as training begins, when the most is kept of streams.
                     config=config.training.model_copy(update={"accumulate": 1, "anneal_epochs": 0}),
                     loader=NoBatches(),
-                    peers=Processes(),
+                    processes=Processes(),
                     folder=RunFolder(Path()),  # nothing is written
                     about={},
                 )

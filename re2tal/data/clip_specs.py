@@ -14,7 +14,15 @@ from re2tal.data.windows import actions_in_window, draw_window, resized_segments
 from re2tal.video import VideoError
 from re2tal.video.sampling import FrameSample, resize_sample, window_sample
 
-__all__ = ["Cut", "FrameCountError", "Place", "frame_grid", "places_of", "placed_cut", "training_cut"]
+__all__ = [
+    "ClipSpec",
+    "FrameCountError",
+    "WindowSpec",
+    "frame_grid",
+    "window_specs_of",
+    "clip_spec_of",
+    "training_clip_spec",
+]
 
 # How far the frame counts of file and annotation may lie apart; real files differ by a few frames.
 _FRAME_COUNT_TOLERANCE = 0.1
@@ -25,7 +33,7 @@ class FrameCountError(VideoError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class ClipSpec:
     """One clip before it is decoded."""
 
     sample: FrameSample
@@ -39,7 +47,7 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class WindowSpec:
     """Where in a video a test clip lies."""
 
     video: AnnotatedVideo
@@ -59,9 +67,9 @@ def frame_grid(num_frames: int, *, sampling: Sampling) -> np.ndarray:
             raise ValueError(f"unknown sampling {sampling!r}")
 
 
-def training_cut(
+def training_clip_spec(
     video: AnnotatedVideo, *, file_frames: int, sampling: Sampling, draw: Callable[[int, int], int]
-) -> Cut:
+) -> ClipSpec:
     """A random window of the video, any or one of testing's; or the whole video resized.
 
     Args:
@@ -80,9 +88,9 @@ def training_cut(
             raise ValueError(f"unknown sampling {sampling!r}")
 
 
-def places_of(
+def window_specs_of(
     video: AnnotatedVideo, *, sampling: Sampling, overlap: float, count_frames: Callable[[], int]
-) -> list[Place]:
+) -> list[WindowSpec]:
     """The clips that cover a video.
 
     Args:
@@ -94,16 +102,16 @@ def places_of(
             num_frames = count_frames() if video.num_frames is None else video.num_frames
             total = -(-num_frames // sampling.frames_in_step)  # rounded up
             return [
-                Place(video=video, start_step=start, end_step=min(start + sampling.num_steps, total))
+                WindowSpec(video=video, start_step=start, end_step=min(start + sampling.num_steps, total))
                 for start in window_starts(total, num_steps=sampling.num_steps, overlap=overlap)
             ]
         case ResizeSampling():
-            return [Place(video=video, start_step=0, end_step=sampling.num_steps)]
+            return [WindowSpec(video=video, start_step=0, end_step=sampling.num_steps)]
         case _:
             raise ValueError(f"unknown sampling {sampling!r}")
 
 
-def placed_cut(place: Place, *, file_frames: int, sampling: Sampling) -> Cut:
+def clip_spec_of(place: WindowSpec, *, file_frames: int, sampling: Sampling) -> ClipSpec:
     """The clip at a place, with its actions."""
     match sampling:
         case ResizeSampling():
@@ -122,7 +130,7 @@ def placed_cut(place: Place, *, file_frames: int, sampling: Sampling) -> Cut:
     )
     first_frame = place.start_step * sampling.frames_in_step
     end_frame = place.end_step * sampling.frames_in_step
-    return Cut(
+    return ClipSpec(
         sample=_window(file_frames, sampling, first_frame=first_frame, end_frame=end_frame),
         grid=_window_grid(place.video, num_frames=num_frames, sampling=sampling, first_frame=first_frame),
         segments=segments,
@@ -133,7 +141,7 @@ def placed_cut(place: Place, *, file_frames: int, sampling: Sampling) -> Cut:
 
 def _random_window(
     video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling, draw: Callable[[int, int], int]
-) -> Cut:
+) -> ClipSpec:
     num_frames = _agreed_frames(video, file_frames)
     per_step, stride = sampling.frames_per_step, sampling.frame_stride
     # Windows begin at any sampled frame, not only at whole steps.
@@ -147,7 +155,7 @@ def _random_window(
         draw=draw,
     )
     inside, shown = actions_in_window(segments, start=start, end=end, min_inside=sampling.min_inside)
-    return Cut(
+    return ClipSpec(
         sample=_window(file_frames, sampling, first_frame=start * stride, end_frame=end * stride),
         grid=_window_grid(video, num_frames=num_frames, sampling=sampling, first_frame=start * stride),
         segments=inside / per_step,
@@ -158,16 +166,16 @@ def _random_window(
 
 def _random_test_window(
     video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling, draw: Callable[[int, int], int]
-) -> Cut:
+) -> ClipSpec:
     """One of testing's windows, if possible one that holds an action."""
-    places = places_of(video, sampling=sampling, overlap=sampling.test_overlap, count_frames=lambda: file_frames)
-    cuts = [placed_cut(place, file_frames=file_frames, sampling=sampling) for place in places]
+    places = window_specs_of(video, sampling=sampling, overlap=sampling.test_overlap, count_frames=lambda: file_frames)
+    cuts = [clip_spec_of(place, file_frames=file_frames, sampling=sampling) for place in places]
     cuts = [cut for cut in cuts if cut.shown.any()] or cuts
     return cuts[draw(0, len(cuts) - 1)]
 
 
-def _whole_video(video: AnnotatedVideo, *, file_frames: int, sampling: ResizeSampling) -> Cut:
-    return Cut(
+def _whole_video(video: AnnotatedVideo, *, file_frames: int, sampling: ResizeSampling) -> ClipSpec:
+    return ClipSpec(
         sample=_resized(file_frames, sampling),
         grid=TimeGrid(
             start_seconds=0.0,

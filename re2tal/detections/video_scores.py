@@ -27,10 +27,10 @@ __all__ = [
     "CuhkConfig",
     "SubmissionConfig",
     "UntrimmedNetConfig",
-    "VideoLabels",
+    "VideoScores",
     "VideoLabelsConfig",
-    "VideoLabelsError",
-    "read_video_labels",
+    "VideoScoresError",
+    "read_video_scores",
 ]
 
 
@@ -98,12 +98,12 @@ _THUMOS_TEST_ID = "video_test_{:07d}"
 _OPTION = "postprocess.video_labels"
 
 
-class VideoLabelsError(ValueError):
+class VideoScoresError(ValueError):
     """Scores of whole videos that cannot be used, or lack a video or class."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class VideoLabels:
+class VideoScores:
     """The best classes of every video."""
 
     source: Path
@@ -133,7 +133,7 @@ class VideoLabels:
         """
         lacking = self.lacking(video_ids)
         if lacking:
-            raise VideoLabelsError(
+            raise VideoScoresError(
                 f"{self.source} has no class scores of {len(lacking)} test videos: {_some(lacking)}; add their scores, "
                 f"or list the videos in data.missing; it has ids like {next(iter(self.best), None)!r}"
             )
@@ -142,7 +142,7 @@ class VideoLabels:
         if unknown and unused:
             similar = get_close_matches(unknown[0], sorted(unused), n=1, cutoff=0.5)
             hint = f" (is {similar[0]!r} meant?)" if similar else ""
-            raise VideoLabelsError(
+            raise VideoScoresError(
                 f"{self.source} does not know {len(unknown)} of the annotated classes: {_some(unknown)}{hint}; "
                 "write the classes alike in both files"
             )
@@ -171,7 +171,7 @@ class VideoLabels:
         )
 
 
-def read_video_labels(config: CuhkConfig | UntrimmedNetConfig | SubmissionConfig) -> VideoLabels:
+def read_video_scores(config: CuhkConfig | UntrimmedNetConfig | SubmissionConfig) -> VideoScores:
     """Read the scores of a classifier."""
     match config:
         case CuhkConfig():
@@ -184,37 +184,37 @@ def read_video_labels(config: CuhkConfig | UntrimmedNetConfig | SubmissionConfig
             raise ValueError(f"unknown classifier {config!r}")
 
 
-def _read_cuhk(path: Path, *, top: int) -> VideoLabels:
+def _read_cuhk(path: Path, *, top: int) -> VideoScores:
     content, results = _read_results(path, layout='{"results": {id: [scores]}, "class": [names]}')
     names = content.get("class")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise VideoLabelsError(f'{path} must hold the names of its classes under "class", got {shown(names)}')
+        raise VideoScoresError(f'{path} must hold the names of its classes under "class", got {shown(names)}')
     if len(set(names)) < len(names):
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
-        raise VideoLabelsError(f'{path}: "class" must name every class once, got twice: {_some(twice)}')
+        raise VideoScoresError(f'{path}: "class" must name every class once, got twice: {_some(twice)}')
     for video_id, scores in results.items():
         if not isinstance(scores, list) or len(scores) != len(names):
             found = f"{len(scores)} scores" if isinstance(scores, list) else shown(scores)
-            raise VideoLabelsError(
+            raise VideoScoresError(
                 f"{path}, video {video_id!r}: must have one score for each of the {len(names)} classes, got {found}"
             )
     try:
         table = np.array(list(results.values()), np.float64).reshape(len(results), len(names))
     except (TypeError, ValueError):
-        raise VideoLabelsError(f"{path}: every score must be a number; write the scores as numbers") from None
+        raise VideoScoresError(f"{path}: every score must be a number; write the scores as numbers") from None
     return _ranked(path, video_ids=list(results), table=table, class_names=tuple(names), top=top)
 
 
-def _read_untrimmednet(path: Path, *, top: int) -> VideoLabels:
+def _read_untrimmednet(path: Path, *, top: int) -> VideoScores:
     try:
         # Mapped, since a header may tell of an array that no memory holds and the file does not either.
         table = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
-        raise VideoLabelsError(f"no class scores at {path}; set {_OPTION}.path to the file uNet_test.npy") from None
+        raise VideoScoresError(f"no class scores at {path}; set {_OPTION}.path to the file uNet_test.npy") from None
     except Exception as error:  # a header of anything makes numpy fail in any way
-        raise VideoLabelsError(f"{path} is not a readable NPY file of numbers: {error}") from None
+        raise VideoScoresError(f"{path} is not a readable NPY file of numbers: {error}") from None
     if table.ndim != 2 or table.shape[1] != _UCF101_CLASSES or table.dtype.kind not in "fiu":
-        raise VideoLabelsError(
+        raise VideoScoresError(
             f"{path} must hold (videos, {_UCF101_CLASSES}) numbers, got {table.dtype} {table.shape}; use the file "
             "uNet_test.npy"
         )
@@ -227,11 +227,11 @@ def _read_untrimmednet(path: Path, *, top: int) -> VideoLabels:
     )
 
 
-def _read_submission(path: Path, *, top: int) -> VideoLabels:
+def _read_submission(path: Path, *, top: int) -> VideoScores:
     _, results = _read_results(path, layout='{"results": {id: [{"label", "score"}]}}')
     for video_id, rows in results.items():
         if not isinstance(rows, list) or not all(map(_is_labelled_score, rows)):
-            raise VideoLabelsError(
+            raise VideoScoresError(
                 f'{path}, video {video_id!r}: must have a list of {{"label": name, "score": number}} with finite '
                 f"scores that are not negative, got {shown(rows)}"
             )
@@ -243,20 +243,20 @@ def _read_submission(path: Path, *, top: int) -> VideoLabels:
         scores = {row["label"]: row["score"] for row in sorted(rows, key=lambda row: row["score"])}
         ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)
         best[video_id] = tuple((index[label], float(score)) for label, score in ranked[:top])
-    return VideoLabels(source=path, class_names=names, best=best)
+    return VideoScores(source=path, class_names=names, best=best)
 
 
 def _ranked(
     path: Path, *, video_ids: Sequence[str], table: np.ndarray, class_names: tuple[str, ...], top: int
-) -> VideoLabels:
+) -> VideoScores:
     """The best classes of a (V, K) table of scores."""
     if top > len(class_names):
-        raise VideoLabelsError(f"{_OPTION}.top must be at most the {len(class_names)} classes of {path}, got {top}")
+        raise VideoScoresError(f"{_OPTION}.top must be at most the {len(class_names)} classes of {path}, got {top}")
     order = np.argsort(-table, axis=1, kind="stable")[:, :top]  # (V, top)
     scores = np.take_along_axis(table, order, axis=1)
     wrong = np.flatnonzero(~np.isfinite(table).all(1) | (scores < 0).any(1))
     if len(wrong):
-        raise VideoLabelsError(
+        raise VideoScoresError(
             f"{path}, video {video_ids[wrong[0]]!r}: scores must be finite and the best not negative, since they are "
             f"multiplied, got {table[wrong[0]].min():g} to {table[wrong[0]].max():g} ({len(wrong)} such videos); "
             "turn logits into probabilities first"
@@ -265,7 +265,7 @@ def _ranked(
         video_id: tuple(zip(labels, values, strict=True))
         for video_id, labels, values in zip(video_ids, order.tolist(), scores.tolist(), strict=True)
     }
-    return VideoLabels(source=path, class_names=class_names, best=best)
+    return VideoScores(source=path, class_names=class_names, best=best)
 
 
 def _read_results(path: Path, *, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -273,10 +273,10 @@ def _read_results(path: Path, *, layout: str) -> tuple[dict[str, Any], dict[str,
     try:
         content = read_json(path, what="file of class scores", fix=f"set {_OPTION}.path to where it is")
     except AnnotationFileError as error:
-        raise VideoLabelsError(str(error)) from None
+        raise VideoScoresError(str(error)) from None
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
-        raise VideoLabelsError(f"{path} must hold {layout}, got {found}; choose the right {_OPTION}.kind")
+        raise VideoScoresError(f"{path} must hold {layout}, got {found}; choose the right {_OPTION}.kind")
     return content, plain_ids(content["results"])
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible import Origin, ReversibleChain, first_non_finite
-from re2tal.training import EMA, Processes, Trainer, TrainingError, load_fault, processes
+from re2tal.training import EMA, Processes, Trainer, TrainingError, distributed_processes, load_anomaly
 from re2tal.training.random_state import restore
 from tests.training.training_toy import ToyBackbone, ToyDetector, toy_config, toy_trainer
 
@@ -63,7 +63,7 @@ def test_a_bad_loss_names_step_videos_and_module_and_its_file_shows_it_again(tmp
         trainer.run(None)
     message = str(caught.value)
     path = tmp_path / "faults/step_000002.pth"
-    content, batch = load_fault(path)
+    content, batch = load_anomaly(path)
     assert f"step 2: the losses are {{'loss': nan}} for {', '.join(batch.video_ids)}; dropout is the first" in message
     assert str(path) in message and "training.on_non_finite=skip" in message
 
@@ -225,26 +225,28 @@ def work(rank: int, folder: str, port: int) -> None:
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with processes() as peers:
-        seen = {"skip": trained(Path(folder) / "skip", peers), "stop": stopped(Path(folder) / "stop", peers)}
+    with distributed_processes() as processes:
+        seen = {"skip": trained(Path(folder) / "skip", processes), "stop": stopped(Path(folder) / "stop", processes)}
         torch.save(seen, Path(folder) / f"seen{rank}.pth")
 
 
-def on_second(peers: Processes) -> nn.Module:
+def on_second(processes: Processes) -> nn.Module:
     """Its second step is bad on the second process alone."""
-    return Spoiled(*((1, 2) if peers.rank else ()))
+    return Spoiled(*((1, 2) if processes.rank else ()))
 
 
-def trained(folder: Path, peers: Processes) -> dict[str, Tensor]:
-    trainer = toy_trainer(folder, config=toy_config(on_non_finite="skip"), peers=peers, make=lambda: on_second(peers))
+def trained(folder: Path, processes: Processes) -> dict[str, Tensor]:
+    trainer = toy_trainer(
+        folder, config=toy_config(on_non_finite="skip"), processes=processes, make=lambda: on_second(processes)
+    )
     trainer.run(None)
     assert isinstance(trainer.ema, EMA)
     return {name: value for name, value in weights(trainer).items() if "dropout" not in name}
 
 
-def stopped(folder: Path, peers: Processes) -> str:
+def stopped(folder: Path, processes: Processes) -> str:
     try:
-        toy_trainer(folder, config=toy_config(), peers=peers, make=lambda: on_second(peers)).run(None)
+        toy_trainer(folder, config=toy_config(), processes=processes, make=lambda: on_second(processes)).run(None)
     except TrainingError as error:
         return str(error)
     return "not stopped"
