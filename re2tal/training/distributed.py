@@ -114,8 +114,8 @@ def distributed_processes(device_type: Literal["cpu", "cuda"] | None = None) -> 
             distributed.destroy_process_group()
         if _is_about_others(error):
             raise LostProcessError(
-                f"process {processes.rank} of {processes.world_size} stops, because another one has failed or was killed; "
-                "it may have said why. Go on with --resume auto"
+                f"process {processes.rank} of {processes.world_size} stops, because another one has failed or "
+                "was killed; it may have said why. Go on with --resume auto"
             ) from error
         error.add_note(f"(in process {processes.rank} of {processes.world_size}, counted from 0)")
         raise
