@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
+from re2tal.config.former_names import former_names
 from re2tal.data import DataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
@@ -109,7 +110,8 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
     if not path.is_file():
         raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
     try:
-        names = runpy.run_path(str(path))
+        with former_names(path):
+            names = runpy.run_path(str(path))
     except ValidationError as error:
         raise ConfigError(f"{path}{_line_of(error, path)}: {_explain(error)}") from error
     except Exception as error:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from re2tal.common.settings import Settings
 from re2tal.common.types import Detections, Proposals, TimeGrid
-from re2tal.detections.nms import NmsConfig, soft_nms
+from re2tal.detections.config import NmsConfig
+from re2tal.detections.nms import soft_nms
 from re2tal.detections.video_scores import VideoLabelsConfig, VideoScores
 
 __all__ = ["PostprocessConfig", "detect_window", "merge_windows"]

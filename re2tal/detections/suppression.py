@@ -17,15 +17,12 @@ the front.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from re2tal.detections.config import NmsConfig
 from re2tal.detections.overlaps import Floats, Indices, expand, partners_iou
-
-if TYPE_CHECKING:
-    from re2tal.detections.nms import NmsConfig
 
 __all__ = ["suppress"]
 
@@ -41,7 +38,7 @@ through all pairs, so that these should not cost much more than what every front
 segments."""
 
 
-def suppress(segments: Floats, *, scores: Floats, groups: Indices, config: "NmsConfig") -> tuple[Indices, Doubles]:
+def suppress(segments: Floats, *, scores: Floats, groups: Indices, config: NmsConfig) -> tuple[Indices, Doubles]:
     """The best segments and what is left of their scores.
 
     Args:
@@ -86,7 +83,7 @@ class _Front:
 class _Line:
     """All segments on one line, group after group: of each, those after it that it overlaps lie in one range."""
 
-    def __init__(self, segments: Floats, *, groups: Indices, config: "NmsConfig") -> None:
+    def __init__(self, segments: Floats, *, groups: Indices, config: NmsConfig) -> None:
         self._config, self._groups = config, groups
         self._starts, self._ends = np.ascontiguousarray(segments.T)
         length = float(self._ends.max()) - float(self._starts.min()) + 1 if len(segments) else 1.0

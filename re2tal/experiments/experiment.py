@@ -42,6 +42,7 @@ from re2tal.training import (
     log,
     newest_good,
     seed_all,
+    tensorboard_logger,
 )
 from re2tal.training.annealing import coefficients
 from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
@@ -91,7 +92,8 @@ def train(
     prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     annotations = annotations_of(config.data)
     clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
-    tester = Tester(config, processes=processes, annotations=annotations) if evaluate else None
+    tensorboard = tensorboard_logger(config.training, folder=folder, processes=processes)
+    tester = Tester(config, processes=processes, annotations=annotations, tensorboard=tensorboard) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
@@ -105,15 +107,21 @@ def train(
         "pixel_norm": pixel_norm(),
         "re2tal": __version__,
     }
-    trainer = Trainer(model, config=config.training, loader=loader, processes=processes, folder=folder, about=about)
+    trainer = Trainer(
+        model,
+        config=config.training,
+        loader=loader,
+        processes=processes,
+        folder=folder,
+        about=about,
+        tensorboard=tensorboard,
+    )
     _introduce(config, model=model, clips=clips, processes=processes)
     # The weights start alike in every process; dropout must not.
     seed_all(config.training.seed + processes.rank)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     require_features_of(model.backbone, config=config.backbone, stored=clips.features)
-    if tester is not None and trainer.board is not None:
-        tester.board = trainer.board
     with explaining_lack_of_memory(config, device=processes.device, processes=processes.world_size):
         trainer.run(
             None if tester is None else tester.evaluate,
@@ -159,12 +167,23 @@ class Tester:
     """The test videos of an experiment, shared by the processes, and the metric on them."""
 
     def __init__(
-        self, config: ExperimentConfig, *, processes: Processes, annotations: Annotations | None = None
+        self,
+        config: ExperimentConfig,
+        *,
+        processes: Processes,
+        annotations: Annotations | None = None,
+        tensorboard: TensorBoardLogger | None = None,
     ) -> None:
+        """
+        Args:
+            config: see there.
+            processes: that share the clips.
+            annotations: those of the config, where they have been read already.
+            tensorboard: gets pictures of what `evaluate` finds.
+        """
         self.config = config
         self.processes = processes
-        self.board: TensorBoardLogger | None = None
-        """Where pictures of what `evaluate` has found go."""
+        self._tensorboard = tensorboard
         # Blocked videos do not count, so they need neither file nor class scores.
         blocked = read_blocked(config.evaluation.blocked)
         annotations = annotations or annotations_of(config.data)
@@ -224,9 +243,9 @@ class Tester:
         """The metric of a model in training."""
         detections = self.detect(model)
         metrics = self.measure(detections).metrics
-        if self.board is not None:
+        if self._tensorboard is not None:
             found = Predictions.from_detections(detections, class_names=self.detected_names)
-            self.board.write_pictures(timeline_pictures(self.truth(), found))
+            self._tensorboard.write_pictures(timeline_pictures(self.truth(), found))
         log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
         return metrics
 

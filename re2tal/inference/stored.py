@@ -8,6 +8,7 @@ from torch import nn
 from re2tal.data import FeaturesError, VideoFeatures
 from re2tal.data.features import differences
 from re2tal.networks.backbones import BackboneConfig
+from re2tal.training.annealing import coefficients
 from re2tal.weights import hash_of_weights
 
 __all__ = ["describe_network", "hash_of_backbone", "require_features_of"]
@@ -30,8 +31,8 @@ _OF_TRAINING_ALONE = {
 def describe_network(config: BackboneConfig, backbone: nn.Module) -> dict[str, Any]:
     """What decides, besides weights, which function of the frames `backbone`, of `config`, is, as JSON values."""
     described = config.model_dump(mode="json", exclude=_OF_TRAINING_ALONE)
-    coefficients = getattr(backbone, "coefficients", None)
-    return described if coefficients in (None, (0, 1)) else {**described, "coefficients": list(coefficients)}
+    present = coefficients(backbone)
+    return described if present in (None, (0, 1)) else {**described, "coefficients": list(present)}
 
 
 def hash_of_backbone(backbone: nn.Module) -> str:

@@ -15,6 +15,7 @@ from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, Untrimm
 from re2tal.networks.backbones import Backbone, build_backbone, pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.training import CheckpointError, log
+from re2tal.training.annealing import coefficients, set_coefficients
 from re2tal.weights import WeightsFile, hash_of_weights, load_detector, load_pretrained, read_weights
 
 __all__ = ["TrainedDetector", "load_backbone", "load_trained", "settings_of"]
@@ -114,8 +115,8 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
     log.info("backbone from %s", loaded.file)
     if loaded.warning is not None:
         log.warning("pretrained weights: %s", loaded.warning)
-    if loaded.file.coefficients is not None and backbone.coefficients is not None:
-        backbone.coefficients = loaded.file.coefficients
+    if coefficients(backbone) is not None:
+        set_coefficients(backbone, loaded.file.coefficients)
     return backbone.eval()
 
 

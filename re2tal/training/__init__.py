@@ -16,12 +16,13 @@ from re2tal.training.random_state import seed_all
 from re2tal.training.resuming import newest_good
 from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
 from re2tal.training.stopping import LeaveSignalsToMain, Stopped
-from re2tal.training.tensorboard import TensorBoardError, TensorBoardLogger
+from re2tal.training.tensorboard import TensorBoardError, TensorBoardLogger, tensorboard_logger
 
 __all__ = [
     "BEST_BY",
     "EMA",
     "TensorBoardLogger",
+    "tensorboard_logger",
     "TensorBoardError",
     "CheckpointError",
     "DiskFullError",

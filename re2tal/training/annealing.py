@@ -4,9 +4,10 @@ Zhao et al., "Dr2Net: Dynamic Reversible Dual-Residual Networks for Memory-Effic
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
+
+from re2tal import reversible
 
 __all__ = ["Annealing", "annealed", "coefficients", "require_anneal_range", "set_coefficients"]
 
@@ -36,7 +37,7 @@ class Annealing:
     """Sets the coefficients of models' backbones; they are a function of the step alone.
 
     Args:
-        models: that go together, the same network in each; `model.backbone.coefficients` are theirs.
+        models: that go together, the same network in each; those of their chains are set.
         steps: that it takes; 0 leaves them as they are.
     """
 
@@ -58,12 +59,11 @@ class Annealing:
 
 
 def coefficients(model: nn.Module) -> Pair | None:
-    """Of the streams of a rewired backbone; None of any other."""
-    return getattr(model.backbone, "coefficients", None)
+    """Of the streams of a rewired network; None of any other."""
+    return next(((chain.alpha, chain.beta) for chain in reversible.coefficients(model)), None)
 
 
 def set_coefficients(model: nn.Module, values: Pair | None) -> None:
     """Set what `coefficients` gave."""
-    backbone: Any = model.backbone
     if values is not None:
-        backbone.coefficients = values
+        reversible.set_coefficients(model, alpha=values[0], beta=values[1])

@@ -59,7 +59,7 @@ class RunFolder:
         return self.path / "tested_config.json"
 
     @property
-    def board(self) -> Path:
+    def tensorboard(self) -> Path:
         """Event files of TensorBoard."""
         return self.path / "tensorboard"
 

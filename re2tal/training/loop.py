@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.common.types import Batch
+from re2tal.reversible import reconstruction_error
 from re2tal.training import random_state
 from re2tal.training.annealing import Annealing, coefficients
 from re2tal.training.anomalies import AnomalyHandler, TrainingError
@@ -30,7 +31,7 @@ from re2tal.training.precision import autocast
 from re2tal.training.progress import Progress, Records, log
 from re2tal.training.resuming import tidy
 from re2tal.training.schedule import WarmupCosine
-from re2tal.training.state import capture, restore
+from re2tal.training.state import Position, Trained, capture, restore
 from re2tal.training.stopping import Stopped, StopSignals
 from re2tal.training.tensorboard import TensorBoardLogger
 
@@ -65,6 +66,7 @@ class Trainer:
         folder: where checkpoints, log and metrics go.
         about: what a reader of a checkpoint needs to rebuild the model, of plain types.
         best_by: the figure of an evaluation that decides which epoch is the best; the higher, the better.
+        tensorboard: gets what is logged, too; on the main process alone.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Trainer:
         folder: RunFolder,
         about: Mapping[str, Any],
         best_by: str = BEST_BY,
+        tensorboard: TensorBoardLogger | None = None,
     ) -> None:
         self.best_by = best_by
         self.config, self.loader, self.processes, self.folder, self.about = config, loader, processes, folder, about
@@ -94,10 +97,16 @@ class Trainer:
         )
         self.annealing = Annealing((model, self.ema.module), steps=round(config.anneal_epochs * steps))
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=config.amp == "fp16")
-        self.faults = AnomalyHandler(model, config=config, processes=processes, folder=folder, about=about)
+        self.anomalies = AnomalyHandler(model, config=config, processes=processes, folder=folder, about=about)
         self.records = Records(folder.metrics)
-        self.board = TensorBoardLogger(folder.board) if config.tensorboard and processes.is_main else None
-        """TensorBoard's event files; None on other processes, or if they are not wanted."""
+        self._tensorboard = tensorboard
+        self._trained = Trained(
+            model=model,
+            average=self.ema.module,
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+            processes=processes,
+        )
         self.done = 0
         """Optimizer steps done."""
         self.window: list[dict[str, float]] = []
@@ -134,9 +143,10 @@ class Trainer:
         progress = Progress(
             total_steps=self.config.epochs * steps, clips_per_step=self.config.batch_size, console=console
         )
-        on_board = nullcontext() if self.board is None else self.board.writing(after_step=self.done)
+        tensorboard = self._tensorboard
+        writing = nullcontext() if tensorboard is None else tensorboard.writing(after_step=self.done)
         self._saved_at = time.monotonic()
-        with self._stop, progress, on_board:
+        with self._stop, progress, writing:
             if evaluate is not None and self._was_stopped_before_evaluating():
                 self._evaluate(self.next_epoch - 1, evaluate)
             for epoch in range(self.next_epoch, self.config.epochs):
@@ -191,10 +201,10 @@ class Trainer:
             TrainingError: they are not finite, and the config says to stop.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        self.faults.begin(self.schedule.step + 1)
+        self.anomalies.begin(self.schedule.step + 1)
         means: dict[str, float] = {}
         for number, piece in enumerate(pieces, start=1):
-            with self.faults.watching(piece, means), self._exchange_gradients(number == self.config.accumulate):
+            with self.anomalies.watching(piece, means), self._exchange_gradients(number == self.config.accumulate):
                 with autocast(self.config.amp, device=self.processes.device):
                     losses: Mapping[str, Tensor] = self.parallel(piece.to(self.processes.device))
                 for name, value in losses.items():
@@ -202,7 +212,7 @@ class Trainer:
                 # Also of a loss that is not finite: the other processes wait for its gradients.
                 self.scaler.scale(losses["loss"] / self.config.accumulate).backward()
         means["gradient_norm"] = self._update(means)
-        self.faults.end()
+        self.anomalies.end()
         return means
 
     def _exchange_gradients(self, now: bool) -> AbstractContextManager[object]:
@@ -216,7 +226,7 @@ class Trainer:
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm or math.inf))
         scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
-        if self.faults.judge(losses, norm=norm, scale=scale):
+        if self.anomalies.judge(losses, norm=norm, scale=scale):
             self.scaler.update(scale)
             return norm
         # With fp16 a step of infinite gradients is left out, and the scale lowered.
@@ -239,7 +249,7 @@ class Trainer:
         record: dict[str, Any] = {"kind": "step", "epoch": epoch, "step": done, **finite}
         record["learning_rate"] = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
         record["clips_per_second"] = progress.clips_per_second
-        if (error := reconstruction_error(self.model)) is not None:
+        if (error := reconstruction_error(self.model, warn_above=math.inf)) is not None:
             record["reconstruction_error"] = error
         if self.annealing.steps and (pair := coefficients(self.model)) is not None:
             record["alpha"], record["beta"] = pair
@@ -249,8 +259,8 @@ class Trainer:
 
     def _record(self, record: Mapping[str, Any]) -> None:
         self.records.write(record)
-        if self.board is not None:
-            self.board.write(record)
+        if self._tensorboard is not None:
+            self._tensorboard.write(record)
 
     # What is kept
 
@@ -283,8 +293,12 @@ class Trainer:
             "coefficients": coefficients(average),
         }
 
+    def _state(self) -> dict[str, Any]:
+        position = Position(done=self.done, skipped=self.anomalies.skipped, window=self.window)
+        return capture(self._trained, position, steps_per_epoch=self.loader.steps_per_epoch)
+
     def _save_epoch(self, epoch: int) -> None:
-        state = capture(self)
+        state = self._state()
         if self.processes.is_main:
             save_checkpoint(self.folder.epoch(epoch), {**self._weights(epoch), **state})
             if self.config.keep_checkpoints is not None:
@@ -318,7 +332,7 @@ class Trainer:
         return must_save
 
     def _save_last(self) -> None:
-        state = capture(self)
+        state = self._state()
         if self.processes.is_main:
             if self.folder.last.is_file():
                 self.folder.last.replace(self.folder.previous)
@@ -328,7 +342,9 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Go on where `path`, a whole state, was written: on the CPU bit for bit as if never stopped."""
-        restore(self, load_checkpoint(path), path=path)
+        steps = self.loader.steps_per_epoch
+        position = restore(self._trained, load_checkpoint(path), path=path, steps_per_epoch=steps)
+        self.done, self.window, self.anomalies.skipped = position.done, position.window, position.skipped
         epoch, step = divmod(self.done, self.loader.steps_per_epoch)
         behind = f" behind its step {step}" if step else ""
         log.info("resumed from %s, next is epoch %d of %d%s", path, epoch, self.config.epochs, behind)
@@ -340,9 +356,3 @@ def _mean(values: Iterable[float]) -> float:
     """Of those that are finite: steps may have been left out."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan
-
-
-def reconstruction_error(model: nn.Module) -> float | None:
-    """Of a backbone that recomputes its activations: how far off they were in the last backward pass."""
-    measure = getattr(model.backbone, "reconstruction_error", None)
-    return None if measure is None else measure()

@@ -1,44 +1,67 @@
-"""The whole state of a training, as a checkpoint holds it: taken from a trainer, and put back."""
+"""The whole state of a training, as a checkpoint holds it: taken from what is trained, and put back."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch import nn
 
+from re2tal.reversible import headrooms, set_headrooms
 from re2tal.training import random_state
 from re2tal.training.annealing import set_coefficients
 from re2tal.training.checkpoint import CheckpointError
+from re2tal.training.distributed import Processes
 from re2tal.training.progress import log
 from re2tal.weights import place
 
-if TYPE_CHECKING:
-    from re2tal.training.loop import Trainer
-
-__all__ = ["capture", "position_in", "restore"]
+__all__ = ["Position", "Trained", "capture", "position_in", "restore"]
 
 _FIX = "resume with the config that the run began with"
 
 
-def capture(trainer: "Trainer") -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training changes, in one process."""
+
+    model: nn.Module
+    average: nn.Module
+    """The running average of its weights."""
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    processes: Processes
+
+
+@dataclass
+class Position:
+    """How far a training is."""
+
+    done: int = 0
+    """Optimizer steps done."""
+    skipped: int = 0
+    """The latest steps in a row that were left out, since something in them was not finite."""
+    window: list[dict[str, float]] = field(default_factory=list)
+    """This process's losses of the steps that are not logged yet."""
+
+
+def capture(trained: Trained, position: Position, *, steps_per_epoch: int) -> dict[str, Any]:
     """All that the next step depends on, of every process; to be called on all of them.
 
     The order of the clips and their augmentation are functions of seed, epoch and clip, so the position stands for
     them; random states are those of dropout.
     """
-    processes = trainer.processes
-    epochs, steps = divmod(trainer.done, trainer.loader.steps_per_epoch)
-    models = (trainer.model, trainer.ema.module)
+    processes = trained.processes
+    epochs, steps = divmod(position.done, steps_per_epoch)
     return {
-        "position": {"epochs": epochs, "steps": steps, "steps_per_epoch": trainer.loader.steps_per_epoch},
-        "training_weights": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "scaler": trainer.scaler.state_dict(),
-        "skipped": trainer.faults.skipped,
+        "position": {"epochs": epochs, "steps": steps, "steps_per_epoch": steps_per_epoch},
+        "training_weights": trained.model.state_dict(),
+        "optimizer": trained.optimizer.state_dict(),
+        "scaler": trained.scaler.state_dict(),
+        "skipped": position.skipped,
         "random_states": processes.gather([random_state.capture(processes.device)]),
-        "headrooms": processes.gather([[headrooms(model) for model in models]]),
-        # Of the steps that are not logged yet.
-        "windows": processes.gather([trainer.window]),
+        "headrooms": processes.gather([[headrooms(model) for model in (trained.model, trained.average)]]),
+        "windows": processes.gather([position.window]),
     }
 
 
@@ -49,30 +72,34 @@ def position_in(content: Mapping[str, Any]) -> tuple[int, int]:
     return position["epochs"], position["steps"]
 
 
-def restore(trainer: "Trainer", content: Mapping[str, Any], *, path: Path) -> None:
+def restore(trained: Trained, content: Mapping[str, Any], *, path: Path, steps_per_epoch: int) -> Position:
     """Put back what `capture` took.
 
     Args:
-        trainer: of the same config, on any number of processes.
+        trained: of the same config, on any number of processes.
         content: of a checkpoint.
         path: its file, for messages.
+        steps_per_epoch: of this training.
+
+    Returns:
+        Where it goes on.
     """
     if "optimizer" not in content:
         raise CheckpointError(f"{path} holds weights only; resume from an epoch_<n>.pth")
-    trainer.done = _steps_done(content, path=path, steps_per_epoch=trainer.loader.steps_per_epoch)
-    place(content["training_weights"], trainer.model, source=path, fix=_FIX)
-    place(content["weights"], trainer.ema.module, source=path, fix=_FIX)
+    done = _steps_done(content, path=path, steps_per_epoch=steps_per_epoch)
+    place(content["training_weights"], trained.model, source=path, fix=_FIX)
+    place(content["weights"], trained.average, source=path, fix=_FIX)
     try:
-        trainer.optimizer.load_state_dict(content["optimizer"])
+        trained.optimizer.load_state_dict(content["optimizer"])
     except ValueError as error:
         raise CheckpointError(
             f"{path} comes from a run that trained other parameters ({error}); freeze the same ones"
         ) from error
-    trainer.scaler.load_state_dict(content["scaler"])
-    trainer.faults.skipped = content.get("skipped", 0)
+    trained.scaler.load_state_dict(content["scaler"])
     # For an evaluation that was missed; training sets them at every step.
-    set_coefficients(trainer.ema.module, content.get("coefficients"))
-    _restore_of_process(trainer, content, path=path)
+    set_coefficients(trained.average, content.get("coefficients"))
+    window = _restore_of_process(trained, content, path=path)
+    return Position(done=done, skipped=content.get("skipped", 0), window=window)
 
 
 def _steps_done(content: Mapping[str, Any], *, path: Path, steps_per_epoch: int) -> int:
@@ -86,12 +113,12 @@ def _steps_done(content: Mapping[str, Any], *, path: Path, steps_per_epoch: int)
     return epochs * steps_per_epoch + steps
 
 
-def _restore_of_process(trainer: "Trainer", content: Mapping[str, Any], *, path: Path) -> None:
-    """What differs from process to process."""
-    processes = trainer.processes
+def _restore_of_process(trained: Trained, content: Mapping[str, Any], *, path: Path) -> list[dict[str, float]]:
+    """Put back what differs from process to process; returns the losses that are not logged yet."""
+    processes = trained.processes
     states = content["random_states"]
-    # Checkpoints of earlier versions have no windows, and none of the oldest has headrooms: the grids then find
-    # their own again.
+    # Checkpoints of earlier versions have no windows, and none of the oldest has headrooms: fixed-point formats are
+    # then found again.
     windows = content.get("windows", [[] for _ in states])
     if len(states) != processes.world_size:
         log.warning(
@@ -100,24 +127,12 @@ def _restore_of_process(trainer: "Trainer", content: Mapping[str, Any], *, path:
             len(states),
             processes.world_size,
         )
-        trainer.window = [losses for window in windows for losses in window] if processes.is_main else []
-        return
+        return [losses for window in windows for losses in window] if processes.is_main else []
     random_state.restore(states[processes.rank], device=processes.device)
-    trainer.window = list(windows[processes.rank])
-    if rooms := content.get("headrooms"):
-        for model, values in zip((trainer.model, trainer.ema.module), rooms[processes.rank], strict=True):
+    if "headrooms" in content:
+        for model, values in zip((trained.model, trained.average), content["headrooms"][processes.rank], strict=True):
             try:
-                _set_headrooms(model, values)
+                set_headrooms(model, values or [])
             except ValueError as error:
                 raise CheckpointError(f"{path} comes from another backbone: {error}; {_FIX}") from error
-
-
-def headrooms(model: nn.Module) -> list[int] | None:
-    """Of a backbone that recomputes its activations: how far its streams may grow."""
-    return getattr(model.backbone, "headrooms", None)
-
-
-def _set_headrooms(model: nn.Module, values: list[int] | None) -> None:
-    backbone: Any = model.backbone
-    if values is not None:
-        backbone.headrooms = values
+    return list(windows[processes.rank])

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TensorBoardLogger", "TensorBoardError"]
+from re2tal.training.checkpoint import RunFolder
+from re2tal.training.config import TrainingConfig
+from re2tal.training.distributed import Processes
+
+__all__ = ["TensorBoardError", "TensorBoardLogger", "tensorboard_logger"]
 
 
 class TensorBoardError(ValueError):
@@ -57,6 +61,11 @@ class TensorBoardLogger:
         for name, picture in pictures.items():
             self._writer.add_image(name, picture, self.step, dataformats="HWC")
         self._writer.flush()
+
+
+def tensorboard_logger(config: TrainingConfig, *, folder: RunFolder, processes: Processes) -> TensorBoardLogger | None:
+    """The logger of a run; None on other processes than the main one, or if the config wants none."""
+    return TensorBoardLogger(folder.tensorboard) if config.tensorboard and processes.is_main else None
 
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:

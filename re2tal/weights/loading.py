@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
+from re2tal.reversible import set_coefficients
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.files import WeightsFile, read_weights
 from re2tal.weights.names import Kind
@@ -124,8 +124,7 @@ def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible
         dropped=file.dropped,
     )
     if file.coefficients is not None:
-        backbone: Any = model.backbone
-        backbone.coefficients = file.coefficients
+        set_coefficients(model, alpha=file.coefficients[0], beta=file.coefficients[1])
     return placement
 
 

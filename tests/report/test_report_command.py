@@ -10,7 +10,7 @@ import torch
 
 from tests.report.report_data import read_page, write_found, write_three
 from tests.tiny_experiment import make_tiny_experiment
-from tests.training.test_board import events_of
+from tests.training.test_tensorboard import events_of
 
 
 @pytest.fixture(scope="module")

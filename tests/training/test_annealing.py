@@ -9,7 +9,7 @@ from torch import nn
 
 from re2tal.config import ConfigError, load_config
 from re2tal.networks.backbones import SwinConfig, build_backbone
-from re2tal.training.annealing import Annealing, annealed
+from re2tal.training.annealing import Annealing, annealed, coefficients
 from re2tal.weights import load_detector, read_weights
 from tests.tiny_experiment import make_tiny_experiment
 
@@ -58,10 +58,10 @@ def test_a_resumed_run_anneals_as_the_undisturbed_one_and_is_tested_with_its_coe
         assert ours["coefficients"] == theirs["coefficients"]
         assert all(torch.equal(value, theirs["weights"][name]) for name, value in ours["weights"].items())
     trained = load_trained(first.epoch(0))
-    assert trained.model.backbone.coefficients == told[0]
+    assert coefficients(trained.model) == told[0]
     model = build_detector(config, num_classes=2)
     load_detector(model, read_weights(first.epoch(2)), kind="slowfast", reversible=True)
-    assert model.backbone.coefficients == (0, 1)
+    assert coefficients(model) == (0, 1)
     records = re.findall(r'"alpha": ([\d.]+), "beta": ([\d.]+)', first.metrics.read_text())
     assert (float(records[-1][0]), float(records[-1][1])) == (0, 1)
 

@@ -267,6 +267,6 @@ def test_all_processes_leave_out_a_step_that_is_bad_on_one_of_them(tmp_path: Pat
 
 def test_a_bad_input_is_not_answered_with_other_learning_rates(tmp_path: Path) -> None:
     trainer = toy_trainer(tmp_path, config=toy_config())
-    advice = trainer.faults._advice(Origin("input", "input"))
+    advice = trainer.anomalies._advice(Origin("input", "input"))
     assert "these videos" in advice and "learning rates" not in advice
-    assert "learning rates" in trainer.faults._advice(Origin("output", "backbone"))
+    assert "learning rates" in trainer.anomalies._advice(Origin("output", "backbone"))

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.common.types import Batch
-from re2tal.networks.backbones import Backbone
-from re2tal.reversible import ReversibleChain
+from re2tal.reversible import ReversibleChain, headrooms, set_headrooms
 from re2tal.training import CheckpointError, TrainingError, load_checkpoint
 from re2tal.weights import WeightsError
 from tests.training.training_toy import ToyBackbone, ToyDetector, toy_config, toy_trainer
@@ -62,29 +61,29 @@ def test_resuming_at_any_epoch_equals_an_undisturbed_run_bit_for_bit(tmp_path: P
         assert resumed.scaler.state_dict() == undisturbed.scaler.state_dict()
 
 
-def test_the_grids_of_a_reversible_backbone_are_resumed_too(tmp_path: Path) -> None:
-    class Reversible(ToyDetector):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone.headrooms = [8, 8]
-
-    config = toy_config(epochs=2)
-    first = toy_trainer(tmp_path / "a", config=config, make=Reversible)
-    first.model.backbone.headrooms, first.ema.module.backbone.headrooms = [8, 12], [16, 8]
-    first.run(None)
-    resumed = toy_trainer(tmp_path / "b", config=config, make=Reversible)
-    resumed.resume(tmp_path / "a/checkpoint/epoch_0.pth")
-    assert [m.backbone.headrooms for m in (resumed.model, resumed.ema.module)] == [[8, 12], [16, 8]]
-
-
 class ChainedBackbone(ToyBackbone):
     """With reversible chains that hold no parameter."""
-
-    headrooms = Backbone.headrooms
 
     def __init__(self, chains: int) -> None:
         super().__init__()
         self.network = nn.ModuleList(ReversibleChain([nn.Identity()]) for _ in range(chains))
+
+
+class ChainedDetector(ToyDetector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ChainedBackbone(2)
+
+
+def test_the_fixed_point_formats_of_a_reversible_backbone_are_resumed_too(tmp_path: Path) -> None:
+    config = toy_config(epochs=2)
+    first = toy_trainer(tmp_path / "a", config=config, make=ChainedDetector)
+    set_headrooms(first.model, [8, 12])
+    set_headrooms(first.ema.module, [16, 8])
+    first.run(None)
+    resumed = toy_trainer(tmp_path / "b", config=config, make=ChainedDetector)
+    resumed.resume(tmp_path / "a/checkpoint/epoch_0.pth")
+    assert [headrooms(model) for model in (resumed.model, resumed.ema.module)] == [[8, 12], [16, 8]]
 
 
 def test_resuming_with_a_backbone_that_is_not_rewired_is_an_error_that_says_so(tmp_path: Path) -> None:
@@ -200,14 +199,15 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def test_every_step_and_evaluation_is_recorded(tmp_path: Path) -> None:
     model = ToyDetector()
-    model.backbone.reconstruction_error = lambda: 1e-6  # type: ignore[assignment]
+    model.backbone = ChainedBackbone(1)
+    model.backbone.network[0].chain.reconstruction_error = torch.tensor(1e-6)
     toy_trainer(tmp_path, config=toy_config(epochs=2), make=lambda: model).run(Scores(0.1, 0.2))
     lines = records(tmp_path)
     assert [line["kind"] for line in lines] == ["step", "step", "evaluation"] * 2
     assert [line["step"] for line in lines if line["kind"] == "step"] == [1, 2, 3, 4]
     first = lines[0]
     assert first["learning_rate"] == {"backbone": 0.0, "decay": 0.0, "no_decay": 0.0}
-    assert first["reconstruction_error"] == 1e-6
+    assert first["reconstruction_error"] == pytest.approx(1e-6)
     assert first["loss"] > 0 and first["gradient_norm"] > 0 and first["clips_per_second"] > 0
     assert lines[2] == {"kind": "evaluation", "epoch": 0, "average_mAP": 0.1, "mAP@0.5": 0.0}
 

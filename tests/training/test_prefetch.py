@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from re2tal.config import ExperimentConfig, load_config
-from re2tal.data import TestingSet, TrainingSet, placed
+from re2tal.data import TestingSet, TrainingSet, testing_set
 from re2tal.experiments.loading import load_epochs, load_tests
 from re2tal.training import LoaderProcesses, Processes
 from tests.tiny_experiment import make_tiny_experiment
@@ -131,14 +131,14 @@ def test_so_many_test_batches_wait_and_no_more(
     assert real(config.data, channels=1) == BATCH_KIB * 1024
     monkeypatch.setattr(type(config.data), "clip_bytes", lambda self, channels: 4 * MIB // max(room, 1) + (not room))
     made = torch.zeros((), dtype=torch.int64).share_memory_()
-    clip_of = placed.clip_of
+    clip_of = testing_set.clip_of
 
     def counting(*args: Any, **kwargs: Any) -> Any:
         clip = clip_of(*args, **kwargs)
         made.add_(1)
         return clip
 
-    monkeypatch.setattr(placed, "clip_of", counting)
+    monkeypatch.setattr(testing_set, "clip_of", counting)
     loader: DataLoader[Any] = load_tests(TestingSet(config.data), config, processes=ALONE)
     assert most_waiting(iter(loader), made, expected=expected, count=12) == expected
 

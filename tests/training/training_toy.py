@@ -11,6 +11,7 @@ from re2tal.networks.detector import Detector
 from re2tal.networks.heads import Head, HeadConfig
 from re2tal.networks.pyramid import Pyramid, PyramidConfig
 from re2tal.training import EpochLoader, GlobalBatches, Processes, RunFolder, Trainer, TrainingConfig
+from re2tal.training.tensorboard import tensorboard_logger
 
 
 class ToyBackbone(nn.Module):
@@ -118,4 +119,5 @@ def toy_trainer(
         processes=processes,
         folder=RunFolder(folder),
         about={"config": "{}", "class_names": list(names)},
+        tensorboard=tensorboard_logger(config, folder=RunFolder(folder), processes=processes),
     )

@@ -39,6 +39,7 @@ from re2tal.training import (
     load_checkpoint,
     log,
     seed_all,
+    tensorboard_logger,
 )
 from re2tal.weights import BACKBONE_PREFIX, Layout, WeightsFile, write_weights
 
@@ -88,6 +89,7 @@ def finetune(
         folder=folder,
         about=about,
         best_by="top1",
+        tensorboard=tensorboard_logger(config.training, folder=folder, processes=processes),
     )
     _introduce(config, model=model, train=train, test=test, processes=processes)
     # The weights start alike in every process; dropout must not.

@@ -65,7 +65,7 @@ class DryRun:
                     about={},
                 )
             # What has no value is neither finite nor recovered.
-            self._trainer.faults.judge = lambda *_, **__: False  # type: ignore[method-assign]
+            self._trainer.anomalies.judge = lambda *_, **__: False  # type: ignore[method-assign]
             _follow(model, tracker)
             with tracker.labelled("optimizer"):
                 for parameter in model.parameters():

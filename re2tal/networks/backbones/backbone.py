@@ -1,6 +1,5 @@
 """From raw frames to one feature vector for every step: run the network, pool over space."""
 
-import math
 from collections.abc import Iterable
 from typing import Annotated, assert_never
 
@@ -13,15 +12,7 @@ from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk, rewire_factory
 from re2tal.networks.backbones.slowfast import SlowFast, SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig, SwinTrunk
-from re2tal.reversible import (
-    coefficients,
-    headrooms,
-    reconstruction_error,
-    rewire,
-    set_coefficients,
-    set_headrooms,
-    set_tiles,
-)
+from re2tal.reversible import rewire, set_coefficients, set_tiles
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
@@ -91,29 +82,6 @@ class Backbone(nn.Module):
     def join(self, features: Tensor, num_steps: int) -> Tensor:
         """(B, P, C, t) features of the P pieces of clips -> (B, C, S) float32, as `forward` of whole clips."""
         return _on_steps((FactoryTrunk.joined(features),), num_steps)
-
-    @property
-    def headrooms(self) -> list[int]:
-        """How far the streams of every reversible chain may grow; it changes in training and belongs to its state."""
-        return headrooms(self.network)
-
-    @headrooms.setter
-    def headrooms(self, values: list[int]) -> None:
-        set_headrooms(self.network, values)
-
-    @property
-    def coefficients(self) -> tuple[float, float] | None:
-        """Alpha and beta of the streams of the reversible chains, which training may change; None without chains."""
-        return next(((chain.alpha, chain.beta) for chain in coefficients(self.network)), None)
-
-    @coefficients.setter
-    def coefficients(self, values: tuple[float, float]) -> None:
-        alpha, beta = values
-        set_coefficients(self.network, alpha=alpha, beta=beta)
-
-    def reconstruction_error(self) -> float | None:
-        """Worst relative error of a recovered stream in the last backward pass; None if nothing was recovered."""
-        return reconstruction_error(self.network, warn_above=math.inf)  # the loop warns, and finds the cause
 
 
 def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:

@@ -16,7 +16,7 @@ from re2tal.experiments.finetuning.finetune import finetune
 from re2tal.networks.backbones import build_backbone
 from re2tal.training import Processes, RunFolder
 from re2tal.weights import load_pretrained, read_weights
-from tests.classifying.tiny_clips import BACKBONE, tiny_finetuning, write_folders
+from tests.finetuning.tiny_clips import BACKBONE, tiny_finetuning, write_folders
 from tests.tiny_experiment import make_tiny_experiment
 
 PEERS = Processes()
@@ -92,7 +92,7 @@ def test_coefficients_are_annealed_and_told_with_the_weights(folder: Path, tmp_p
 
 CONFIG = """
 from pathlib import Path
-from tests.classifying.tiny_clips import tiny_finetuning
+from tests.finetuning.tiny_clips import tiny_finetuning
 
 config = tiny_finetuning(Path({folder!r}))
 """

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from re2tal.labels import ImportOptions, ReadOptions, SourceError, import_annotations, read_sources
-from tests.own_data.conftest import make_videos
-from tests.own_data.support import bring_in, reasons, segments_of
+from tests.labels.conftest import make_videos
+from tests.labels.support import bring_in, reasons, segments_of
 
 
 def table(folder: Path, *rows: str, header: str = "video,start,end,label", name: str = "x.csv") -> Path:

@@ -16,7 +16,7 @@ from re2tal.experiments import experiment
 from re2tal.inference import load_trained
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, save_checkpoint
 from re2tal.video import probe
-from tests.predicting.conftest import ALONE, ONE_BY_ONE
+from tests.inference.conftest import ALONE, ONE_BY_ONE
 from tests.video.videos import make_sound, make_video
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pytest
 
 from re2tal.data.annotations import read_annotations
 from re2tal.labels import read_class_names, write_annotations
-from tests.own_data.support import bring_in, reasons, segments_of
-from tests.own_data.writers import FORMATS
+from tests.labels.support import bring_in, reasons, segments_of
+from tests.labels.writers import FORMATS
 
 SEGMENTS = {
     "a": [(0.5, 2.0, "Run"), (1.25, 3.5, "Jump"), (4.0, 5.001, "Run")],

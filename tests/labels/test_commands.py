@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from re2tal.config import load_config
-from tests.own_data.conftest import make_videos
-from tests.own_data.writers import write_csv, write_elan
+from tests.labels.conftest import make_videos
+from tests.labels.writers import write_csv, write_elan
 
 SEGMENTS = {"a": [(0.5, 2.0, "Run"), (1.25, 3.5, "Jump")], "b": [(0.0, 2.0, "Jump")], "c": [(7.0, 9.0, "Run")]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from re2tal.labels import Record, SourceError, Time
-from tests.own_data.support import bring_in, read, segments_of
+from tests.labels.support import bring_in, read, segments_of
 
 
 def write(path: Path, text: str, *, encoding: str = "utf-8") -> Path:

@@ -15,7 +15,7 @@ from re2tal.data import FeaturesError, TestingSet, TrainingSet, collate, read_fe
 from re2tal.experiments import experiment
 from re2tal.inference import load_backbone
 from re2tal.training import RunFolder, load_checkpoint
-from tests.predicting.conftest import ALONE, ONE_BY_ONE
+from tests.inference.conftest import ALONE, ONE_BY_ONE
 
 UNCHANGED = [
     "augment.crop=None",

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from re2tal.labels import SourceError
-from tests.own_data.support import bring_in, read, reasons, segments_of
-from tests.own_data.writers import eaf
+from tests.labels.support import bring_in, read, reasons, segments_of
+from tests.labels.writers import eaf
 
 BOMB = """<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from re2tal.labels import SourceError
-from tests.own_data.support import bring_in, read, reasons, segments_of
-from tests.own_data.writers import via_project
+from tests.labels.support import bring_in, read, reasons, segments_of
+from tests.labels.writers import via_project
 
 SEGMENTS = {"a": [(1.0, 2.0, "run"), (3.0, 4.0, "sit")]}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from re2tal.labels import SourceError, read_class_names, videos
-from tests.own_data.support import bring_in, read, reasons, segments_of
+from tests.labels.support import bring_in, read, reasons, segments_of
 
 
 def test_real_multithumos(data: Path) -> None:

@@ -13,7 +13,7 @@ from re2tal.data import TooManyBrokenVideosError
 from re2tal.experiments.finetuning import TrimmedTestingSet, TrimmedTrainingSet, list_clips
 from re2tal.experiments.finetuning.clips import clip_frames, part_of_file
 from re2tal.video import open_video
-from tests.classifying.tiny_clips import tiny_finetuning, write_clip, write_folders
+from tests.finetuning.tiny_clips import tiny_finetuning, write_clip, write_folders
 
 
 @given(

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from re2tal.labels import SourceError
-from tests.own_data.support import bring_in, read
-from tests.own_data.writers import FORMATS, boris_observation, boris_project, via_project
+from tests.labels.support import bring_in, read
+from tests.labels.writers import FORMATS, boris_observation, boris_project, via_project
 
 SEGMENTS = {"a": [(0.5, 2.0, "Run"), (4.0, 5.0, "Jump")]}
 ODD: tuple[Any, ...] = (None, True, 1, -1e300, "x", "", [], [None], {}, {"x": 1})

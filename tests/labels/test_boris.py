@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from re2tal.labels import SourceError
-from tests.own_data.support import bring_in, read, reasons, segments_of
-from tests.own_data.writers import boris_observation, boris_project, write_rows
+from tests.labels.support import bring_in, read, reasons, segments_of
+from tests.labels.writers import boris_observation, boris_project, write_rows
 
 
 def project(folder: Path, *observations: object, points: tuple[str, ...] = ("poke",)) -> Path:
