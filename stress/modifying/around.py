@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from modifying.layers import Checkpointed
+from modifying.layers import Checkpointed, CountingNumber
 from modifying.site import Site
 
 
@@ -83,8 +83,7 @@ def checkpointed_reentrant(site: Site) -> None:
 
 
 def _checkpoint(site: Site, *, use_reentrant: bool) -> None:
-    # A checkpoint moves buffers twice a step, which is known of it; around a rewired block there is nothing to repeat.
-    for block in site.some([block for block in site.blocks() if not any(True for _ in block.buffers())]):
+    for block in site.some([block for block in site.blocks() if _is_the_same_twice(block)]):
         stage, index = site.place_of(block)
         stage[index] = Checkpointed(block, use_reentrant=use_reentrant).train(block.training)
 
@@ -136,6 +135,11 @@ def rewired_again(site: Site) -> bool:
 def converted(site: Site) -> None:
     """To float32 and back, which makes new tensors of the parameters' data."""
     site.network.float().double()
+
+
+def _is_the_same_twice(block: nn.Module) -> bool:
+    """Whether a checkpoint around the plain block is right: it runs its forward pass twice a step."""
+    return not any(True for _ in block.buffers()) and not any(isinstance(m, CountingNumber) for m in block.modules())
 
 
 def _setting(**values: str) -> Callable[[Site], None]:
