@@ -11,7 +11,7 @@ from re2tal.experiments.explain import times_of
 from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/measured/*.md")])
 REFERENCE = load_script("tools/write_reference.py")
 
 
@@ -38,7 +38,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in target:
@@ -49,6 +49,23 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(linked), f"{page.name} links to {target}"
 
 
+def test_what_the_code_says_of_pages_is_right() -> None:
+    """Docstrings, messages and comments that name a page name one that there is."""
+    folders = ("re2tal", "configs", "benchmarks", "stress", "tools")
+    files = [path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")] + [ROOT / "Makefile"]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files
+        for name in re.findall(r"docs/[\w/]+\.md", path.read_text())
+        if not (ROOT / name).is_file()
+    ]
+    assert not wrong
+
+
+def test_there_are_few_pages() -> None:
+    assert len([*ROOT.glob("docs/*.md")]) <= 14
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs/README.md").read_text()
     missing = [page.name for page in ROOT.glob("docs/*.md") if page.name != "README.md" and page.name not in index]
@@ -57,7 +74,7 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_the_levels_in_seconds_are_those_of_the_published_experiment() -> None:
     config = load_config(ROOT / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py", [])
-    page = (ROOT / "docs/concepts.md").read_text()
+    page = (ROOT / "docs/README.md").read_text()
     levels = times_of(config, fps=30).levels
     for level in levels[:-1]:
         assert f"{level.shortest_seconds:.3g}-{level.longest_seconds:.3g} s" in page

@@ -1,4 +1,4 @@
-"""The README's commands and code run, at reduced size, in the order in which they stand there."""
+"""The commands and code of the README and of docs/README.md run, at reduced size, in the order in which they stand."""
 
 import json
 import os
@@ -12,11 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PAGES = ("README.md", "docs/README.md")
+BLOCKS = [
+    block for page in PAGES for block in re.findall(r"```(\w*)\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+]
 TREE = "re2tal/\n"
 
-# Each command, and what makes it small. A command of the README that is not here fails the test.
+# Each command, and what makes it small. A command of these pages that is not here fails the test, and so does one that
+# is here and on neither page.
 REDUCED = {
+    "make install": "",
     "make demo": "",
     "make test": "",
     "python benchmarks/ways_of_training.py": "--frames 4 --size 32 --depths 1 --repeats 0 --pictures pictures",
@@ -76,14 +81,30 @@ def test_every_command_is_known_here() -> None:
     assert len(commands()) >= 6
     for command in commands():
         assert any(command.startswith(known) for known in REDUCED), f"tell how to run {command!r} at reduced size"
+    for known in REDUCED:
+        assert any(command.startswith(known) for command in commands()), f"no page has a command {known!r}"
 
 
-def test_the_two_commands_are_targets_of_the_makefile() -> None:
-    assert [command for command in commands() if command.startswith("make")] == ["make demo", "make test"]
+def test_the_first_commands_are_targets_of_the_makefile() -> None:
+    assert [command for command in commands() if command.startswith("make")] == [
+        "make install",
+        "make demo",
+        "make test",
+    ]
     printed = subprocess.run(
-        ["make", "-n", "demo", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "-n", "install", "demo", "test"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert "re2tal demo" in printed and "pytest" in printed
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+
+
+def test_the_readme_lists_every_part_of_the_package() -> None:
+    (tree,) = (block for _, block in BLOCKS if block.startswith(TREE))
+    parts = {path.parent.name for path in ROOT.glob("re2tal/*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/ ", tree, flags=re.MULTILINE)) == parts
 
 
 def test_the_demo_writes_what_the_readme_says(checkout: Path) -> None:

@@ -24,6 +24,8 @@ def commands() -> str:
     text = app.generate_docs(output_format="markdown")
     # What follows lists the commands once more, with what they do.
     text = re.sub(r"^## Table of Contents\n.*?(?=^\*\*)", "", text, flags=re.MULTILINE | re.DOTALL)
+    about = "For anyone who types `re2tal`, this page lists every command with its options, as `--help` shows them."
+    text = re.sub(r"(?<=^# re2tal\n)", f"\n{about}\n", text, count=1, flags=re.MULTILINE)
     return NOTE + "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 
 
@@ -31,9 +33,12 @@ def settings() -> str:
     """Every setting of a config, part by part, in the order in which a config has them."""
     parts = [
         "# Settings",
+        "For anyone who writes or changes a config, this page lists every setting with its type and default, as the "
+        "code documents it.",
         "A config file assigns `config = ExperimentConfig(...)`, or takes one of `re2tal.config.presets` and varies it."
         " On the command line a setting is `--cfg-options part.setting=value`. `re2tal show CONFIG` prints those of a "
-        "config, `re2tal explain CONFIG` those of time in seconds ([concepts](concepts.md)).",
+        "config, `re2tal explain CONFIG` those of time in seconds, and [start here]"
+        "(README.md#what-the-settings-mean-in-seconds) says what these mean.",
     ]
     for model, where in models():
         lines = ["| setting | type | default | |", "|---|---|---|---|"]
