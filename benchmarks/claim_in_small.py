@@ -1,4 +1,4 @@
-"""The paper's claim at reduced size: rewired networks reach the mAP of plain ones. The table of docs/claim.md.
+"""The paper's claim at reduced size: rewired networks reach the mAP of plain ones. The table of docs/experiments.md.
 
     python benchmarks/claim_in_small.py [--sets demo ucf_mini] [--networks ...] [--seeds 42 43 44] [--jobs 2] [--reuse]
 

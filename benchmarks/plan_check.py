@@ -1,4 +1,4 @@
-"""What `re2tal plan` says against what training takes: the table of docs/engine.md.
+"""What `re2tal plan` says against what training takes: the table of docs/performance.md.
 
     python benchmarks/plan_check.py [--cases 1 5 9] [--json]
 

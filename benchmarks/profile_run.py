@@ -1,4 +1,4 @@
-"""Where the time of training and testing goes: the tables of docs/around.md.
+"""Where the time of training and testing goes: the tables of docs/performance.md.
 
     python benchmarks/profile_run.py [--sets demo ucf_mini] [--network re2slowfast] [--json]
 

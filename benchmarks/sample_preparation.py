@@ -1,4 +1,4 @@
-"""What preparing one training sample of THUMOS costs, against the public alternatives: the table of docs/around.md.
+"""What preparing one training sample of THUMOS costs, against public alternatives: a table of docs/performance.md.
 
     pip install -e ".[benchmarks]"
     python benchmarks/sample_preparation.py [--sizes 320x240 1280x720] [--frames 1024] [--repeats 3] [--json]

@@ -1,4 +1,4 @@
-"""How soon a command answers, and how soon training takes its first step: figures of docs/around.md.
+"""How soon a command answers, and how soon training takes its first step: figures of docs/performance.md.
 
     python benchmarks/start_up.py [--repeats 9] [--json]
 

@@ -1,4 +1,4 @@
-"""SlowFast and Video Swin, plain and rewired, trained from pixels on real footage: the table of docs/ucf_mini.md.
+"""SlowFast and Video Swin, plain and rewired, trained from pixels on real footage: the table of docs/experiments.md.
 
     python benchmarks/ucf_mini.py [--networks re2slowfast slowfast] [--seeds 42 43] [--minutes 12] [--jobs 2] [--json]
 

@@ -134,7 +134,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="combinations at a time")
     parser.add_argument("--seconds", type=int, default=400, help="after which a combination is given up")
     parser.add_argument("--json", action="store_true", help="print one line of JSON, a list, and nothing else")
-    parser.add_argument("--markdown", action="store_true", help="print the table for docs/works_with.md")
+    parser.add_argument("--markdown", action="store_true", help="print the table for docs/measured/works_with.md")
     return parser
 
 

@@ -94,7 +94,7 @@ def why_not_shared(backbone: nn.Module, *, config: DataConfig) -> str | None:
     if piece is None:
         return (
             "this backbone does not cut clips into pieces, and features near the ends of a window depend on the ends "
-            "as far as the network reaches, so that what windows have in common saves little (docs/around.md)"
+            "as far as the network reaches, so that what windows have in common saves little (docs/performance.md)"
         )
     if distance % piece:
         return (

@@ -95,7 +95,7 @@ def _introduction(measures: Measures, *, name: str) -> str:
 def _backbone(choices: Choices, *, pretrained: Path | None) -> str:
     if choices.size == "large":
         told = (
-            "Without pretrained weights it will learn little from few videos: see docs/weights.md for files to start "
+            "Without pretrained weights it will learn little from few videos: see docs/reproduce.md for files to start "
             "from, and set pretrained=Path(...), or write a config with --size medium."
             if pretrained is None
             else "It starts from pretrained weights, so its norm layers stay as they are."
