@@ -58,8 +58,8 @@ def pyramid() -> list[str]:
     parts, number = [], 0
     for level, stride in enumerate(strides):
         y = 170 + 42 * level
-        reach = f"{points.min_reach[number]:g}-{points.max_reach[number]:g}" if level < LEVELS - 1 else "the rest"
-        parts.append(text(LEFT - 14, y + 5, f"level {level}: stride {stride}, reach {reach}"))
+        covered = f"{points.min_reach[number]:g}-{points.max_reach[number]:g}" if level < LEVELS - 1 else "the rest"
+        parts.append(text(LEFT - 14, y + 5, f"level {level}: stride {stride}, range {covered}"))
         for index in range(STEPS // stride):
             taken = [action for action in range(len(ACTIONS)) if owner[action][number] > 0]
             parts.append(dot(index * stride, y, COLOURS[taken[0]] if taken else GREY, big=bool(taken)))
