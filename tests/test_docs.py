@@ -9,6 +9,7 @@ from re2tal.cli import app
 from re2tal.config import load_config
 from re2tal.experiments.explain import times_of
 from tests.scripts import load_script
+from tests.test_architecture import MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/measured/*.md")])
@@ -79,3 +80,22 @@ def test_the_levels_in_seconds_are_those_of_the_published_experiment() -> None:
     for level in levels[:-1]:
         assert f"{level.shortest_seconds:.3g}-{level.longest_seconds:.3g} s" in page
     assert f"from {levels[-1].shortest_seconds:.3g} s" in page
+
+
+def test_the_table_of_the_architecture_is_the_one_that_is_held() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", page, flags=re.MULTILINE)
+    table = {part: set(may.split(", ")) for part, may in rows if part in MAY_IMPORT}
+    nothing = {"nothing of the package"}, {"nothing but torch"}
+    assert {part: set() if may in nothing else may for part, may in table.items()} == MAY_IMPORT
+
+
+def test_the_path_of_the_data_names_what_there_is() -> None:
+    """Each hop of the diagrams: a file of the package, and what is in it."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    diagrams = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
+    hops = [hop for diagram in diagrams for hop in re.findall(r"([\w/]+\.py)(?:: | +)([\w.]+)", diagram)]
+    assert len(hops) >= 15
+    for file, name in hops:
+        text = (ROOT / "re2tal" / file).read_text()
+        assert all(re.search(rf"\b(class|def) {part}\b", text) for part in name.split(".")), f"{file}: {name}"
