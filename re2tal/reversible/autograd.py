@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from re2tal.reversible.branch_call import trainable, version_of
 from re2tal.reversible.fixed_point import Pair, Stream
+from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import Step
 from re2tal.reversible.streams import Streams, Walk
 
@@ -111,6 +112,7 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     streams: Streams = ctx.streams
     step: Step = ctx.step
     step.check_unmodified()
+    return_freed_memory(step.device)
     u_needs, v_needs, *needs = ctx.needs_input_grad[4:]
     walk = _unpacked(ctx, step) if ctx.kept else streams.walk(ctx.index + 1)
     dv, dw = _received(walk, dy, streams, like=walk.v)

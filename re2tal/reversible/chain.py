@@ -26,6 +26,7 @@ from re2tal.reversible.fixed_point import (
     add,
 )
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
+from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import SidewaysError, Step
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.streams import Streams
@@ -170,6 +171,7 @@ class Chain:
         self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object], *, closing: bool
     ) -> Tensor:
         u, v = None, x
+        return_freed_memory(x.device)  # before streams are put into its holes
         if place is None:
             self.reconstruction_error = self.reconstruction_error if not torch.is_grad_enabled() else None
             place = Streams.start(x, FixedPoint.around(x, headroom=self.headroom), chain=self)

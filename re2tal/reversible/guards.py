@@ -167,7 +167,6 @@ class _Record:
         ]
         instance = self.module.__dict__.get("forward")
         own += [described(value) for value in _closed_over(_function_of(self.module))]
-        own += [(name, described(value)) for name, value in self.read_globals]
         names = (tuple(self.children), tuple(self.parameters.items()), tuple(self.buffers.items()))
         return self.kind, self.forward, instance and getattr(instance, "replaced", instance), tuple(own), names
 
@@ -206,11 +205,16 @@ class Guard:
         """Whether nothing has changed, in the modules and, unless told otherwise, in the globals that they read."""
         return all(record.holds(around=around) for record in self._records)
 
-    def key(self) -> Hashable:
-        """Equal for blocks that compute the same way: this one at another time, and deep copies."""
+    def key(self) -> tuple[Hashable, Hashable]:
+        """Equal for blocks that compute the same way: this one at another time, and deep copies.
+
+        The first part is of the modules, the second of the globals that their code reads.
+        """
         paths = [[attribute for path, attribute in self.ignored if path == name] for name in self._names]
         records = zip(self._names, self._records, paths, strict=True)
-        return self.hooked, tuple((name, record.key(ignored)) for name, record, ignored in records)
+        modules = tuple((name, record.key(ignored)) for name, record, ignored in records)
+        around = tuple((name, described(value)) for record in self._records for name, value in record.read_globals)
+        return (self.hooked, modules), around
 
     def changed_attributes(self) -> Iterator[tuple[str, str, object, object]]:
         """(path, attribute, value then, value now) of what has been bound anew since, None for what is not there."""

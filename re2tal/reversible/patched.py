@@ -26,7 +26,8 @@ class Patched:
 
     @property
     def __globals__(self) -> Any:
-        raise RuntimeError(
+        # For torch.jit.script, which asks for it; others ask whether there is one.
+        raise AttributeError(
             f"torch.jit.script compiles source code, and the {type(self.module).__name__} of a rewired network is not "
             "run by its own; use torch.jit.trace or torch.export, or unrewire the network"
         )

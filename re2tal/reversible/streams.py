@@ -154,7 +154,6 @@ class Streams:
     def _add(self, step: Step) -> Tensor:
         """Returns the largest magnitude of what was added and of the sums."""
         assert self.pair is not None
-        return_freed_memory(step.device)
         u, v = self.pair
         largest = torch.zeros((), dtype=self.format.values, device=u.device)
         state: GeneratorState | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import compress
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ _OUTSIDE = (
     "it cannot be split into branches as it is now, so it stands outside of its chain: with other coefficients than "
     "alpha=1, beta=0 the network computes another function than it did"
 )
+Key = tuple[Hashable, Hashable]
 _MOST_SPLITS = 64
 """Kept for a block; each is for another kind of call."""
 
@@ -42,9 +44,9 @@ class _Guarded(Patched):
         super().__init__(module)
         self.ignored: frozenset[tuple[str, str]] = frozenset()
         self._guard: Guard | None = None
-        self._key: Hashable = None
+        self._key: Key | None = None
 
-    def guard(self) -> tuple[Guard, Hashable]:
+    def guard(self) -> tuple[Guard, Key]:
         """Of the module as it is now, and the key of that."""
         guard = self._guard
         # An export replaces functions among the globals.
@@ -54,7 +56,7 @@ class _Guarded(Patched):
             if guard is not None:
                 new.moving = guard.moving
             self._guard, self._key = new, new.key()
-        assert self._guard is not None
+        assert self._guard is not None and self._key is not None
         return self._guard, self._key
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Guarded:
@@ -84,7 +86,7 @@ class PatchedBlock(_Guarded):
         super().__init__(block)
         self.chain = chain
         self.fallbacks = Fallbacks(name, type(block).__name__)
-        self._splits: dict[Hashable, BlockSplit | str] = {}
+        self._splits: dict[tuple[Key, Hashable, bool], BlockSplit | str] = {}
         self._known: dict[Hashable, Split | None] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +135,7 @@ class PatchedBlock(_Guarded):
         """The block in a call with a tensor alone, if its class is known; None if it has to be traced."""
         return self._known_member(*self.guard())
 
-    def _known_member(self, guard: Guard, key: Hashable) -> Member | None:
+    def _known_member(self, guard: Guard, key: Key) -> Member | None:
         known = self._known.get(key, self)
         if known is self:
             known = self._known[key] = split_block(self.module)
@@ -153,7 +155,7 @@ class PatchedBlock(_Guarded):
             for branch in split.branches
         )
 
-    def _split_for(self, given: CallArguments, guard: Guard, key: Hashable) -> BlockSplit | str:
+    def _split_for(self, given: CallArguments, guard: Guard, key: Key) -> BlockSplit | str:
         """How the block computes a call of this kind, or why it cannot be split."""
         found = self._lookup(key, given)
         if found is None:
@@ -168,13 +170,18 @@ class PatchedBlock(_Guarded):
                 return f"{hooked[0] if hooked else 'a module'}, whose additions are the block's, has hooks"
         return found
 
-    def _lookup(self, key: Hashable, given: CallArguments) -> BlockSplit | str | None:
+    def _lookup(self, key: Key, given: CallArguments) -> BlockSplit | str | None:
         """What is known of such calls: with gradients, or, where none are taken, also what was not compared in them."""
         takes_gradients = torch.is_grad_enabled() and not is_exported()
         for gradients in (True, False)[: 1 if takes_gradients else 2]:
             for shapes in (False, True):
-                if (found := self._splits.get((key, _kind(given, shapes=shapes), gradients))) is not None:
+                kind = _kind(given, shapes=shapes)
+                if (found := self._splits.get((key, kind, gradients))) is not None:
                     return found
+                if is_exported():  # which replaces functions among the globals
+                    same = ((key[0], kind, gradients) == (k[0], *rest) for k, *rest in self._splits)
+                    if (found := next(compress(self._splits.values(), same), None)) is not None:
+                        return found
         return None
 
     def remember(self, given: CallArguments, found: BlockSplit | str) -> None:
