@@ -17,11 +17,12 @@ import torch
 from rich.console import Console
 
 from re2tal.cli.reporting import sources_of_run
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import UnsafeNameError, path_inside, shown, visible, visible_lines
 from re2tal.config import ConfigError, load_config, override
 from re2tal.data import read_features
 from re2tal.data.annotations import read_annotations
-from re2tal.detections import read_video_scores, whole_text
+from re2tal.detections import read_video_scores
 from re2tal.detections.video_scores import CuhkConfig, UntrimmedNetConfig
 from re2tal.evaluation import as_rich_table, as_text, read_ground_truth, read_predictions
 from re2tal.inference import load_trained
@@ -248,7 +249,7 @@ def test_tables_and_subtitles_hold_no_control_characters(tmp_path: Path) -> None
     text = csv_text(ESCAPES, rows)
     (_, cells) = csv.reader(io.StringIO(text, newline=""))
     assert cells[3].startswith("'=") and not set(text + vtt_text(rows)) & set("\x1b\x07\x9b")
-    with whole_text(tmp_path / "x.csv") as file:  # half a surrogate pair does not stop it
+    with atomic_text(tmp_path / "x.csv") as file:  # half a surrogate pair does not stop it
         file.write(text)
     assert r"\ud800" in (tmp_path / "x.csv").read_text()
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from re2tal import __version__
+from re2tal.common.atomic import atomic_text
 from re2tal.common.types import Detections
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
@@ -45,7 +46,7 @@ from re2tal.training import (
     tensorboard_logger,
 )
 from re2tal.training.annealing import coefficients
-from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
+from re2tal.weights import load_detector, load_pretrained, read_weights
 
 __all__ = [
     "Tester",
@@ -159,7 +160,8 @@ def test(
         return None
     result = tester.measure(detections)
     if processes.is_main:
-        (folder.path / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n", encoding="utf-8")
+        with atomic_text(folder.path / "metrics.json") as file:
+            file.write(json.dumps(result.metrics, indent=2) + "\n")
     return result
 
 
@@ -287,8 +289,8 @@ def newest(folder: RunFolder, *, processes: Processes) -> Path | None:
 def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, processes: Processes) -> None:
     """For who looks at the run later."""
     if processes.is_main:
-        with written_whole(path) as unfinished:
-            unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with atomic_text(path) as file:
+            file.write(config.model_dump_json(indent=2) + "\n")
 
 
 def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, processes: Processes) -> None:

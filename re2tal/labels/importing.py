@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from re2tal.common.annotation_files import Repeats
+from re2tal.common.atomic import atomic_text
 from re2tal.labels.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.labels.report import ImportReport
 from re2tal.labels.splitting import split_groups
@@ -121,20 +122,13 @@ def import_annotations(
 
 def write_annotations(imported: ImportedLabels, path: Path) -> None:
     """As JSON of ActivityNet's layout, with the folder of the videos relative to the file; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "version": "re2tal 1",
         "videos": Path(os.path.relpath(imported.root.resolve(), path.parent.resolve())).as_posix(),
         "video_pattern": imported.video_pattern,
     }
-    draft = path.with_name(f".{path.name}.tmp")
-    try:
-        # Half surrogate pairs, which odd names hold, become what JSON writes for them.
-        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(_lines(about, imported.database))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_text(path) as file:
+        file.writelines(_lines(about, imported.database))
 
 
 def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import visible
 from re2tal.labels.records import Problem, Reading, Reason
 
@@ -131,13 +132,9 @@ class ImportReport:
 
     def write_problems(self, path: Path) -> None:
         """One line of JSON for each thing that was left out or changed."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.tmp")
-        lines = (
-            json.dumps({**asdict(item), "kept": item.reason in CHANGED}, ensure_ascii=False) for item in self.problems
-        )
-        draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        draft.replace(path)
+        with atomic_text(path) as file:
+            for item in self.problems:
+                file.write(f"{json.dumps({**asdict(item), 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
 
 
 def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:

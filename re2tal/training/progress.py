@@ -16,9 +16,9 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import JsonError, parse_json, shown, visible_lines
 from re2tal.training.disk import telling_of_full_disk
-from re2tal.weights import written_whole
 
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
 
@@ -124,8 +124,8 @@ class Records:
 
         kept = [record for record in self.read() if is_kept(record)]
         if self.path.exists():
-            with telling_of_full_disk(self.path), written_whole(self.path) as unfinished:
-                unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            with telling_of_full_disk(self.path), atomic_text(self.path) as file:
+                file.writelines(json.dumps(record) + "\n" for record in kept)
 
 
 class Progress:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import visible
 from re2tal.data.check import Decode, Finding
 
@@ -141,8 +142,5 @@ def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) ->
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    # Half surrogate pairs, which odd names hold, become what JSON writes for them.
-    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
-    draft.replace(path)
+    with atomic_text(path) as file:
+        file.writelines(f"{line}\n" for line in lines)
