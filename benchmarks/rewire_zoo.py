@@ -17,8 +17,9 @@ import json
 import sys
 
 import torch
+from reduced_networks import REDUCED, build_reduced
 
-from re2tal.networks.zoo import REDUCED, ZooRow, build_reduced, load, measure, table
+from re2tal.networks.zoo import ZooRow, load, measure, table
 
 SMALL = ("tiny", "small", "atto", "nano", "pico", "xxs", "mini", "18", "_t", "_s")
 

@@ -37,10 +37,10 @@ def rewire(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal.networks.zoo import REDUCED, load, measure, table
+    from re2tal.networks.zoo import KNOWN, load, measure, table
 
     if known:
-        print(json_format.dumps(list(REDUCED)) if json else "\n".join(REDUCED))
+        print(json_format.dumps(list(KNOWN)) if json else "\n".join(KNOWN))
         return
     if name is None:
         raise ValueError(
