@@ -166,23 +166,24 @@ def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "Experimen
     """
     from re2tal.training import load_checkpoint
 
-    written = [_config_from(path.read_bytes()) if path.is_file() else None for path in (run.config, run.tested_config)]
+    written = [
+        _config_from(path.read_bytes(), source=path) if path.is_file() else None
+        for path in (run.config, run.tested_config)
+    ]
     if any(written):
         return written[0], written[1]
     saved = [run.best, *(run.epoch(number) for number in reversed(run.saved_epochs()))]
     path = next((path for path in saved if path.is_file()), None)
-    return (None if path is None else _config_from(str(load_checkpoint(path).get("config")))), None
+    return (None if path is None else _config_from(str(load_checkpoint(path).get("config")), source=path)), None
 
 
-def _config_from(text: str | bytes) -> "ExperimentConfig | None":
+def _config_from(text: str | bytes, *, source: Path) -> "ExperimentConfig | None":
     """The config of a file; None if it is of a version that this one cannot read."""
-    from pydantic import ValidationError
-
-    from re2tal.config import ExperimentConfig
+    from re2tal.config import ConfigError, read_json_config
 
     try:
-        return ExperimentConfig.model_validate_json(text)
-    except ValidationError:
+        return read_json_config(text, source=source)
+    except ConfigError:
         return None
 
 
