@@ -3,7 +3,8 @@
 import json as json_format
 from typing import TYPE_CHECKING
 
-from re2tal.cli.app import ConfigPath, Options, app, print_rows
+from re2tal.cli.app import ConfigPath, Options, app
+from re2tal.common.terminal import print_table
 
 if TYPE_CHECKING:
     from re2tal.experiments.explain import Times
@@ -52,7 +53,7 @@ def _print_times(times: "Times") -> None:
     if times.test_hop_seconds is not None:
         rows.append(["windows of testing begin every", "", _seconds(times.test_hop_seconds)])
         rows.append(["actions lie whole in a window up to", "", _seconds(times.test_whole_seconds)])
-    print_rows(f"{times.name}: videos of {video}", rows, caption=times.source)
+    print_table(rows, title=f"{times.name}: videos of {video}", caption=times.source)
     has_shares = times.levels[0].share is not None
     heading = ["level", "stride in steps", "in seconds", "reach in steps", "learns actions of"]
     rows = [[*heading, *(["share of actions"] if has_shares else [])]]
@@ -66,7 +67,7 @@ def _print_times(times: "Times") -> None:
             else [f"{low:g}-{high:g}", f"{shortest}-{longest} s"]
         )
         rows.append([*row, *([] if level.share is None else [f"{100 * level.share:.1f} %"])])
-    print_rows("The pyramid", rows)
+    print_table(rows, title="The pyramid")
 
 
 def _seconds(value: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import ConfigPath, Options, app, parse_tious, print_result
+from re2tal.cli.app import ConfigPath, Options, app, parse_tious
 from re2tal.common.untrusted import visible_lines
 
 
@@ -144,7 +144,7 @@ def evaluate(
     json
         Print one line of JSON, fractions instead of percent, and nothing else.
     """
-    from re2tal.evaluation import evaluate_files
+    from re2tal.evaluation import evaluate_files, print_result
 
     result = evaluate_files(
         ground_truth,

@@ -37,7 +37,7 @@ def rewire(
     json
         Print one line of JSON and nothing else.
     """
-    from re2tal.networks.zoo import KNOWN, load, measure, table
+    from re2tal.networks.zoo import KNOWN, load, measure, print_rows
 
     if known:
         print(json_format.dumps(list(KNOWN)) if json else "\n".join(KNOWN))
@@ -57,7 +57,7 @@ def rewire(
     if json:
         print(json_format.dumps(row.as_json()))
     else:
-        print(table([row]))
+        print_rows([row])
         if row.report is not None:
             print(f"\n{row.report}\n\n{_how_to_use(name)}")
     if row.reason is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import ConfigPath, Options, app, print_result
+from re2tal.cli.app import ConfigPath, Options, app
 
 Seed = Annotated[int | None, Parameter(help="Replaces training.seed.")]
 RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of one id overwrite each other.")]
@@ -73,6 +73,7 @@ def test(
 ) -> None:
     """Detect in the test videos and compute the mAP; alone or under torchrun."""
     from re2tal.config import load_config
+    from re2tal.evaluation import print_result
     from re2tal.experiments import experiment
     from re2tal.training import distributed_processes, logging_to
 
@@ -123,6 +124,7 @@ def demo(
     from re2tal.config import override
     from re2tal.config.presets import demo as demo_config
     from re2tal.data.demo import make_demo_set
+    from re2tal.evaluation import print_result
     from re2tal.experiments import experiment
     from re2tal.training import RunFolder, distributed_processes, log, logging_to, tell_counts
 
