@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from re2tal import __version__
 from re2tal.common.untrusted import visible_lines
 
-__all__ = ["ConfigPath", "Options", "app", "parse_tious", "run"]
+__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run"]
 
 app = App(
     name="re2tal",
@@ -21,6 +21,7 @@ app = App(
 )
 
 ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
+Json = Annotated[bool, Parameter(help="Print one line of JSON and nothing else.")]
 Options = Annotated[
     list[str] | None,
     Parameter(

@@ -3,7 +3,7 @@
 import json as json_format
 from typing import TYPE_CHECKING
 
-from re2tal.cli.app import ConfigPath, Options, app
+from re2tal.cli.app import ConfigPath, Json, Options, app
 from re2tal.common.terminal import print_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def explain(
     *,
     fps: float | None = None,
     duration: float | None = None,
-    json: bool = False,
+    json: Json = False,
     cfg_options: Options = None,
 ) -> None:
     """Tell what steps, windows, strides and reaches of an experiment are in seconds, and which actions suit them.
@@ -27,8 +27,6 @@ def explain(
         Frames per second of the videos; by default the median that the annotations tell, else 30.
     duration
         Of a video in seconds, where a clip is a whole video; by default the median of the annotations, else 120.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.config import load_config
     from re2tal.experiments.explain import times_of

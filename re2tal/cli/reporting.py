@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import app, parse_tious
+from re2tal.cli.app import Json, app, parse_tious
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def report(
     embed: bool = False,
     max_detections: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     out: Path | None = None,
-    json: bool = False,
+    json: Json = False,
 ) -> None:
     """Write a page that shows a run, or a file of detections: curves, mAP, errors, and every video's timeline.
 
@@ -65,8 +65,6 @@ def report(
         those of all videos would be more than a million.
     out
         The page; by default report.html in the run's folder, or beside the detections.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import app
+from re2tal.cli.app import Json, app
 
 
 @app.command
@@ -17,7 +17,7 @@ def rewire(
     known: Annotated[bool, Parameter(name=["--list"])] = False,
     dtype: Literal["float64", "float32"] = "float64",
     repeats: int = 1,
-    json: bool = False,
+    json: Json = False,
 ) -> None:
     """Make a network reversible, compare its gradients with those of plain autograd, and say how to use it.
 
@@ -34,8 +34,6 @@ def rewire(
         To compute in; float32 is faster.
     repeats
         Training steps whose median time counts.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.networks.zoo import KNOWN, load, measure, print_rows
 
