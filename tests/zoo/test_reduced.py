@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from re2tal.networks.zoo import KNOWN
 from re2tal.networks.zoo.measuring import in_dtype, wake
 from re2tal.reversible import report_of, rewire, unrewire, verify
-from re2tal.reversible.debug.verify import tensors_in
+from re2tal.reversible.tracing.trees import tensors_in
 from tests.scripts import load_script
 
 reduced = load_script("benchmarks/reduced_networks.py")

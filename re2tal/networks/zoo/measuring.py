@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from re2tal.common.terminal import print_table
 from re2tal.networks.zoo.named import Network
 from re2tal.reversible import Rewiring, report_of, rewire, unrewire, verify
-from re2tal.reversible.debug.verify import count_saved_bytes, tensors_in
+from re2tal.reversible.debug.verify import count_saved_bytes
+from re2tal.reversible.tracing.trees import replace_leaves, tensors_in
 
 __all__ = ["ZooRow", "in_dtype", "measure", "print_rows", "wake"]
 
@@ -88,11 +89,11 @@ def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: in
 
 def in_dtype(example: Any, dtype: torch.dtype) -> Any:
     """The example with floating-point numbers of another type."""
-    if isinstance(example, Tensor):
-        return example.to(dtype) if example.is_floating_point() else example
-    if isinstance(example, dict):
-        return {key: in_dtype(value, dtype) for key, value in example.items()}
-    return tuple(in_dtype(value, dtype) for value in example) if isinstance(example, tuple) else example
+
+    def cast(leaf: object) -> object:
+        return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+    return replace_leaves(example, cast)
 
 
 def _step(model: nn.Module, example: Any, *, repeats: int) -> tuple[int, float]:
