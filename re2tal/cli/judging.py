@@ -70,9 +70,7 @@ def evaluate(judged: Judged, *, per_class: bool = False, json: Json = False) -> 
     if not json:
         print_result(result, title="mAP (%)", per_class=per_class)
         return
-    line: dict[str, object] = {**result.metrics, "subset": judged.subset, "num_videos": result.num_videos}
-    line |= {"num_actions": result.num_actions, "num_predictions": result.num_predictions}
-    line["num_ignored_predictions"] = result.num_other_videos + result.num_other_classes
+    line: dict[str, object] = {**result.metrics, "subset": judged.subset, **result.counts}
     if per_class:
         line["per_class"] = {name: list(values) for name, values in result.per_class.items()}
     print(json_format.dumps(line))

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from re2tal.common.atomic import atomic_text
 from re2tal.common.terminal import print_table
-from re2tal.common.untrusted import visible
+from re2tal.common.untrusted import some, visible
 from re2tal.labels.records import Problem, Reading, Reason
 
 __all__ = ["ClassCounts", "ImportReport", "print_report"]
@@ -144,13 +144,12 @@ def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
             yield f"these labels differ in capitals only, and count as classes of their own: {', '.join(labels)}"
     untrained = [label for label, counts in classes.items() if not counts.by_subset.get("training")]
     if untrained:
-        yield f"no training video shows {', '.join(map(repr, untrained[:5]))}{' ...' if len(untrained) > 5 else ''}"
+        yield f"no training video shows {some(list(map(repr, untrained)))}"
     untested = [
         label for label, counts in classes.items() if set(counts.by_subset) == {"training"}
     ]  # fmt: skip
     if untested and len(untested) < len(classes):
-        shown = f"{', '.join(map(repr, untested[:5]))}{' ...' if len(untested) > 5 else ''}"
-        yield f"only training videos show {shown}, so their mAP will not be known"
+        yield f"only training videos show {some(list(map(repr, untested)))}, so their mAP will not be known"
 
 
 def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
