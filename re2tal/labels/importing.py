@@ -88,7 +88,8 @@ def import_annotations(
         SourceError: an option names nothing that is there, or a video may be one of several files.
     """
     problems = [problem for reading in readings for problem in reading.problems]
-    readings = [_with_label(reading, options) for reading in readings]
+    if options.label:
+        readings = [replace(reading, label_fields=options.label) for reading in readings]
     _check_fields(readings, options)
     folder = VideoFolder(videos, allow_links=options.allow_links)
     file_of = _find_files(readings, folder)
@@ -145,10 +146,6 @@ def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[st
         rows = entry["annotations"]
         yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
     yield "\n}}\n"
-
-
-def _with_label(reading: Reading, options: ImportOptions) -> Reading:
-    return replace(reading, label_fields=options.label) if options.label else reading
 
 
 def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:

@@ -79,15 +79,12 @@ def _bin_rows(characteristic: CharacteristicFigures, *, base: float) -> Iterable
             f"{name} {item.name}",
             bounds,
             str(item.num_actions),
-            *_bin_cells(item.normalized_mean_ap, base),
+            _mean_percent(item.normalized_mean_ap),
+            f"{mean(item.normalized_mean_ap) / base:.2f}" if item.normalized_mean_ap is not None and base else "-",
             _mean_percent(item.false_negative_rate),
         ]
     if characteristic.num_unknown:
         yield [f"{name} unknown", "", str(characteristic.num_unknown), "-", "-", "-"]
-
-
-def _bin_cells(values: Sequence[float] | None, base: float) -> list[str]:
-    return [_mean_percent(values), f"{mean(values) / base:.2f}" if values is not None and base else "-"]
 
 
 def _mean_percent(values: Sequence[float] | None) -> str:
