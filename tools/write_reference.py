@@ -24,6 +24,7 @@ def commands() -> str:
     text = app.generate_docs(output_format="markdown")
     # What follows lists the commands once more, with what they do.
     text = re.sub(r"^## Table of Contents\n.*?(?=^\*\*)", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^ {5,}", "    ", text, flags=re.MULTILINE)  # help texts go on as far to the right as their code
     return NOTE + "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 
 
