@@ -17,8 +17,9 @@ import json
 import sys
 
 import torch
+from reduced_networks import REDUCED, build_reduced
 
-from re2tal.networks.zoo import REDUCED, ZooRow, build_reduced, load, measure, table
+from re2tal.networks.zoo import ZooRow, load, measure, print_rows
 
 SMALL = ("tiny", "small", "atto", "nano", "pico", "xxs", "mini", "18", "_t", "_s")
 
@@ -57,7 +58,7 @@ def main() -> None:
     if args.json:
         print(json.dumps([row.as_json() for row in done]))
         return
-    print(table(rows))
+    print_rows(rows)
     worst = max(row.gradient_error or 0.0 for row in done)
     blocks, rewired = sum(row.blocks for row in done), sum(row.rewired for row in done)
     print(f"\n{len(done)} networks, {rewired} of {blocks} blocks; worst gradient error {worst:.1e}")

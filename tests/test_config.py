@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.config import ConfigError, ExperimentConfig, load_config, override
+from re2tal.config import ConfigError, ExperimentConfig, load_config, override, read_json_config
 from tests.tiny_experiment import CONFIG
 
 
@@ -26,6 +26,22 @@ def test_a_config_file_is_read(path: Path) -> None:
 def test_a_config_survives_the_json_of_a_checkpoint(path: Path) -> None:
     config = load_config(path)
     assert ExperimentConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_setting_that_earlier_versions_had_is_left_out_with_a_line_in_the_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load_config(path)
+    values = config.model_dump(mode="json")
+    values["data"]["sampling"]["validation_overlap"] = 0.25
+    with caplog.at_level("INFO", logger="re2tal"):
+        assert read_json_config(json.dumps(values), source="best.pth") == config
+        assert read_json_config(config.model_dump_json(), source="best.pth") == config
+    (line,) = caplog.messages
+    assert line.startswith("the config in best.pth has data.sampling.validation_overlap, which is left out")
+    values["data"]["sampling"]["validation_overlaps"] = 0.25
+    with pytest.raises(ConfigError, match="validation_overlaps"):
+        read_json_config(json.dumps(values), source="best.pth")
 
 
 @pytest.mark.parametrize(

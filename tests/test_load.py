@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from re2tal.common.annotation_files import Repeats
 from re2tal.config import load_config
-from re2tal.data import DataConfig, ResizeSampling, TestingSet, TrainingSet, ValidationSet, WindowSampling
+from re2tal.data import DataConfig, ResizeSampling, TestingSet, TrainingSet, WindowSampling
 from re2tal.evaluation import evaluate_files
 from re2tal.experiments import experiment
 from re2tal.report.videos import table_videos
@@ -73,13 +73,13 @@ def test_frames_are_counted_where_annotations_do_not(tmp_path: Path) -> None:
     make_tiny_experiment(tmp_path)
     content = json.loads((tmp_path / "annotations.json").read_text())
     told = load_config(tmp_path / "tiny.py").data
-    wanted = len(TestingSet(told)), len(ValidationSet(told))
+    wanted = len(TestingSet(told))
     for entry in content["database"].values():
         del entry["frame"]
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    assert (len(TestingSet(told)), len(ValidationSet(told))) == wanted
+    assert len(TestingSet(told)) == wanted
     whole = told.model_copy(update={"sampling": ResizeSampling(num_steps=8, frames_per_step=2)})
-    assert (len(TestingSet(whole)), len(ValidationSet(whole))) == (2, 2)
+    assert len(TestingSet(whole)) == 2
 
 
 def test_training_reads_its_annotations_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_settings_of_thumos() -> None:
     config = load("thumos", rewired=True, network="swin_tiny")
     sampling, training = config.data.sampling, config.training
     assert (sampling.kind, sampling.num_steps, sampling.frames_per_step, sampling.frame_stride) == ("window", 512, 2, 2)
-    assert (sampling.test_overlap, sampling.validation_overlap, sampling.min_inside) == (0.5, 0.25, 0.75)
+    assert (sampling.test_overlap, sampling.min_inside) == (0.5, 0.75)
     assert (training.epochs, training.cosine_epochs, training.warmup_epochs, training.batch_size) == (120, 1500, 5, 2)
     assert (training.learning_rate, training.backbone_learning_rate) == (1e-4, 1e-5)
     assert [epoch for epoch in range(120) if training.is_evaluated(epoch)] == list(range(79, 120, 5))

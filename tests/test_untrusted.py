@@ -17,13 +17,15 @@ import torch
 from rich.console import Console
 
 from re2tal.cli.reporting import sources_of_run
+from re2tal.common.atomic import atomic_text
+from re2tal.common.terminal import print_table
 from re2tal.common.untrusted import UnsafeNameError, path_inside, shown, visible, visible_lines
 from re2tal.config import ConfigError, load_config, override
 from re2tal.data import read_features
 from re2tal.data.annotations import read_annotations
-from re2tal.detections import read_video_scores, whole_text
+from re2tal.detections import read_video_scores
 from re2tal.detections.video_scores import CuhkConfig, UntrimmedNetConfig
-from re2tal.evaluation import as_rich_table, as_text, read_ground_truth, read_predictions
+from re2tal.evaluation import read_ground_truth, read_predictions
 from re2tal.inference import load_trained
 from re2tal.inference.outputs import csv_text, vtt_text
 from re2tal.labels import ReadOptions, read_sources
@@ -224,11 +226,11 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
 
 def test_tables_show_names_as_they_are() -> None:
     rows = [["tIoU", "mean"], [ESCAPES, "1"]]
-    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=200)
-    console.print(as_rich_table(rows, title="[red]title"))
-    for text in (as_text(rows), console.file.getvalue()):  # type: ignore[attr-defined]
-        assert visible(ESCAPES) in text
-    assert "[red]title" in console.file.getvalue()  # type: ignore[attr-defined]
+    for is_terminal in (True, False):
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=is_terminal, color_system=None, width=200, markup=False)
+        print_table(rows, title="[red]title\x1b", console=console)
+        assert visible(ESCAPES) in file.getvalue() and r"[red]title\x1b" in file.getvalue()
 
 
 def test_logs_and_errors_hold_no_control_characters(
@@ -248,7 +250,7 @@ def test_tables_and_subtitles_hold_no_control_characters(tmp_path: Path) -> None
     text = csv_text(ESCAPES, rows)
     (_, cells) = csv.reader(io.StringIO(text, newline=""))
     assert cells[3].startswith("'=") and not set(text + vtt_text(rows)) & set("\x1b\x07\x9b")
-    with whole_text(tmp_path / "x.csv") as file:  # half a surrogate pair does not stop it
+    with atomic_text(tmp_path / "x.csv") as file:  # half a surrogate pair does not stop it
         file.write(text)
     assert r"\ud800" in (tmp_path / "x.csv").read_text()
 

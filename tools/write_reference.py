@@ -26,6 +26,7 @@ def commands() -> str:
     text = re.sub(r"^## Table of Contents\n.*?(?=^\*\*)", "", text, flags=re.MULTILINE | re.DOTALL)
     about = "For anyone who types `re2tal`, this page lists every command with its options, as `--help` shows them."
     text = re.sub(r"(?<=^# re2tal\n)", f"\n{about}\n", text, count=1, flags=re.MULTILINE)
+    text = re.sub(r"^ {5,}", "    ", text, flags=re.MULTILINE)  # help texts go on as far to the right as their code
     return NOTE + "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 
 

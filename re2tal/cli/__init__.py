@@ -7,10 +7,10 @@ from cyclopts import App
 
 from re2tal import __version__
 from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
-    diagnosing,
     explaining,
     files,
     finetuning,
+    judging,
     own_data,
     planning,
     predicting,

@@ -3,19 +3,15 @@
 import io
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from re2tal import __version__
-from re2tal.common.untrusted import visible, visible_lines
+from re2tal.common.untrusted import visible_lines
 
-if TYPE_CHECKING:
-    from re2tal.evaluation import MapResult
-
-__all__ = ["ConfigPath", "Options", "app", "parse_tious", "print_result", "print_rows", "run"]
+__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run"]
 
 app = App(
     name="re2tal",
@@ -25,6 +21,7 @@ app = App(
 )
 
 ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
+Json = Annotated[bool, Parameter(help="Print one line of JSON and nothing else.")]
 Options = Annotated[
     list[str] | None,
     Parameter(
@@ -33,32 +30,6 @@ Options = Annotated[
         help="Settings to replace, as key.sub=value.",
     ),
 ]
-
-
-def print_result(result: "MapResult", *, title: str, per_class: bool = False) -> None:
-    """A table in a terminal, plain text in a pipe."""
-    from rich.console import Console
-
-    from re2tal.evaluation import format_table, rich_table
-
-    console = Console()
-    if console.is_terminal:
-        console.print(rich_table(result, title=visible(title), per_class=per_class))
-    else:
-        print(visible(title), format_table(result, per_class=per_class), sep="\n")
-
-
-def print_rows(title: str, rows: Sequence[Sequence[str]], *, caption: str = "") -> None:
-    """A table whose first row is its headings: drawn in a terminal, aligned plain text in a pipe."""
-    from rich.console import Console
-
-    from re2tal.evaluation import as_rich_table, as_text
-
-    console = Console(markup=False)
-    if console.is_terminal:
-        console.print(as_rich_table(rows, title=title, caption=caption))
-    else:
-        print(title, as_text(rows), *([caption] if caption else []), sep="\n")
 
 
 def parse_tious(text: str) -> tuple[float, ...]:

@@ -3,7 +3,8 @@
 import json as json_format
 from typing import TYPE_CHECKING
 
-from re2tal.cli.app import ConfigPath, Options, app, print_rows
+from re2tal.cli.app import ConfigPath, Json, Options, app
+from re2tal.common.terminal import print_table
 
 if TYPE_CHECKING:
     from re2tal.experiments.explain import Times
@@ -15,7 +16,7 @@ def explain(
     *,
     fps: float | None = None,
     duration: float | None = None,
-    json: bool = False,
+    json: Json = False,
     cfg_options: Options = None,
 ) -> None:
     """Tell what steps, windows, strides and reaches of an experiment are in seconds, and which actions suit them.
@@ -26,8 +27,6 @@ def explain(
         Frames per second of the videos; by default the median that the annotations tell, else 30.
     duration
         Of a video in seconds, where a clip is a whole video; by default the median of the annotations, else 120.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.config import load_config
     from re2tal.experiments.explain import times_of
@@ -52,7 +51,7 @@ def _print_times(times: "Times") -> None:
     if times.test_hop_seconds is not None:
         rows.append(["windows of testing begin every", "", _seconds(times.test_hop_seconds)])
         rows.append(["actions lie whole in a window up to", "", _seconds(times.test_whole_seconds)])
-    print_rows(f"{times.name}: videos of {video}", rows, caption=times.source)
+    print_table(rows, title=f"{times.name}: videos of {video}", caption=times.source)
     has_shares = times.levels[0].share is not None
     heading = ["level", "stride in steps", "in seconds", "reach in steps", "learns actions of"]
     rows = [[*heading, *(["share of actions"] if has_shares else [])]]
@@ -66,7 +65,7 @@ def _print_times(times: "Times") -> None:
             else [f"{low:g}-{high:g}", f"{shortest}-{longest} s"]
         )
         rows.append([*row, *([] if level.share is None else [f"{100 * level.share:.1f} %"])])
-    print_rows("The pyramid", rows)
+    print_table(rows, title="The pyramid")
 
 
 def _seconds(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Commands that work on files: weights, data, predictions."""
+"""Commands that work on files: weights, data."""
 
 import json as json_format
 import os
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import ConfigPath, Options, app, parse_tious, print_result
+from re2tal.cli.app import ConfigPath, Json, Options, app
 from re2tal.common.untrusted import visible_lines
 
 
@@ -22,7 +22,7 @@ def import_weights(
     config: Path | None = None,
     allow: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     overwrite: bool = False,
-    json: bool = False,
+    json: Json = False,
 ) -> None:
     """Check weights of another program tensor by tensor and write them under this package's names.
 
@@ -41,8 +41,6 @@ def import_weights(
         Names, or patterns like 'features.6.*', that may be missing, unexpected or of another shape.
     overwrite
         Replace dst if it is there.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.config import load_config
     from re2tal.experiments import import_weights as importing
@@ -61,7 +59,7 @@ def check_data(
     jobs: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     findings: Annotated[Path | None, Parameter(name=["--list"])] = None,
     missing: Path | None = None,
-    json: bool = False,
+    json: Json = False,
     cfg_options: Options = None,
 ) -> None:
     """Tell before a run what is missing, undecodable or inconsistent in its data.
@@ -78,8 +76,6 @@ def check_data(
         File to write, with one line of JSON for each finding.
     missing
         File to write, with the id of every video that cannot be used, as data.missing takes it.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.config import ConfigError, load_config
     from re2tal.experiments import checking
@@ -101,67 +97,3 @@ def check_data(
     else:
         checking.print_report(report)
     sys.exit(1 if report.stops_a_run else 0)
-
-
-@app.command
-def evaluate(
-    *,
-    ground_truth: Path,
-    predictions: Path,
-    subset: str = "validation",
-    tious: str = "0.3,0.4,0.5,0.6,0.7",
-    blocked: Path | None = None,
-    subset_file: Path | None = None,
-    count_other_videos: bool = False,
-    as_annotated: bool = False,
-    per_class: bool = False,
-    json: bool = False,
-) -> None:
-    """Compute the mAP of a file of predictions.
-
-    ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`.
-
-    Parameters
-    ----------
-    ground_truth
-        Annotations of ActivityNet's layout.
-    predictions
-        Predictions of ActivityNet's submission layout.
-    subset
-        Which videos to evaluate.
-    tious
-        Temporal IoU thresholds, separated by commas.
-    blocked
-        JSON list of videos to leave out.
-    subset_file
-        CSV of video and subset, for annotations that do not tell the subset.
-    count_other_videos
-        Count predictions for videos outside the subset as false ones.
-    as_annotated
-        Count annotations that are empty or repeat another one, too.
-    per_class
-        Show every class.
-    json
-        Print one line of JSON, fractions instead of percent, and nothing else.
-    """
-    from re2tal.evaluation import evaluate_files
-
-    result = evaluate_files(
-        ground_truth,
-        predictions,
-        subset=subset,
-        tious=parse_tious(tious),
-        blocked=blocked,
-        subset_file=subset_file,
-        count_other_videos=count_other_videos,
-        as_annotated=as_annotated,
-    )
-    if not json:
-        print_result(result, title="mAP (%)", per_class=per_class)
-        return
-    line: dict[str, object] = {**result.metrics, "subset": subset, "num_videos": result.num_videos}
-    line |= {"num_actions": result.num_actions, "num_predictions": result.num_predictions}
-    line["num_ignored_predictions"] = result.num_other_videos + result.num_other_classes
-    if per_class:
-        line["per_class"] = {name: list(values) for name, values in result.per_class.items()}
-    print(json_format.dumps(line))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import app
+from re2tal.cli.app import Json, app
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
@@ -24,30 +24,53 @@ Format = Literal[
 Many = Parameter(consume_multiple=True)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ImportCall:
+    """What is asked of `re2tal import`."""
+
+    videos: Path
+    """Folder of the videos, at any depth."""
+    out: Path = Path("annotations.json")
+    """The file to write."""
+    format: Format | None = None
+    """What the files are, where the content is not recognised."""
+    columns: Annotated[list[str] | None, Many] = None
+    """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
+    subset."""
+    unit: Literal["seconds", "frames", "milliseconds"] | None = None
+    """Of times in a table whose columns do not tell."""
+    fps: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    """Rate that frame numbers count at; by default that of each video."""
+    label: Annotated[list[str] | None, Many] = None
+    """Column or field that is the label, or several to be joined, such as verb noun; of ELAN value, tier; of BORIS
+    behavior, subject, modifiers."""
+    only: Annotated[list[str] | None, Many] = None
+    """Take annotations with these values alone, such as tier=behaviour."""
+    classes: Path | None = None
+    """Text file of numbers and names, for formats that number their classes."""
+    point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    """Seconds that events without length are given, around their time; without, they are left out."""
+    split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2
+    """Share of the annotations to validate on, where the files do not tell subsets."""
+    resplit: bool = False
+    """Split even if the files tell subsets."""
+    group: str | None = None
+    """What may not be on both sides of the split: a field of the annotations, or a regular expression on the paths of
+    the videos, of which the part in brackets counts if it has one."""
+    seed: int = 42
+    """Of the split."""
+    allow_links: bool = False
+    """Take videos that lie in their folder only by links that lead out of it."""
+    problems: Annotated[Path | None, Parameter(name=["--list"])] = None
+    """File to write, with one line of JSON for each annotation that was left out or changed."""
+    overwrite: bool = False
+    """Replace out if it is there."""
+    json: Json = False
+
+
 @app.command(name="import")
-def import_(
-    sources: list[Path],
-    /,
-    *,
-    videos: Path,
-    out: Path = Path("annotations.json"),
-    format: Format | None = None,
-    columns: Annotated[list[str] | None, Many] = None,
-    unit: Literal["seconds", "frames", "milliseconds"] | None = None,
-    fps: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
-    label: Annotated[list[str] | None, Many] = None,
-    only: Annotated[list[str] | None, Many] = None,
-    classes: Path | None = None,
-    point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
-    split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2,
-    resplit: bool = False,
-    group: str | None = None,
-    seed: int = 42,
-    allow_links: bool = False,
-    problems: Annotated[Path | None, Parameter(name=["--list"])] = None,
-    overwrite: bool = False,
-    json: bool = False,
-) -> None:
+def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     """Bring annotations of other programs and data sets, and the lengths of their videos, into one file to train on.
 
     Ends with status 0 if annotations were written, 1 if nothing in them could be used, 2 if the command is wrong.
@@ -57,72 +80,33 @@ def import_(
     sources
         Files, or folders of files: CSV or TSV, ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, ELAN
         (.eaf), BORIS (.boris and its tables), VIA 3 (JSON and CSV). The format is recognised by the content.
-    videos
-        Folder of the videos, at any depth.
-    out
-        The file to write.
-    format
-        What the files are, where the content is not recognised.
-    columns
-        Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
-        subset.
-    unit
-        Of times in a table whose columns do not tell.
-    fps
-        Rate that frame numbers count at; by default that of each video.
-    label
-        Column or field that is the label, or several to be joined, such as verb noun; of ELAN value, tier; of BORIS
-        behavior, subject, modifiers.
-    only
-        Take annotations with these values alone, such as tier=behaviour.
-    classes
-        Text file of numbers and names, for formats that number their classes.
-    point_length
-        Seconds that events without length are given, around their time; without, they are left out.
-    split
-        Share of the annotations to validate on, where the files do not tell subsets.
-    resplit
-        Split even if the files tell subsets.
-    group
-        What may not be on both sides of the split: a field of the annotations, or a regular expression on the paths of
-        the videos, of which the part in brackets counts if it has one.
-    seed
-        Of the split.
-    allow_links
-        Take videos that lie in their folder only by links that lead out of it.
-    problems
-        File to write, with one line of JSON for each annotation that was left out or changed.
-    overwrite
-        Replace out if it is there.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal import labels as own_data
     from re2tal.training import counting
 
     with _wrong_calls_end_with_2():
-        if out.exists() and not overwrite:
-            raise own_data.SourceError(f"{out} is there already; give another --out, or --overwrite")
-        names = {} if classes is None else own_data.read_class_names(classes)
+        if call.out.exists() and not call.overwrite:
+            raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
+        names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
-            unit=unit, columns=_columns(columns), label=tuple(label or ()), class_names=names
+            unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
         )
         options = own_data.ImportOptions(
-            label=tuple(label or ()),
-            only=_only(only),
-            fps=fps,
-            point_seconds=point_length,
-            split=split,
-            resplit=resplit,
-            group=group,
-            seed=seed,
-            allow_links=allow_links,
+            label=tuple(call.label or ()),
+            only=_only(call.only),
+            fps=call.fps,
+            point_seconds=call.point_length,
+            split=call.split,
+            resplit=call.resplit,
+            group=call.group,
+            seed=call.seed,
+            allow_links=call.allow_links,
         )
-        readings = own_data.read_sources(sources, format_=format, options=reading)
+        readings = own_data.read_sources(sources, format_=call.format, options=reading)
         with counting("videos") as tell:
-            imported = own_data.import_annotations(readings, videos=videos, options=options, tell=tell)
-        _write(imported, out=out, problems=problems)
-    _tell(imported.report, out=out, json=json)
+            imported = own_data.import_annotations(readings, videos=call.videos, options=options, tell=tell)
+        _write(imported, out=call.out, problems=call.problems)
+    _tell(imported.report, out=call.out, json=call.json)
     sys.exit(0 if imported.report.num_segments else 1)
 
 

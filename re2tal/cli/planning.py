@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import ConfigPath, Options, app, print_rows
+from re2tal.cli.app import ConfigPath, Options, app
+from re2tal.common.terminal import print_table
 
 if TYPE_CHECKING:
     from re2tal.experiments.planning import MemoryPlan
@@ -73,15 +74,13 @@ def _print_plan(plan: "MemoryPlan") -> None:
         sizes = [e.parts[part] for e in plan.estimates]
         rows.append([part, *(format_memory(size) if size >= MIB else "" for size in sizes)])
     rows.append(["a step at its fullest", *(format_memory(e.total) for e in plan.estimates)])
-    rows.append([f"fits in {format_memory(plan.memory)}", *_yes_or_no(plan)])
+    rows.append(
+        [f"fits in {format_memory(plan.memory)}", *("yes" if e.total <= plan.memory else "no" for e in plan.estimates)]
+    )
     if plan.longest:
         longest = [plan.longest[e.way] for e in plan.estimates]
         rows.append(["longest clip that fits", *(f"{e.num_frames} frames" if e else "none" for e in longest)])
         largest = [plan.largest[e.way] for e in plan.estimates]
         rows.append(["largest batch that fits", *(f"{e.num_clips} clips" if e else "none" for e in largest)])
     title = f"{plan.name}: {first.num_clips} clip(s) of {first.num_frames} frames in a process, on {plan.device}"
-    print_rows(title, rows, caption="\n".join(f"{part}: {PARTS[part]}" for part in shown))
-
-
-def _yes_or_no(plan: "MemoryPlan") -> list[str]:
-    return ["yes" if e.total <= plan.memory else "no" for e in plan.estimates]
+    print_table(rows, title=title, caption="\n".join(f"{part}: {PARTS[part]}" for part in shown))

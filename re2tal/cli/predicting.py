@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Options, app
+from re2tal.cli.app import Json, Options, app
 
 if TYPE_CHECKING:
     from re2tal.inference import Outcome, Predicted
@@ -21,7 +21,6 @@ SOME_SKIPPED = 3
 Device = Annotated[
     Literal["cpu", "cuda"] | None, Parameter(help="Where to compute; by default on CUDA if it is there.")
 ]
-Json = Annotated[bool, Parameter(help="Print one line of JSON and nothing else.")]
 
 
 @app.command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import app, parse_tious
+from re2tal.cli.app import Json, app, parse_tious
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def report(
     embed: bool = False,
     max_detections: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     out: Path | None = None,
-    json: bool = False,
+    json: Json = False,
 ) -> None:
     """Write a page that shows a run, or a file of detections: curves, mAP, errors, and every video's timeline.
 
@@ -65,8 +65,6 @@ def report(
         those of all videos would be more than a million.
     out
         The page; by default report.html in the run's folder, or beside the detections.
-    json
-        Print one line of JSON and nothing else.
     """
     from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 
@@ -166,23 +164,24 @@ def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "Experimen
     """
     from re2tal.training import load_checkpoint
 
-    written = [_config_from(path.read_bytes()) if path.is_file() else None for path in (run.config, run.tested_config)]
+    written = [
+        _config_from(path.read_bytes(), source=path) if path.is_file() else None
+        for path in (run.config, run.tested_config)
+    ]
     if any(written):
         return written[0], written[1]
     saved = [run.best, *(run.epoch(number) for number in reversed(run.saved_epochs()))]
     path = next((path for path in saved if path.is_file()), None)
-    return (None if path is None else _config_from(str(load_checkpoint(path).get("config")))), None
+    return (None if path is None else _config_from(str(load_checkpoint(path).get("config")), source=path)), None
 
 
-def _config_from(text: str | bytes) -> "ExperimentConfig | None":
+def _config_from(text: str | bytes, *, source: Path) -> "ExperimentConfig | None":
     """The config of a file; None if it is of a version that this one cannot read."""
-    from pydantic import ValidationError
-
-    from re2tal.config import ExperimentConfig
+    from re2tal.config import ConfigError, read_json_config
 
     try:
-        return ExperimentConfig.model_validate_json(text)
-    except ValidationError:
+        return read_json_config(text, source=source)
+    except ConfigError:
         return None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import app
+from re2tal.cli.app import Json, app
 
 
 @app.command
@@ -17,7 +17,7 @@ def rewire(
     known: Annotated[bool, Parameter(name=["--list"])] = False,
     dtype: Literal["float64", "float32"] = "float64",
     repeats: int = 1,
-    json: bool = False,
+    json: Json = False,
 ) -> None:
     """Make a network reversible, compare its gradients with those of plain autograd, and say how to use it.
 
@@ -34,13 +34,11 @@ def rewire(
         To compute in; float32 is faster.
     repeats
         Training steps whose median time counts.
-    json
-        Print one line of JSON and nothing else.
     """
-    from re2tal.networks.zoo import REDUCED, load, measure, table
+    from re2tal.networks.zoo import KNOWN, load, measure, print_rows
 
     if known:
-        print(json_format.dumps(list(REDUCED)) if json else "\n".join(REDUCED))
+        print(json_format.dumps(list(KNOWN)) if json else "\n".join(KNOWN))
         return
     if name is None:
         raise ValueError(
@@ -57,7 +55,7 @@ def rewire(
     if json:
         print(json_format.dumps(row.as_json()))
     else:
-        print(table([row]))
+        print_rows([row])
         if row.report is not None:
             print(f"\n{row.report}\n\n{_how_to_use(name)}")
     if row.reason is not None:

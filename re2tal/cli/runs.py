@@ -1,12 +1,21 @@
 """Commands of one experiment: train, test, show, demo."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import ConfigPath, Options, app, print_result
+from re2tal.cli.app import ConfigPath, Options, app
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from re2tal.config import ExperimentConfig
+    from re2tal.experiments.finetuning import FinetuneConfig
+    from re2tal.training import Processes, RunFolder
 
 Seed = Annotated[int | None, Parameter(help="Replaces training.seed.")]
 RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of one id overwrite each other.")]
@@ -44,21 +53,18 @@ def train(
     """Train a detector; alone or under torchrun."""
     from re2tal.config import load_config
     from re2tal.experiments import experiment
-    from re2tal.training import distributed_processes, logging_to
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with distributed_processes() as processes:
-        folder = experiment.find_run(settings, processes=processes, run_id=run_id)
-        with logging_to(folder.log, is_main=processes.is_main) as console:
-            experiment.train(
-                settings,
-                processes=processes,
-                folder=folder,
-                resume=resume,
-                evaluate=not not_eval,
-                deterministic=not disable_deterministic,
-                console=console if processes.is_main else None,
-            )
+    with run_of(settings, run_id=run_id) as (processes, folder, console):
+        experiment.train(
+            settings,
+            processes=processes,
+            folder=folder,
+            resume=resume,
+            evaluate=not not_eval,
+            deterministic=not disable_deterministic,
+            console=console,
+        )
 
 
 @app.command
@@ -73,18 +79,16 @@ def test(
 ) -> None:
     """Detect in the test videos and compute the mAP; alone or under torchrun."""
     from re2tal.config import load_config
+    from re2tal.evaluation import print_result
     from re2tal.experiments import experiment
-    from re2tal.training import distributed_processes, logging_to
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with distributed_processes() as processes:
-        folder = experiment.find_run(settings, processes=processes, run_id=run_id)
-        with logging_to(folder.log, is_main=processes.is_main):
-            result = experiment.test(
-                settings, processes=processes, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
-            )
-            if result is not None and processes.is_main:
-                print_result(result, title=f"{settings.name}: mAP (%)")
+    with run_of(settings, run_id=run_id) as (processes, folder, _):
+        result = experiment.test(
+            settings, processes=processes, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
+        )
+        if result is not None and processes.is_main:
+            print_result(result, title=f"{settings.name}: mAP (%)")
 
 
 @app.command
@@ -123,6 +127,7 @@ def demo(
     from re2tal.config import override
     from re2tal.config.presets import demo as demo_config
     from re2tal.data.demo import make_demo_set
+    from re2tal.evaluation import print_result
     from re2tal.experiments import experiment
     from re2tal.training import RunFolder, distributed_processes, log, logging_to, tell_counts
 
@@ -138,6 +143,20 @@ def demo(
         print_result(result, title="Demo: mAP (%) on unseen videos")
         log.info("weights, detections, metrics and log are in %s", out)
         log.info("open %s", report_of_run(out).path)
+
+
+@contextmanager
+def run_of(
+    settings: "ExperimentConfig | FinetuneConfig", *, run_id: int
+) -> "Iterator[tuple[Processes, RunFolder, Console | None]]":
+    """The processes of a run, its folder, to whose log is written inside, and a terminal's console if there is one."""
+    from re2tal.experiments.experiment import find_run
+    from re2tal.training import distributed_processes, logging_to
+
+    with distributed_processes() as processes:
+        folder = find_run(settings, processes=processes, run_id=run_id)
+        with logging_to(folder.log, is_main=processes.is_main) as console:
+            yield processes, folder, console if processes.is_main else None
 
 
 def with_seed(options: list[str] | None, seed: int | None) -> list[str]:

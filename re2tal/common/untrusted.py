@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JsonError", "UnsafeNameError", "parse_json", "path_inside", "shown", "visible", "visible_lines"]
+__all__ = ["JsonError", "UnsafeNameError", "parse_json", "path_inside", "shown", "some", "visible", "visible_lines"]
 
 _LONGEST_FLOAT = 308
 """Digits of a whole number that is certainly finite as a float."""
@@ -95,6 +95,11 @@ def shown(value: Any, *, length: int = _LONGEST_SHOWN) -> str:
     """The beginning of `repr(value)`, for messages; neither the size nor the depth of a value matters."""
     text = _SHORT.repr(value)
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def some(names: Sequence[str]) -> str:
+    """The first five names, and a sign of whether there are more."""
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def path_inside(folder: Path, name: str, *, allow_links: bool = False) -> Path:

@@ -1,6 +1,7 @@
 """One experiment as a value: read from a Python file, changed from the command line, stored as JSON."""
 
 import ast
+import json
 import runpy
 import traceback
 import warnings
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from re2tal.common.settings import Settings
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.config.former_names import former_names
 from re2tal.data import DataConfig
 from re2tal.detections import PostprocessConfig
@@ -20,7 +21,7 @@ from re2tal.evaluation import EvaluationConfig
 from re2tal.networks.backbones import BackboneConfig, FactoryConfig
 from re2tal.networks.heads import HeadConfig
 from re2tal.networks.pyramid import PyramidConfig
-from re2tal.training import TrainingConfig
+from re2tal.training import TrainingConfig, log
 from re2tal.training.annealing import require_anneal_range
 from re2tal.video import AugmentConfig
 
@@ -140,14 +141,32 @@ def _line_of(error: Exception, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
-    """The config that a checkpoint holds as JSON."""
+_REMOVED = {"data.sampling.validation_overlap": "no validation loss is computed"}
+"""Settings that earlier versions had, and why they decide nothing any more."""
+
+
+def read_json_config(text: str | bytes, *, source: Path | str) -> ExperimentConfig:
+    """The config that a checkpoint or a run's folder holds as JSON; of an earlier version, without what it had more."""
     try:
-        return ExperimentConfig.model_validate_json(text)
+        values = parse_json(text)
+        for key, reason in _REMOVED.items():
+            if _dropped(values, key):
+                log.info("the config in %s has %s, which is left out: %s", source, key, reason)
+        return ExperimentConfig.model_validate_json(json.dumps(values))
+    except JsonError as error:
+        raise ConfigError(f"the config in {source} is not readable JSON: {error}; give it by --config") from error
     except ValidationError as error:
         raise ConfigError(
             f"the config in {source} is not one of this version: {_explain(error)}; give the config file by --config"
         ) from error
+
+
+def _dropped(values: Any, key: str) -> bool:
+    """Whether the setting `key` was in nested `values`; it is taken out."""
+    *path, last = key.split(".")
+    for name in path:
+        values = values.get(name) if isinstance(values, dict) else None
+    return isinstance(values, dict) and values.pop(last, None) is not None
 
 
 def override(config: C, options: Sequence[str]) -> C:

@@ -14,7 +14,7 @@ from re2tal.data.features import FeaturesError, VideoFeatures, read_features
 from re2tal.data.shards import ClipShard
 from re2tal.data.streaming import ClipStream
 from re2tal.data.subsets import AGNOSTIC_CLASS
-from re2tal.data.testing_set import TestingSet, ValidationSet
+from re2tal.data.testing_set import TestingSet
 from re2tal.data.training_set import TrainingSet
 from re2tal.data.whole import annotations_of
 
@@ -31,7 +31,6 @@ __all__ = [
     "TestingSet",
     "TooManyBrokenVideosError",
     "TrainingSet",
-    "ValidationSet",
     "VideoFeatures",
     "WindowSampling",
     "annotations_of",

@@ -89,18 +89,19 @@ def training_clip_spec(
 
 
 def window_specs_of(
-    video: AnnotatedVideo, *, sampling: Sampling, overlap: float, count_frames: Callable[[], int]
+    video: AnnotatedVideo, *, sampling: Sampling, overlap: float | None = None, count_frames: Callable[[], int]
 ) -> list[WindowSpec]:
     """The clips that cover a video.
 
     Args:
-        overlap: Share of a window that the next one repeats.
+        overlap: Share of a window that the next one repeats; None: that of testing.
         count_frames: Gives the number of frames of the file; asked only if the annotation does not tell.
     """
     match sampling:
         case WindowSampling():
             num_frames = count_frames() if video.num_frames is None else video.num_frames
             total = -(-num_frames // sampling.frames_in_step)  # rounded up
+            overlap = sampling.test_overlap if overlap is None else overlap
             return [
                 WindowSpec(video=video, start_step=start, end_step=min(start + sampling.num_steps, total))
                 for start in window_starts(total, num_steps=sampling.num_steps, overlap=overlap)
@@ -168,7 +169,7 @@ def _random_test_window(
     video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling, draw: Callable[[int, int], int]
 ) -> ClipSpec:
     """One of testing's windows, if possible one that holds an action."""
-    places = window_specs_of(video, sampling=sampling, overlap=sampling.test_overlap, count_frames=lambda: file_frames)
+    places = window_specs_of(video, sampling=sampling, count_frames=lambda: file_frames)
     cuts = [clip_spec_of(place, file_frames=file_frames, sampling=sampling) for place in places]
     cuts = [cut for cut in cuts if cut.shown.any()] or cuts
     return cuts[draw(0, len(cuts) - 1)]

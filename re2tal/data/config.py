@@ -31,8 +31,6 @@ class WindowSampling(Settings):
     """Every how many frames of the file one is taken."""
     test_overlap: float = Field(default=0.5, ge=0, lt=1)
     """Share of a window that the next one repeats in testing."""
-    validation_overlap: float = Field(default=0.25, ge=0, lt=1)
-    """The same for the validation loss."""
     min_inside: float = Field(default=0.75, gt=0, le=1)
     """An action belongs to a window if at least this share of it lies inside; it is clipped to the window."""
     crop_ratio: tuple[float, float] = (0.9, 1.0)

@@ -24,7 +24,7 @@ from torch import Tensor
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.data.clip_specs import window_specs_of
-from re2tal.data.config import DataConfig, WindowSampling
+from re2tal.data.config import DataConfig
 from re2tal.video import VideoError
 
 __all__ = [
@@ -218,8 +218,7 @@ def _features_for(video: AnnotatedVideo, *, config: DataConfig) -> VideoFeatures
     found = read_features(path)
     if unlike := differences(describe_input(config), found.about["input"]):
         raise FeaturesError(f"{path} was extracted with other clips: {unlike}; set them alike or extract again")
-    overlap = sampling.test_overlap if isinstance(sampling, WindowSampling) else 0.0
-    places = window_specs_of(video, sampling=sampling, overlap=overlap, count_frames=lambda: found.num_frames)
+    places = window_specs_of(video, sampling=sampling, count_frames=lambda: found.num_frames)
     if lacking := [place.start_step for place in places if place.start_step not in found.starts]:
         raise FeaturesError(
             f"{path} has no clip that begins with step {lacking[0]}, which the annotated number of frames, "

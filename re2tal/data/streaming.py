@@ -8,7 +8,7 @@ from pathlib import Path
 
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.clip_specs import window_specs_of
-from re2tal.data.config import DataConfig, WindowSampling
+from re2tal.data.config import DataConfig
 from re2tal.data.frames import SlidingFrames
 from re2tal.data.testing_set import clip_of
 from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
@@ -45,11 +45,8 @@ class ClipStream:
             num_frames=None,
             actions=(),
         )
-        overlap = config.sampling.test_overlap if isinstance(config.sampling, WindowSampling) else 0.0
         self.video = video
-        self.places = window_specs_of(
-            video, sampling=config.sampling, overlap=overlap, count_frames=lambda: self.info.num_frames
-        )
+        self.places = window_specs_of(video, sampling=config.sampling, count_frames=lambda: self.info.num_frames)
 
     def __len__(self) -> int:
         return len(self.places)

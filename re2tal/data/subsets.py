@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from re2tal.common.types import AnnotatedVideo
+from re2tal.common.untrusted import some
 from re2tal.data.annotations import (
     AnnotationProblem,
     Annotations,
@@ -58,7 +59,7 @@ def _require_files(config: DataConfig, videos: Collection[AnnotatedVideo]) -> No
     if not absent:
         return
     example = config.input_path(absent[0])
-    listed = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+    listed = some(absent)
     if config.features is not None:
         raise FeaturesError(
             f"{len(absent)} of {len(videos)} videos have no features in data.features, such as {example}; extract them "

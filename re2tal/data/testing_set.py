@@ -1,10 +1,11 @@
-"""Data sets of clips at fixed places, for testing and the validation loss."""
+"""The data set of clips at fixed places, for testing."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -15,29 +16,31 @@ from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
 from re2tal.data.clips import store_of, stored, to_clip
-from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.config import DataConfig, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
 from re2tal.data.subsets import SubsetVideos
 from re2tal.video import center_crop, probe
 
-__all__ = ["TestingSet", "ValidationSet", "clip_of"]
+__all__ = ["TestingSet", "clip_of"]
 
 _COUNTED_AT_ONCE = 64
 
 
-class _WindowedSet(Dataset[Clip]):
-    """Clips at fixed places, centre-cropped."""
+class TestingSet(Dataset[Clip]):
+    """Clips that cover every video of the test subset, without actions: windows, or the whole video resized."""
+
+    __test__ = False  # the name makes pytest look for tests in it
 
     def __init__(
-        self,
-        config: DataConfig,
-        *,
-        overlap: float,
-        labelled: bool,
-        leave_out: Collection[str] = (),
-        annotations: Annotations | None = None,
+        self, config: DataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
     ) -> None:
+        """
+        Args:
+            config: see there.
+            leave_out: ids of videos not to test on.
+            annotations: those of the config, where they have been read already.
+        """
         loaded = SubsetVideos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
         self.class_names: tuple[str, ...] = loaded.class_names
         """In the order of the label indices."""
@@ -46,10 +49,15 @@ class _WindowedSet(Dataset[Clip]):
         self.problems: tuple[AnnotationProblem, ...] = loaded.problems
         """What was clamped or left out of the annotations."""
         self._config = config
-        self._labelled = labelled
         self._store = store_of(config, loaded.videos, short_side=config.short_side_test)
-        self._file_frames = self._count_unknown(loaded.videos)
-        self._places = [place for video in loaded.videos for place in self._places_in(video, overlap=overlap)]
+        counted = self._count_unknown(loaded.videos)
+        self._places = [
+            place
+            for video in loaded.videos
+            for place in window_specs_of(
+                video, sampling=config.sampling, count_frames=partial(counted.__getitem__, video.video_id)
+            )
+        ]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -87,26 +95,11 @@ class _WindowedSet(Dataset[Clip]):
         return self._store.open(path, in_order=in_order)
 
     def _clip(self, place: WindowSpec, file: VideoFrames | VideoFeatures) -> Clip:
-        return clip_of(place, file=file, config=self._config, class_names=self.class_names if self._labelled else None)
-
-    def _places_in(self, video: AnnotatedVideo, *, overlap: float) -> list[WindowSpec]:
-        sampling = self._config.sampling
-
-        def num_frames() -> int:
-            return self._file_frames[video.video_id]
-
-        places = window_specs_of(video, sampling=sampling, overlap=overlap, count_frames=num_frames)
-        if not self._labelled:
-            return places
-        # Which actions lie in a window depends on the annotated frames alone, where the annotation counts them.
-        file_frames = num_frames() if video.num_frames is None else video.num_frames
-        return [
-            place for place in places if len(clip_spec_of(place, file_frames=file_frames, sampling=sampling).segments)
-        ]
+        return clip_of(place, file=file, config=self._config)
 
     def _count_unknown(self, videos: Collection[AnnotatedVideo]) -> dict[str, int]:
-        """Frames of the files of the videos whose annotations do not count them."""
-        if isinstance(self._config.sampling, ResizeSampling) and not self._labelled:
+        """Frames of the files of the videos whose annotations do not count them; a video that is resized needs none."""
+        if isinstance(self._config.sampling, ResizeSampling):
             return {}
         unknown = [video.video_id for video in videos if video.num_frames is None]
         counts: list[int] = []
@@ -125,62 +118,18 @@ class _WindowedSet(Dataset[Clip]):
         return probe(path).num_frames
 
 
-class TestingSet(_WindowedSet):
-    """Clips that cover every video of the test subset, without actions: windows, or the whole video resized."""
-
-    __test__ = False  # the name makes pytest look for tests in it
-
-    def __init__(
-        self, config: DataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
-    ) -> None:
-        """
-        Args:
-            config: see there.
-            leave_out: ids of videos not to test on.
-            annotations: those of the config, where they have been read already.
-        """
-        overlap = _overlaps(config.sampling)[0]
-        super().__init__(config, overlap=overlap, labelled=False, leave_out=leave_out, annotations=annotations)
-
-
-class ValidationSet(_WindowedSet):
-    """The test subset's clips that show an action, with their actions, for a validation loss."""
-
-    def __init__(self, config: DataConfig) -> None:
-        super().__init__(config, overlap=_overlaps(config.sampling)[1], labelled=True)
-
-
-def _overlaps(sampling: Sampling) -> tuple[float, float]:
-    """Overlap of the windows in testing and for the validation loss."""
-    match sampling:
-        case WindowSampling():
-            return sampling.test_overlap, sampling.validation_overlap
-        case ResizeSampling():
-            return 0.0, 0.0
-        case _:
-            raise ValueError(f"unknown sampling {sampling!r}")
-
-
-def clip_of(
-    place: WindowSpec,
-    *,
-    file: VideoFrames | VideoFeatures,
-    config: DataConfig,
-    class_names: tuple[str, ...] | None = None,
-) -> Clip:
-    """The clip at a place of a video, centre-cropped.
+def clip_of(place: WindowSpec, *, file: VideoFrames | VideoFeatures, config: DataConfig) -> Clip:
+    """The clip at a place of a video, centre-cropped, without the video's actions.
 
     Args:
         place: of testing.
         file: the video's frames, or its stored features.
         config: see there.
-        class_names: of the labels; None leaves the video's actions out.
     """
     cut = clip_spec_of(place, file_frames=file.num_frames, sampling=config.sampling)
     if isinstance(file, VideoFeatures):
         inputs = stored(file, cut)
     else:
         inputs = center_crop(file.frames(cut.sample.indices), size=config.crop_size)
-    if class_names is None:
-        cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
-    return to_clip(place.video, cut, inputs, class_names=class_names or ())
+    cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
+    return to_clip(place.video, cut, inputs, class_names=())

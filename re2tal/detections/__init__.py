@@ -1,7 +1,7 @@
 """Proposals -> detections: candidates, soft-NMS, segment voting, seconds, files."""
 
 from re2tal.detections.config import NmsConfig
-from re2tal.detections.files import rows_of, whole_text, write_detections, write_rows, writing_rows
+from re2tal.detections.files import rows_of, write_detections, write_rows, writing_rows
 from re2tal.detections.nms import soft_nms
 from re2tal.detections.postprocess import PostprocessConfig, detect_window, merge_windows
 from re2tal.detections.video_scores import (
@@ -26,7 +26,6 @@ __all__ = [
     "read_video_scores",
     "rows_of",
     "soft_nms",
-    "whole_text",
     "write_detections",
     "write_rows",
     "writing_rows",

@@ -1,15 +1,15 @@
 """Detections as a file in the layout of ActivityNet's evaluation server."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from re2tal.common.atomic import atomic_text
 from re2tal.common.types import Detections
 
-__all__ = ["rows_of", "whole_text", "write_detections", "write_rows", "writing_rows"]
+__all__ = ["rows_of", "write_detections", "write_rows", "writing_rows"]
 
 
 def write_detections(path: Path, *, detections: Iterable[Detections], class_names: Sequence[str]) -> None:
@@ -43,27 +43,10 @@ def writing_rows(path: Path) -> Iterator[Callable[[str, Sequence[Mapping[str, An
         file.write(f"{', ' if known else ''}{json.dumps(video_id)}: {json.dumps(rows, allow_nan=False)}")
         known.add(video_id)
 
-    with whole_text(path) as file:
+    with atomic_text(path) as file:
         file.write('{"version": "ActivityNet-1.3", "results": {')
         yield write
         file.write('}, "external_data": {}}')
-
-
-@contextmanager
-def whole_text(path: Path) -> Iterator[TextIO]:
-    """A text file to write to, which appears under its name when it is complete.
-
-    Half a surrogate pair, which names of files and labels may hold, is written as JSON writes it, `\\udce9`.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def rows_of(video: Detections, *, class_names: Sequence[str]) -> list[dict[str, Any]]:

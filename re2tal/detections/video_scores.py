@@ -21,7 +21,7 @@ from pydantic import Field, PositiveInt
 from re2tal.common.annotation_files import AnnotationFileError, plain_ids, read_json
 from re2tal.common.settings import Settings
 from re2tal.common.types import Detections
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import shown, some
 
 __all__ = [
     "CuhkConfig",
@@ -134,7 +134,7 @@ class VideoScores:
         lacking = self.lacking(video_ids)
         if lacking:
             raise VideoScoresError(
-                f"{self.source} has no class scores of {len(lacking)} test videos: {_some(lacking)}; add their scores, "
+                f"{self.source} has no class scores of {len(lacking)} test videos: {some(lacking)}; add their scores, "
                 f"or list the videos in data.missing; it has ids like {next(iter(self.best), None)!r}"
             )
         labels = set(labels)
@@ -143,7 +143,7 @@ class VideoScores:
             similar = get_close_matches(unknown[0], sorted(unused), n=1, cutoff=0.5)
             hint = f" (is {similar[0]!r} meant?)" if similar else ""
             raise VideoScoresError(
-                f"{self.source} does not know {len(unknown)} of the annotated classes: {_some(unknown)}{hint}; "
+                f"{self.source} does not know {len(unknown)} of the annotated classes: {some(unknown)}{hint}; "
                 "write the classes alike in both files"
             )
 
@@ -191,7 +191,7 @@ def _read_cuhk(path: Path, *, top: int) -> VideoScores:
         raise VideoScoresError(f'{path} must hold the names of its classes under "class", got {shown(names)}')
     if len(set(names)) < len(names):
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
-        raise VideoScoresError(f'{path}: "class" must name every class once, got twice: {_some(twice)}')
+        raise VideoScoresError(f'{path}: "class" must name every class once, got twice: {some(twice)}')
     for video_id, scores in results.items():
         if not isinstance(scores, list) or len(scores) != len(names):
             found = f"{len(scores)} scores" if isinstance(scores, list) else shown(scores)
@@ -285,7 +285,3 @@ def _is_labelled_score(row: Any) -> bool:
         return False
     score = row.get("score")
     return isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score) and score >= 0
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

@@ -11,7 +11,7 @@ from re2tal.evaluation.curves import precision_curves
 from re2tal.evaluation.evaluate import evaluate_files, read_files
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
 from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
-from re2tal.evaluation.table import as_rich_table, as_text, counts_in_words, format_table, rich_table
+from re2tal.evaluation.table import counts_in_words, print_result
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = [
@@ -21,21 +21,18 @@ __all__ = [
     "MapResult",
     "Predictions",
     "Ranked",
-    "as_rich_table",
-    "as_text",
     "best_overlaps",
     "counts_in_words",
     "evaluate_files",
-    "format_table",
     "match_actions",
     "mean_average_precision",
     "precision_curves",
     "precision_table",
+    "print_result",
     "rank_predictions",
     "read_blocked",
     "read_files",
     "read_ground_truth",
     "read_predictions",
     "result_of_matches",
-    "rich_table",
 ]

@@ -47,6 +47,16 @@ class MapResult:
         at_tiou = {f"mAP@{tiou:g}": value for tiou, value in zip(self.tious, self.per_tiou, strict=True)}
         return {"average_mAP": self.average} | at_tiou
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Videos, actions and predictions that were counted, and predictions that were not."""
+        return {
+            "num_videos": self.num_videos,
+            "num_actions": self.num_actions,
+            "num_predictions": self.num_predictions,
+            "num_ignored_predictions": self.num_other_videos + self.num_other_classes,
+        }
+
 
 def mean_average_precision(
     ground_truth: GroundTruth,

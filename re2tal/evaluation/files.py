@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -80,22 +80,18 @@ def read_predictions(path: Path | str) -> Predictions:
         raise EvaluationError(
             f'{path} must hold {{"results": {{id: [{{"segment", "label", "score"}}]}}}}, got {_keys(content)}'
         )
-    names = list(results)
-    for name in names:
-        if not isinstance(results[name], list):
-            raise EvaluationError(f"{path}, video {name!r}: must be a list of predictions, got {shown(results[name])}")
-    video_index = np.repeat(np.arange(len(names)), [len(results[name]) for name in names])
-    rows = [row for name in names for row in results[name]]
-    labels = _column(rows, "label", path, names, video_index)
-    _require_text(labels, path, names, video_index)
-    class_names, label_index = _numbered(labels)
+    for name, rows_of_video in results.items():
+        if not isinstance(rows_of_video, list):
+            raise EvaluationError(f"{path}, video {name!r}: must be a list of predictions, got {shown(rows_of_video)}")
+    rows = _Rows(path, results)
+    class_names, label_index = _numbered(rows.labels())
     predictions = Predictions(
-        video_ids=tuple(names),
+        video_ids=tuple(results),
         class_names=class_names,
-        video_index=video_index,
+        video_index=rows.video_index,
         label_index=label_index,
-        segments=_numbers(_column(rows, "segment", path, names, video_index), "segment", path, names, video_index),
-        scores=_numbers(_column(rows, "score", path, names, video_index), "score", path, names, video_index),
+        segments=rows.numbers("segment"),
+        scores=rows.numbers("score"),
     )
     _check_predictions(predictions, path)
     return predictions
@@ -116,30 +112,21 @@ def read_blocked(blocked: Path | str | Collection[str] | None) -> frozenset[str]
 def _ground_truth(
     database: dict[str, Any], *, path: Path, blocked: frozenset[str], ignore_labels: Collection[str]
 ) -> GroundTruth:
-    names = list(database)
-    rows: list[Any] = []
-    counts = []
-    for name in names:
-        annotations = database[name].get("annotations") if isinstance(database[name], dict) else None
+    kept: dict[str, list[Any]] = {}
+    for name, entry in database.items():
+        annotations = entry.get("annotations") if isinstance(entry, dict) else None
         if not isinstance(annotations, list):
-            raise EvaluationError(
-                f'{path}, video {name!r}: must have a list "annotations", got {_keys(database[name])}'
-            )
-        kept = [row for row in annotations if not (isinstance(row, dict) and row.get("label") in ignore_labels)]
-        rows += kept
-        counts.append(len(kept))
-    video_index = np.repeat(np.arange(len(names)), counts)
-    labels = _column(rows, "label", path, names, video_index)
-    _require_text(labels, path, names, video_index)
-    class_names, label_index = _numbered(labels)
-    segments = _numbers(_column(rows, "segment", path, names, video_index), "segment", path, names, video_index)
+            raise EvaluationError(f'{path}, video {name!r}: must have a list "annotations", got {_keys(entry)}')
+        kept[name] = [row for row in annotations if not (isinstance(row, dict) and row.get("label") in ignore_labels)]
+    rows = _Rows(path, kept)
+    class_names, label_index = _numbered(rows.labels())
     return GroundTruth(
-        video_ids=tuple(names),
+        video_ids=tuple(kept),
         class_names=class_names,
-        video_index=video_index,
+        video_index=rows.video_index,
         label_index=label_index,
-        segments=segments,
-        durations=np.array([_duration(database[name]) for name in names], np.float64),
+        segments=rows.numbers("segment"),
+        durations=np.array([_duration(entry) for entry in database.values()], np.float64),
         blocked=blocked,
     )
 
@@ -251,30 +238,46 @@ def _subsets(database: dict[str, Any], path: Path) -> dict[str, str]:
     return {name: entry["subset"] for name, entry in database.items()}
 
 
-def _column(rows: list[Any], key: str, path: Path, names: list[str], video_index: np.ndarray) -> list[Any]:
-    try:
-        return [row[key] for row in rows]
-    except (KeyError, TypeError, IndexError):
-        wrong = next(index for index, row in enumerate(rows) if not isinstance(row, dict) or key not in row)
-        raise EvaluationError(
-            f'{path}, video {names[video_index[wrong]]!r}: an entry must have "{key}", got {shown(rows[wrong])}'
-        ) from None
+class _Rows:
+    """The entries of all videos of a file, column by column; what is wrong with one is told with its video."""
 
+    def __init__(self, path: Path, by_video: dict[str, list[Any]]) -> None:
+        self._path, self._names = path, list(by_video)
+        self._rows = [row for rows in by_video.values() for row in rows]
+        self.video_index = np.repeat(np.arange(len(by_video)), [len(rows) for rows in by_video.values()])
+        """(N,) the video of each entry."""
 
-def _numbers(values: list[Any], key: str, path: Path, names: list[str], video_index: np.ndarray) -> np.ndarray:
-    """Segments (N, 2) or scores (N,) as float64."""
-    shape = (len(values), 2) if key == "segment" else (len(values),)
-    try:
-        table = np.array(values, np.float64).reshape(shape) if not values else np.array(values, np.float64)
-    except (TypeError, ValueError):
-        table = np.zeros(0)
-    if table.shape != shape or not np.isfinite(table).all():
-        wrong = next(index for index, value in enumerate(values) if not _is_finite(value, shape[1:]))
-        rule = "two finite numbers [start, end] in seconds" if key == "segment" else "a finite number"
-        raise EvaluationError(
-            f"{path}, video {names[video_index[wrong]]!r}: {key} must be {rule}, got {shown(values[wrong])}"
-        )
-    return table
+    def labels(self) -> list[str]:
+        """N class names."""
+        labels = self._column("label")
+        for row, label in enumerate(labels):
+            if not isinstance(label, str):
+                raise self._error(row, f"label must be a class name (text), got {shown(label)}")
+        return labels
+
+    def numbers(self, key: Literal["segment", "score"]) -> np.ndarray:
+        """Segments (N, 2) or scores (N,) as float64."""
+        values = self._column(key)
+        shape = (len(values), 2) if key == "segment" else (len(values),)
+        try:
+            table = np.array(values, np.float64).reshape(shape) if not values else np.array(values, np.float64)
+        except (TypeError, ValueError):
+            table = np.zeros(0)
+        if table.shape != shape or not np.isfinite(table).all():
+            wrong = next(row for row, value in enumerate(values) if not _is_finite(value, shape[1:]))
+            rule = "two finite numbers [start, end] in seconds" if key == "segment" else "a finite number"
+            raise self._error(wrong, f"{key} must be {rule}, got {shown(values[wrong])}")
+        return table
+
+    def _column(self, key: str) -> list[Any]:
+        try:
+            return [row[key] for row in self._rows]
+        except (KeyError, TypeError, IndexError):
+            wrong = next(place for place, row in enumerate(self._rows) if not isinstance(row, dict) or key not in row)
+            raise self._error(wrong, f'an entry must have "{key}", got {shown(self._rows[wrong])}') from None
+
+    def _error(self, row: int, problem: str) -> EvaluationError:
+        return EvaluationError(f"{self._path}, video {self._names[self.video_index[row]]!r}: {problem}")
 
 
 def _is_finite(value: Any, shape: tuple[int, ...]) -> bool:
@@ -283,14 +286,6 @@ def _is_finite(value: Any, shape: tuple[int, ...]) -> bool:
     except (TypeError, ValueError):
         return False
     return number.shape == shape and bool(np.isfinite(number).all())
-
-
-def _require_text(labels: list[Any], path: Path, names: list[str], video_index: np.ndarray) -> None:
-    for index, label in enumerate(labels):
-        if not isinstance(label, str):
-            raise EvaluationError(
-                f"{path}, video {names[video_index[index]]!r}: label must be a class name (text), got {shown(label)}"
-            )
 
 
 def _numbered(values: list[str]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -1,58 +1,19 @@
 """The metric as a table for people."""
 
-from collections.abc import Sequence
-
-from rich.table import Table
-from rich.text import Text
-
-from re2tal.common.untrusted import visible
+from re2tal.common.terminal import print_table
 from re2tal.evaluation.average_precision import MapResult
 
-__all__ = ["as_rich_table", "as_text", "counts_in_words", "format_table", "rich_table"]
+__all__ = ["counts_in_words", "print_result"]
 
 
-def rich_table(result: MapResult, *, title: str = "mAP (%)", per_class: bool = False) -> Table:
-    """One column per threshold and the mean; one row per class if asked for, then the mean over classes."""
-    rows = [_headings(result), *_rows(result, per_class=per_class)]
-    return as_rich_table(rows, title=title, caption=counts_in_words(result))
-
-
-def format_table(result: MapResult, *, per_class: bool = False) -> str:
-    """The same as plain text, for log files and pipes."""
-    return f"{as_text([_headings(result), *_rows(result, per_class=per_class)])}\n{counts_in_words(result)}"
-
-
-def as_rich_table(rows: Sequence[Sequence[str]], *, title: str | None = None, caption: str | None = None) -> Table:
-    """A table for terminals: the first row is the heading, the first column is text, the others are numbers."""
-    table = Table(title=title and Text(title), caption=caption and Text(caption))
-    for place, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if place else "left")
-    for row in rows[1:]:
-        table.add_row(*(Text(visible(cell)) for cell in row))  # as text, brackets in names are no markup
-    return table
-
-
-def as_text(rows: Sequence[Sequence[str]]) -> str:
-    """The same rows in plain text, aligned."""
-    rows = [list(map(visible, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))
-        for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    )
-
-
-def _headings(result: MapResult) -> list[str]:
-    return ["tIoU", *(f"{tiou:g}" for tiou in result.tious), "mean"]
-
-
-def _rows(result: MapResult, *, per_class: bool) -> list[list[str]]:
-    def row(name: str, values: tuple[float, ...]) -> list[str]:
+def print_result(result: MapResult, *, title: str, per_class: bool = False) -> None:
+    """One column per threshold and the mean, in percent; one row per class if asked for, then the mean over classes."""
+    classes = sorted(result.per_class.items()) if per_class else []
+    rows = [["tIoU", *(f"{tiou:g}" for tiou in result.tious), "mean"]]
+    for name, values in [*classes, ("mAP", result.per_tiou)]:
         mean = sum(values) / len(values)
-        return [name, *(f"{100 * value:.2f}" for value in (*values, mean))]
-
-    classes = [row(name, values) for name, values in sorted(result.per_class.items())] if per_class else []
-    return [*classes, row("mAP", result.per_tiou)]
+        rows.append([name, *(f"{100 * value:.2f}" for value in (*values, mean))])
+    print_table(rows, title=title, caption=counts_in_words(result))
 
 
 def counts_in_words(result: MapResult) -> str:

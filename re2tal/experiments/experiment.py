@@ -2,17 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from torch import nn
 
 from re2tal import __version__
+from re2tal.common.atomic import atomic_text
 from re2tal.common.types import Detections
+from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
 from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of
@@ -45,11 +47,12 @@ from re2tal.training import (
     tensorboard_logger,
 )
 from re2tal.training.annealing import coefficients
-from re2tal.weights import load_detector, load_pretrained, read_weights, written_whole
+from re2tal.weights import load_detector, load_pretrained, read_weights
 
 __all__ = [
     "Tester",
     "broken_lister",
+    "describe_run",
     "find_run",
     "newest",
     "note_config",
@@ -101,19 +104,13 @@ def train(
     clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
     loader = load_epochs(clips, config.training, processes=processes, clip_bytes=clip_bytes)
     note_config(config, folder.config, processes=processes)
-    about = {
-        "config": config.model_dump_json(),
-        "class_names": list(clips.class_names),
-        "pixel_norm": pixel_norm(),
-        "re2tal": __version__,
-    }
     trainer = Trainer(
         model,
         config=config.training,
         loader=loader,
         processes=processes,
         folder=folder,
-        about=about,
+        about=describe_run(config, clips.class_names),
         tensorboard=tensorboard,
     )
     _introduce(config, model=model, clips=clips, processes=processes)
@@ -159,7 +156,8 @@ def test(
         return None
     result = tester.measure(detections)
     if processes.is_main:
-        (folder.path / "metrics.json").write_text(json.dumps(result.metrics, indent=2) + "\n", encoding="utf-8")
+        with atomic_text(folder.path / "metrics.json") as file:
+            file.write(json.dumps(result.metrics, indent=2) + "\n")
     return result
 
 
@@ -287,8 +285,18 @@ def newest(folder: RunFolder, *, processes: Processes) -> Path | None:
 def note_config(config: ExperimentConfig | FinetuneConfig, path: Path, *, processes: Processes) -> None:
     """For who looks at the run later."""
     if processes.is_main:
-        with written_whole(path) as unfinished:
-            unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with atomic_text(path) as file:
+            file.write(config.model_dump_json(indent=2) + "\n")
+
+
+def describe_run(config: ExperimentConfig | FinetuneConfig, class_names: Sequence[str]) -> dict[str, Any]:
+    """What checkpoints tell beside the state, so that whoever reads one can rebuild the model."""
+    return {
+        "config": config.model_dump_json(),
+        "class_names": list(class_names),
+        "pixel_norm": pixel_norm(),
+        "re2tal": __version__,
+    }
 
 
 def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, processes: Processes) -> None:
@@ -359,11 +367,11 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
         raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
     weights = read_weights(path)
     if weights.class_names is None:
-        log.info("%s does not name its classes; they are taken in the data's order: %s", path, _some(class_names))
+        log.info("%s does not name its classes; they are taken in the data's order: %s", path, some(class_names))
     elif weights.class_names != class_names:
         raise CheckpointError(
-            f"{path} was trained on the classes {_some(weights.class_names)}, the data has "
-            f"{_some(class_names)}; test with the class list (data.classes) it was trained with"
+            f"{path} was trained on the classes {some(weights.class_names)} ({len(weights.class_names)}), the data has "
+            f"{some(class_names)} ({len(class_names)}); test with the class list (data.classes) it was trained with"
         )
     model = build_detector(config, num_classes=len(class_names))
     load_detector(model, weights, kind=config.backbone.kind, reversible=config.backbone.reversible)
@@ -379,8 +387,3 @@ def _best_of(config: ExperimentConfig, folder: RunFolder) -> Path:
     raise CheckpointError(
         f"there is no {folder.best}; train first, or say which checkpoint to test" + (f":{hint}" if hint else "")
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return f"{', '.join(listed[:5])}{', ...' if len(listed) > 5 else ''} ({len(listed)})"

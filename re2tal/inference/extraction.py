@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from re2tal import __version__
+from re2tal.common.atomic import atomic_path
 from re2tal.common.types import AnnotatedVideo
 from re2tal.config import ExperimentConfig
 from re2tal.data import ClipStream, DataConfig, FeaturesError, ResizeSampling, annotations_of, batches_of, read_features
@@ -25,7 +26,6 @@ from re2tal.inference.stored import describe_network, hash_of_backbone
 from re2tal.inference.videos import Outcome, for_every_video
 from re2tal.networks.backbones import Backbone
 from re2tal.training import Processes, autocast
-from re2tal.weights import written_whole
 
 __all__ = ["DataSetVideos", "extract", "videos_of_data"]
 
@@ -144,7 +144,7 @@ class _Extraction:
                 yield features
                 progress.clip(video, number, len(stream))
 
-        with written_whole(self._file_of(video)) as unfinished, unfinished.open("wb") as file:
+        with atomic_path(self._file_of(video)) as unfinished, unfinished.open("wb") as file:
             write_features(
                 file,
                 clips(),

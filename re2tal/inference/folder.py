@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import JsonError, parse_json
-from re2tal.detections import whole_text, write_rows, writing_rows
+from re2tal.detections import write_rows, writing_rows
 from re2tal.inference.inputs import VideoFile
 from re2tal.inference.outputs import Row, csv_text, vtt_text
 from re2tal.inference.written import WrittenFiles, fingerprint_of, read_note, write_note
@@ -81,7 +82,7 @@ class PredictionFolder:
             **identity_of(video, fingerprint=self.fingerprint),
             "detections": rows,
         }
-        with whole_text(self._finished(video.video_id)) as file:
+        with atomic_text(self._finished(video.video_id)) as file:
             file.write(json.dumps(record, allow_nan=False))  # json.dump, in pieces, takes ten times as long
         self._write_video(video.video_id, rows)
 
@@ -130,7 +131,7 @@ class PredictionFolder:
         shown, kept, best, elsewhere = 0, 0, 0.0, []
         most = max(min(_MOST_OF_A_VIDEO, _NUM_IN_EXCERPT // max(len(videos), 1)), 1)
         with ExitStack() as stack:
-            table = stack.enter_context(whole_text(self.table))
+            table = stack.enter_context(atomic_text(self.table))
             table.write(csv_text("", []))
             excerpt = stack.enter_context(writing_rows(self.excerpt))
             submission = stack.enter_context(writing_rows(self.submission))
@@ -157,9 +158,9 @@ class PredictionFolder:
     def _write_video(self, video_id: str, rows: Sequence[Row]) -> None:
         submission, table, subtitles = self._files_on(video_id)
         write_rows(submission, [(video_id, self._kept(rows))])
-        with whole_text(table) as file:
+        with atomic_text(table) as file:
             file.write(csv_text(video_id, self._shown(rows)))
-        with whole_text(subtitles) as file:
+        with atomic_text(subtitles) as file:
             file.write(vtt_text(self._shown(rows)))
 
     def _files_on(self, video_id: str) -> list[Path]:

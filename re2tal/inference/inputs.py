@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["InputError", "VideoFile", "find_videos"]
+from re2tal.common.video_files import VIDEO_SUFFIXES
 
-# Endings of files that are taken for videos where a folder is named.
-_ENDINGS = {
-    *(".3gp", ".asf", ".avi", ".dv", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
-}
+__all__ = ["InputError", "VideoFile", "find_videos"]
 
 
 class InputError(ValueError):
@@ -47,7 +43,7 @@ def find_videos(named: Sequence[Path]) -> list[VideoFile]:
             folder = path if path.is_dir() else None
             files = _videos_in(path) if folder is not None else [path]
             if not files:
-                endings = ", ".join(sorted(_ENDINGS))
+                endings = ", ".join(VIDEO_SUFFIXES)
                 raise InputError(
                     f"{path} holds no video files; videos are files that end with {endings}. Name a file of another "
                     "ending itself"
@@ -86,7 +82,7 @@ def _videos_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 

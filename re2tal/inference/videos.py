@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from re2tal.detections import whole_text
+from re2tal.common.atomic import atomic_text
 from re2tal.inference.inputs import VideoFile
 from re2tal.inference.progress import VideoProgress, showing_progress
 from re2tal.training import Processes, log
@@ -43,7 +43,7 @@ class Outcome:
             path.unlink(missing_ok=True)
             return
         files = {video.video_id: str(video.path) for video in self.videos}
-        with whole_text(path) as file:
+        with atomic_text(path) as file:
             json.dump(
                 {name: {"file": files[name], "reason": why} for name, why in self.skipped.items()}, file, indent=2
             )

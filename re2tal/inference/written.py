@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from re2tal import __version__
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import parse_json
-from re2tal.detections import whole_text
 
 __all__ = ["WrittenFiles", "fingerprint_of", "read_note", "write_note"]
 
@@ -42,7 +42,7 @@ def fingerprint_of(identities: Iterable[Any], *, settings: Any) -> str:
 def write_note(path: Path, written: WrittenFiles, *, fingerprint: str, files: Sequence[Path]) -> None:
     """Note at `path` that `files` are complete."""
     note = {"fingerprint": fingerprint, "files": _states(files), "written": asdict(written)}
-    with whole_text(path) as file:
+    with atomic_text(path) as file:
         json.dump(note, file)
 
 

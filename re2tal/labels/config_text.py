@@ -3,6 +3,7 @@
 from pathlib import Path
 from textwrap import fill
 
+from re2tal.common.atomic import atomic_text
 from re2tal.labels.choices import STEPS_IN_SHORT_ACTIONS, Choices
 from re2tal.labels.measure import DataSet, Measures
 
@@ -59,13 +60,8 @@ def config_text(
 
 def write_config(text: str, path: Path) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_text(path) as file:
+        file.write(text)
 
 
 def _comment(*paragraphs: str) -> str:

@@ -14,9 +14,9 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from re2tal.common.video_files import VIDEO_SUFFIXES
 from re2tal.labels.records import Media, Reading, Record, SourceError
 from re2tal.labels.times import Time
-from re2tal.labels.videos import VIDEO_SUFFIXES
 
 __all__ = ["parse_xml", "read_elan"]
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from re2tal.common.annotation_files import Repeats
+from re2tal.common.atomic import atomic_text
 from re2tal.labels.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.labels.report import ImportReport
 from re2tal.labels.splitting import split_groups
@@ -87,7 +88,8 @@ def import_annotations(
         SourceError: an option names nothing that is there, or a video may be one of several files.
     """
     problems = [problem for reading in readings for problem in reading.problems]
-    readings = [_with_label(reading, options) for reading in readings]
+    if options.label:
+        readings = [replace(reading, label_fields=options.label) for reading in readings]
     _check_fields(readings, options)
     folder = VideoFolder(videos, allow_links=options.allow_links)
     file_of = _find_files(readings, folder)
@@ -121,20 +123,13 @@ def import_annotations(
 
 def write_annotations(imported: ImportedLabels, path: Path) -> None:
     """As JSON of ActivityNet's layout, with the folder of the videos relative to the file; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "version": "re2tal 1",
         "videos": Path(os.path.relpath(imported.root.resolve(), path.parent.resolve())).as_posix(),
         "video_pattern": imported.video_pattern,
     }
-    draft = path.with_name(f".{path.name}.tmp")
-    try:
-        # Half surrogate pairs, which odd names hold, become what JSON writes for them.
-        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(_lines(about, imported.database))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_text(path) as file:
+        file.writelines(_lines(about, imported.database))
 
 
 def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:
@@ -151,10 +146,6 @@ def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[st
         rows = entry["annotations"]
         yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
     yield "\n}}\n"
-
-
-def _with_label(reading: Reading, options: ImportOptions) -> Reading:
-    return replace(reading, label_fields=options.label) if options.label else reading
 
 
 def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
-from rich.table import Table
-
-from re2tal.common.untrusted import visible
+from re2tal.common.atomic import atomic_text
+from re2tal.common.terminal import print_table
+from re2tal.common.untrusted import some, visible
 from re2tal.labels.records import Problem, Reading, Reason
 
 __all__ = ["ClassCounts", "ImportReport", "print_report"]
@@ -131,13 +130,9 @@ class ImportReport:
 
     def write_problems(self, path: Path) -> None:
         """One line of JSON for each thing that was left out or changed."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.tmp")
-        lines = (
-            json.dumps({**asdict(item), "kept": item.reason in CHANGED}, ensure_ascii=False) for item in self.problems
-        )
-        draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        draft.replace(path)
+        with atomic_text(path) as file:
+            for item in self.problems:
+                file.write(f"{json.dumps({**asdict(item), 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
 
 
 def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
@@ -149,13 +144,12 @@ def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
             yield f"these labels differ in capitals only, and count as classes of their own: {', '.join(labels)}"
     untrained = [label for label, counts in classes.items() if not counts.by_subset.get("training")]
     if untrained:
-        yield f"no training video shows {', '.join(map(repr, untrained[:5]))}{' ...' if len(untrained) > 5 else ''}"
+        yield f"no training video shows {some(list(map(repr, untrained)))}"
     untested = [
         label for label, counts in classes.items() if set(counts.by_subset) == {"training"}
     ]  # fmt: skip
     if untested and len(untested) < len(classes):
-        shown = f"{', '.join(map(repr, untested[:5]))}{' ...' if len(untested) > 5 else ''}"
-        yield f"only training videos show {shown}, so their mAP will not be known"
+        yield f"only training videos show {some(list(map(repr, untested)))}, so their mAP will not be known"
 
 
 def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
@@ -167,14 +161,10 @@ def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
 
 
 def print_report(report: ImportReport) -> None:
-    """Counts, what was left out with an example of each reason, and the classes.
-
-    Tables in a terminal, plain text in a pipe.
-    """
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    """Counts, what was left out with an example of each reason, and the classes."""
     formats = ", ".join(f"{name} ({count})" for name, count in report.formats.items())
-    console.print(f"Read {formats}: {report.num_read} annotations, {report.num_segments} kept")
-    console.print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated\n")
+    print(f"Read {formats}: {report.num_read} annotations, {report.num_segments} kept")
+    print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated\n")
     if report.problems:
         rows = [["count", "", "reason", "for example"]]
         rows += [
@@ -186,7 +176,8 @@ def print_report(report: ImportReport) -> None:
             ]
             for reason, items in report.grouped()
         ]
-        _print_table(console, "Left out or changed", rows)
+        print_table(rows, title="Left out or changed", numbers=False)
+        print()
     subsets = list(report.videos)
     totals = [
         [name, *(str(counts.get(subset, 0)) for subset in subsets), ""]
@@ -196,21 +187,9 @@ def print_report(report: ImportReport) -> None:
         [label, *(str(counts.by_subset.get(subset, 0)) for subset in subsets), f"{counts.median_seconds:.2f}"]
         for label, counts in report.classes.items()
     ]
-    _print_table(console, "Kept", [["", *subsets, "median seconds"], *totals, *rows])
+    print_table([["", *subsets, "median seconds"], *totals, *rows], title="Kept")
+    print()
     for note in report.notes:
-        console.print(f"note: {visible(note)}")
+        print(f"note: {visible(note)}")
     for hint in report.hints:
-        console.print(f"look at this: {visible(hint)}")
-
-
-def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
-    rows = [list(map(visible, row)) for row in rows]
-    if console.is_terminal:
-        table = Table(*rows[0], title=title, title_justify="left")
-        for row in rows[1:]:
-            table.add_row(*row)
-        console.print(table, soft_wrap=False)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    console.print("\n".join([title, *lines, ""]))
+        print(f"look at this: {visible(hint)}")

@@ -24,6 +24,7 @@ from re2tal.labels.times import Time
 
 __all__ = ["is_via_project", "is_via_table", "read_via_project", "read_via_table"]
 
+_PARTS = ("attribute", "file", "view", "metadata")
 _SEGMENT_ANCHOR = "FILE1_Z2_XY0"
 _CHECKBOX = 2
 _MOST_LABELS = 1000
@@ -33,7 +34,7 @@ _HEADER_MARK = "# CSV_HEADER"
 
 def is_via_project(content: Any) -> bool:
     """Whether a JSON value is a project of VIA 3."""
-    return isinstance(content, dict) and {"attribute", "file", "view", "metadata"} <= content.keys()
+    return isinstance(content, dict) and content.keys() >= set(_PARTS)
 
 
 def is_via_table(text: str) -> bool:
@@ -43,7 +44,7 @@ def is_via_table(text: str) -> bool:
 
 def read_via_project(path: Path, content: Any) -> Reading:
     """Labels are the values of the attributes of temporal segments; fields are all attributes by name."""
-    if not is_via_project(content) or not all(isinstance(value, dict) for value in _parts(content)):
+    if not is_via_project(content) or not all(isinstance(content[name], dict) for name in _PARTS):
         raise SourceError(f'{path} is no project of VIA 3: it lacks "attribute", "file", "view" or "metadata"')
     attributes = _attributes(content["attribute"])
     reading = Reading(path=path, format="via", label_fields=_label_fields(attributes))
@@ -106,10 +107,6 @@ def _rows(reader: Any, *, path: Path) -> Iterator[list[str]]:
         yield from reader
     except csv.Error as error:
         raise SourceError(f"{path}, line {reader.line_num} is not part of a table: {error}") from None
-
-
-def _parts(content: Mapping[str, Any]) -> list[Any]:
-    return [content[name] for name in ("attribute", "file", "view", "metadata")]
 
 
 def _attributes(content: Any) -> dict[str, Mapping[str, Any]]:

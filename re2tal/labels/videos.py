@@ -9,15 +9,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
+from re2tal.common.video_files import VIDEO_SUFFIXES
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
 
-__all__ = ["VIDEO_SUFFIXES", "VideoFolder", "common_pattern", "probe_all"]
-
-VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".ts", ".3gp",
-    ".ogv", ".asf", ".mxf", ".vob",
-)  # fmt: skip
+__all__ = ["VideoFolder", "common_pattern", "probe_all"]
 
 
 class VideoFolder:

@@ -11,6 +11,7 @@ from re2tal.evaluation.diagnosis import (
     Diagnosis,
     ErrorType,
 )
+from re2tal.evaluation.diagnosis.result import mean
 from re2tal.report.svg import Bars, Frame, grouped_bars, stacked_bars
 
 __all__ = ["diagnosis_charts"]
@@ -67,10 +68,10 @@ def _gain(diagnosis: Diagnosis) -> dict[str, Any]:
     profile = diagnosis.false_positives
     errors = list(profile.gain)
     groups = [
-        Bars(name="mAP", values=tuple(_mean(profile.gain[error]) for error in errors), colour="c0"),
+        Bars(name="mAP", values=tuple(mean(profile.gain[error]) for error in errors), colour="c0"),
         Bars(
             name="normalised mAP",
-            values=tuple(_mean(profile.normalized_gain[error]) for error in errors),
+            values=tuple(mean(profile.normalized_gain[error]) for error in errors),
             colour="c1",
         ),
     ]
@@ -92,7 +93,7 @@ def _by_characteristic(
     for item in diagnosis.characteristics:
         name, meaning, unit = _CHARACTERISTICS[item.name]
         figures = (figure(group) for group in item.bins)
-        values = tuple(None if value is None else _mean(value) for value in figures)
+        values = tuple(None if value is None else mean(value) for value in figures)
         bars = Bars(name="", values=values, colour=colour)
         charts.append(
             {
@@ -102,7 +103,7 @@ def _by_characteristic(
                     [group.name for group in item.bins],
                     [bars],
                     label=f"By {name}",
-                    baseline=_mean(overall),
+                    baseline=mean(overall),
                     frame=_SMALL,
                 ),
                 "bins": [
@@ -127,7 +128,3 @@ def _unknown(item: CharacteristicFigures) -> str:
 
 def _words(error: ErrorType) -> str:
     return error.replace("_", " ")
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

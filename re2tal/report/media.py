@@ -12,14 +12,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from re2tal.common.untrusted import UnsafeNameError, path_inside
+from re2tal.common.video_files import VIDEO_SUFFIXES
 from re2tal.report.errors import ReportError
 
 __all__ = ["MAX_EMBEDDED_BYTES", "FoundVideos", "data_of", "find_videos", "link_to", "videos_by_name"]
 
 MAX_EMBEDDED_BYTES = 400_000_000
 """Of all files that go into one page; browsers refuse much larger ones."""
-
-_SUFFIXES = frozenset({".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".ogv", ".mpg", ".mpeg", ".wmv", ".flv"})
 
 _PREFIX = "v_"
 """Before the ids in ActivityNet's file names."""
@@ -75,7 +74,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
         raise ReportError(f"there is no folder of videos {folder}; give --videos the folder that holds the files")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES and _is_file(path) and not _leads_out(path, folder):
+        if path.suffix.lower() in VIDEO_SUFFIXES and _is_file(path) and not _leads_out(path, folder):
             found.setdefault(path.stem, path)
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
     return found

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from re2tal.weights import written_whole
+from re2tal.common.atomic import atomic_path
 
 __all__ = ["inline_json", "render", "write_text"]
 
@@ -67,7 +67,7 @@ def write_text(path: Path, text: str) -> int:
     show as an unknown character.
     """
     content = text.encode("utf-8", errors="xmlcharrefreplace")
-    with written_whole(path) as unfinished:
+    with atomic_path(path) as unfinished:
         unfinished.write_bytes(content)
     return len(content)
 

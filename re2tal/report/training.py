@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,13 @@ def training_curves(records: RunRecords) -> tuple[Curve, ...]:
     return tuple(
         curve
         for curve in (
-            _over_steps("loss", "Loss", steps, losses),
-            _over_epochs("map", "mAP by epoch", evaluations, maps),
-            _over_steps("rate", "Learning rate", rates, _keys(rates, lambda key: key != "step")),
-            _over_steps("norm", "Norm of the gradients, before clipping", steps, ["gradient_norm"]),
-            _with_note(_over_steps("error", "Reconstruction error", steps, ["reconstruction_error"])),
-            _over_steps("memory", "Peak memory (MiB)", steps, ["peak_memory_mib"]),
-            _over_steps("speed", "Clips per second", steps, ["clips_per_second"]),
+            _curve("loss", "Loss", "step", steps, losses),
+            _curve("map", "mAP by epoch", "epoch", evaluations, maps),
+            _curve("rate", "Learning rate", "step", rates, _keys(rates, lambda key: key != "step")),
+            _curve("norm", "Norm of the gradients, before clipping", "step", steps, ["gradient_norm"]),
+            _with_note(_curve("error", "Reconstruction error", "step", steps, ["reconstruction_error"])),
+            _curve("memory", "Peak memory (MiB)", "step", steps, ["peak_memory_mib"]),
+            _curve("speed", "Clips per second", "step", steps, ["clips_per_second"]),
         )
         if curve is not None
     )
@@ -96,14 +96,6 @@ def _rates(steps: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         courses.setdefault(tuple(_number(rate.get(name)) for _, rate in rates), []).append(name)
     named = [(" and ".join(names), course) for course, names in courses.items()]
     return [{"step": step, **{name: course[row] for name, course in named}} for row, (step, _) in enumerate(rates)]
-
-
-def _over_steps(key: str, title: str, records: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Curve | None:
-    return _curve(key, title, "step", records, names)
-
-
-def _over_epochs(key: str, title: str, records: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Curve | None:
-    return _curve(key, title, "epoch", records, names)
 
 
 def _curve(
@@ -130,7 +122,7 @@ def _with_note(curve: Curve | None) -> Curve | None:
     if curve is None or any(value for ys in curve.lines.values() for value in ys):
         return curve
     note = "0 throughout: the streams were recovered bit for bit"
-    return Curve(key=curve.key, title=curve.title, x_name=curve.x_name, xs=curve.xs, lines=curve.lines, note=note)
+    return replace(curve, note=note)
 
 
 def _means(values: Sequence[float | None], *, size: int) -> list[float | None]:

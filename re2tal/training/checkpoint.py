@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from re2tal.common.atomic import atomic_path
 from re2tal.training.disk import size_of, telling_of_full_disk
-from re2tal.weights import CHECKPOINT_FORMAT, WeightsError, load_pickle, require_intact, written_whole
+from re2tal.weights import CHECKPOINT_FORMAT, WeightsError, load_pickle, require_intact
 
 __all__ = ["CheckpointError", "RunFolder", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
 
@@ -94,7 +95,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     needed = size_of(content)
     with (
         telling_of_full_disk(path, needed=needed),
-        written_whole(path) as unfinished,
+        atomic_path(path) as unfinished,
         unfinished.open("wb") as file,
     ):
         torch.save({"format": CHECKPOINT_FORMAT, **content}, file)

@@ -2,12 +2,12 @@
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from re2tal.reversible.tracing.trees import tensors_in
 
 __all__ = ["DiskFullError", "size_of", "telling_of_full_disk"]
 
@@ -46,14 +46,8 @@ def telling_of_full_disk(path: Path, *, needed: int | None = None) -> Iterator[N
 
 
 def size_of(content: Any) -> int:
-    """Bytes of all tensors in nested mappings and sequences."""
-    if isinstance(content, Tensor):
-        return content.nbytes
-    if isinstance(content, Mapping):
-        return sum(map(size_of, content.values()))
-    if isinstance(content, list | tuple):
-        return sum(map(size_of, content))
-    return 0
+    """Bytes of all tensors in nested dicts and sequences."""
+    return sum(tensor.nbytes for tensor in tensors_in(content))
 
 
 def _mib(count: int) -> str:

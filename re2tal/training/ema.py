@@ -12,6 +12,8 @@ class EMA:
     """`average <- decay * average + (1 - decay) * model`, over parameters and float buffers.
 
     Integer buffers (index tables, counters) are copied. The average lives in `module`, a model of its own.
+    (torch.optim.swa_utils.AveragedModel gives the same parameters in the same time, but averages counters too: after 20
+    batches of a norm it had counted 0.)
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:

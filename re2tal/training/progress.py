@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from re2tal.common.atomic import atomic_text
 from re2tal.common.untrusted import JsonError, parse_json, shown, visible_lines
 from re2tal.training.disk import telling_of_full_disk
-from re2tal.weights import written_whole
 
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
 
@@ -124,8 +124,8 @@ class Records:
 
         kept = [record for record in self.read() if is_kept(record)]
         if self.path.exists():
-            with telling_of_full_disk(self.path), written_whole(self.path) as unfinished:
-                unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            with telling_of_full_disk(self.path), atomic_text(self.path) as file:
+                file.writelines(json.dumps(record) + "\n" for record in kept)
 
 
 class Progress:
@@ -141,13 +141,7 @@ class Progress:
         self._recent: deque[float] = deque(maxlen=50)
         self._last = time.perf_counter()
         live = console is not None and console.is_terminal
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-        )
-        self._bar = RichProgress(*columns, console=console, transient=True, disable=not live)
+        self._bar = RichProgress(*_columns(), console=console, transient=True, disable=not live)
         self._task = self._bar.add_task("training", total=total_steps, state="")
 
     def __enter__(self) -> "Progress":
@@ -199,11 +193,15 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     if not console.is_terminal:
         yield tell_counts(what, tell=lambda line: console.print(line, highlight=False, soft_wrap=True))
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
     start = time.monotonic()
-    with RichProgress(*columns, console=console, transient=True) as bar:
+    with RichProgress(*_columns(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None, state="")
         yield lambda done, total: bar.update(task, completed=done, total=total, state=_pace(what, done, total, start))
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    """What a live bar shows: what is counted, how far it is, and how fast it goes."""
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
 
 
 def tell_counts(what: str, *, tell: Callable[[str], None]) -> Callable[[int, int], None]:

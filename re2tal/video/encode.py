@@ -12,6 +12,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
+from re2tal.common.atomic import atomic_path
+
 __all__ = ["available_encoder", "write_video"]
 
 # Preferred first; FFmpeg builds without GPL parts have no libx264.
@@ -59,28 +61,23 @@ def write_video(
     first = next(checked, None)
     if first is None:
         raise ValueError(f"no frames to write to {path}; a video needs at least one")
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        with av.open(str(partial), "w") as container:
-            stream = container.add_stream(encoder, rate=Fraction(fps).limit_denominator(100_000))
-            assert isinstance(stream, VideoStream)
-            stream.height, stream.width = first.shape[:2]
-            # 4:2:0 halves the colour planes, which H.264 allows for even sides only.
-            is_even = stream.height % 2 == 0 and stream.width % 2 == 0
-            stream.pix_fmt = "yuv420p" if is_even or encoder == "mpeg4" else "yuv444p"
-            stream.gop_size = key_interval
-            stream.thread_count = threads
-            if encoder == "libx264":
-                # With macroblock trees, small frames are not encoded to the same bytes every time.
-                stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": "log-level=none:mbtree=0"}
-            elif encoder == "mpeg4":
-                stream.codec_context.qmin, stream.codec_context.qmax = 2, 4
-            for image in chain([first], checked):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode(None))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path, suffix=path.suffix) as unfinished, av.open(str(unfinished), "w") as container:
+        stream = container.add_stream(encoder, rate=Fraction(fps).limit_denominator(100_000))
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = first.shape[:2]
+        # 4:2:0 halves the colour planes, which H.264 allows for even sides only.
+        is_even = stream.height % 2 == 0 and stream.width % 2 == 0
+        stream.pix_fmt = "yuv420p" if is_even or encoder == "mpeg4" else "yuv444p"
+        stream.gop_size = key_interval
+        stream.thread_count = threads
+        if encoder == "libx264":
+            # With macroblock trees, small frames are not encoded to the same bytes every time.
+            stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": "log-level=none:mbtree=0"}
+        elif encoder == "mpeg4":
+            stream.codec_context.qmin, stream.codec_context.qmax = 2, 4
+        for image in chain([first], checked):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
     return encoder
 
 

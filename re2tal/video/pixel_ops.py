@@ -3,6 +3,9 @@
 C = 3 channels, T frames, H/W space. Frames are (3, T, H, W) RGB, uint8 or float32 in [0, 255]; every operation leaves
 its input alone. As few frames at a time as stay in the processor's cache are best, and a chain of operations is rounded
 only where one of them works on bytes, and at its end.
+
+What torchvision.transforms.v2 has of the same takes longer, but for `equalize`, which is taken from there, and for what
+is one line here (docs/log.md has the figures).
 """
 
 import math
@@ -143,17 +146,10 @@ def equalize() -> FrameOp:
     """Make the histogram of each channel as flat as a look-up table can."""
 
     def flatten(frames: Tensor) -> Tensor:
-        output = torch.empty_like(frames)
-        for plane, flat in zip(frames.flatten(0, 1), output.flatten(0, 1), strict=True):
-            histogram = torch.bincount(plane.flatten(), minlength=256)
-            step = int(plane.numel() - histogram[histogram.nonzero()[-1]]) // 255
-            if step == 0:
-                flat.copy_(plane)
-                continue
-            before = histogram.cumsum(0) - histogram
-            table = ((before + step // 2) // step).clamp_(max=255).to(torch.uint8)
-            np.take(table.numpy(), plane.numpy(), out=flat.numpy())
-        return output
+        from torchvision.transforms.v2.functional import equalize  # most of the time of importing this package
+
+        flat: Tensor = equalize(frames)
+        return flat
 
     return FrameOp(flatten, "bytes")
 

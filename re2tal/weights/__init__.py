@@ -1,7 +1,7 @@
 """Weights in files: of this package and of others, read safely, renamed, and placed tensor by tensor."""
 
 from re2tal.weights.errors import WeightsError
-from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, write_weights, written_whole
+from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, write_weights
 from re2tal.weights.hashing import hash_of_weights
 from re2tal.weights.intact import require_intact
 from re2tal.weights.loading import Pretrained, load_detector, load_pretrained, require_kind
@@ -31,5 +31,4 @@ __all__ = [
     "require_intact",
     "require_kind",
     "write_weights",
-    "written_whole",
 ]

@@ -1,9 +1,7 @@
 """Files of weights: ours and other programs', read into tensors under our names; ours written whole or not at all."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from re2tal.common.atomic import atomic_path
 from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.intact import require_intact
 from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names
 from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
 
-__all__ = ["CHECKPOINT_FORMAT", "WeightsFile", "read_weights", "write_weights", "written_whole"]
+__all__ = ["CHECKPOINT_FORMAT", "WeightsFile", "read_weights", "write_weights"]
 
 CHECKPOINT_FORMAT = "re2tal-1"
 """What `format` says in a checkpoint of our training."""
@@ -134,33 +133,8 @@ def write_weights(
     }
     # Copies: tensors that share memory, or are mapped from the file, cannot be written as they are.
     copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    with written_whole(path) as unfinished:
+    with atomic_path(path) as unfinished:
         save_file(copies, unfinished, metadata={**metadata, **known})
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `path` at the end, and only then: a crash leaves the file that was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have a new name survive a loss of power; only POSIX opens folders."""
-    if os.name == "posix":
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

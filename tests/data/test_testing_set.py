@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from re2tal.data import AnnotationError, ResizeSampling, TestingSet, ValidationSet, WindowSampling, collate
+from re2tal.data import AnnotationError, ResizeSampling, TestingSet, WindowSampling, collate
 from re2tal.data.clip_specs import FrameCountError
 from re2tal.video import MissingVideoError, VideoError
-from tests.data.conftest import FPS, SMALL, SmallSet, frame_numbers
+from tests.data.conftest import FPS, SmallSet, frame_numbers
 
 
 def test_windows_show_every_sampled_frame_of_every_video(small_set: SmallSet) -> None:
@@ -53,29 +53,6 @@ def test_a_resized_video_is_one_clip(small_set: SmallSet) -> None:
     assert len(clips) == 1
     assert frame_numbers(clips[0].frames) == [2, 6, 10, 14, 18, 22, 26, 30, 34, 38, 42, 46, 50, 54, 58, 62]
     assert clips[0].grid.seconds_per_step == pytest.approx(0.4)
-
-
-def test_validation_clips_carry_the_actions_inside_and_others_are_dropped(small_set: SmallSet) -> None:
-    small_set.add("a", num_frames=64, subset="validation", actions=[(0.4, 2.0, "run"), (3.0, 3.6, "jump")])
-    small_set.add("b", num_frames=64, subset="validation", actions=[(0.0, 0.8, "jump")])
-    small_set.add("empty", num_frames=64, subset="validation")
-    # Overlap 0.5: windows of 32 frames at 0, 1.6 and 3.2 s.
-    clips = ValidationSet(small_set.config(sampling=SMALL.model_copy(update={"validation_overlap": 0.5})))
-    found = [
-        (clip.video_id, clip.grid.start_seconds, clip.grid.to_seconds(clip.segments).tolist(), clip.labels.tolist())
-        for clip in clips
-    ]
-    assert found == [
-        ("a", 0.0, [pytest.approx([0.4, 2.0])], [1]),
-        ("a", pytest.approx(1.6), [pytest.approx([2.8 + 0.2, 3.6])], [0]),
-        ("b", 0.0, [pytest.approx([0.0, 0.8])], [0]),
-    ]
-
-
-def test_validation_clips_of_resized_videos_carry_all_actions(small_set: SmallSet) -> None:
-    small_set.add("a", num_frames=40, subset="validation", actions=[(0.4, 2.0, "run"), (3.0, 3.6, "jump")])
-    (clip,) = ValidationSet(small_set.config(sampling=ResizeSampling(num_steps=8, frames_per_step=1)))
-    assert clip.grid.to_seconds(clip.segments).tolist() == [pytest.approx([0.4, 2.0]), pytest.approx([3.0, 3.6])]
 
 
 def test_memory_for_frames_changes_nothing(small_set: SmallSet) -> None:

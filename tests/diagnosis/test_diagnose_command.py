@@ -68,7 +68,7 @@ def test_tables_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = truth_of([Row("a", 0, 10, "run")], durations={"a": 40.0})
     diagnosis = diagnose(truth, predictions_of([Row("a", 0, 10, "run", 0.9)]), tious=(0.5,))
     console = Console(force_terminal=True, width=80, markup=False, record=True)
-    monkeypatch.setattr(table, "Console", lambda **_: console)
+    monkeypatch.setattr("rich.console.Console", lambda **_: console)
     table.print_diagnosis(diagnosis)
     shown = console.export_text()
     assert "double detection" in shown and "false negatives" in shown and "10G" in shown

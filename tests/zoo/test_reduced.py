@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from re2tal.networks.zoo import REDUCED, build_reduced
+from re2tal.networks.zoo import KNOWN
 from re2tal.networks.zoo.measuring import in_dtype, wake
 from re2tal.reversible import report_of, rewire, unrewire, verify
-from re2tal.reversible.debug.verify import tensors_in
+from re2tal.reversible.tracing.trees import tensors_in
+from tests.scripts import load_script
+
+reduced = load_script("benchmarks/reduced_networks.py")
 
 # What other libraries warn of when they are imported and built is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -22,17 +25,17 @@ def outputs(model: nn.Module, example: object) -> list[Tensor]:
         return list(tensors_in(model(**example) if isinstance(example, dict) else model(example)))
 
 
-def test_there_are_many() -> None:
-    assert len(REDUCED) >= 60
-    assert {name.partition(":")[0] for name in REDUCED} == {"torchvision", "timm", "transformers"}
+def test_there_are_many_and_those_that_the_command_lists() -> None:
+    assert len(KNOWN) >= 60 and tuple(reduced.REDUCED) == KNOWN
+    assert {name.partition(":")[0] for name in KNOWN} == {"torchvision", "timm", "transformers"}
 
 
-@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize("name", KNOWN)
 def test_rewired_networks_train_as_plain_autograd_trains_them(name: str) -> None:
     library = name.partition(":")[0]
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    network = build_reduced(name)
+    network = reduced.build_reduced(name)
     model, example = network.model.double(), in_dtype(network.example, torch.float64)
     wake(model)
     state = copy.deepcopy(model.state_dict())

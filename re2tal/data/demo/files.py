@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.common.atomic import atomic_text
 from re2tal.data.demo.motion import TICKS, write_script
 from re2tal.data.demo.render import FPS, render
 from re2tal.video import write_video
@@ -63,10 +64,8 @@ def make_demo_set(
             # A full disk or Ctrl-C should not wait for all the videos that have not begun.
             pool.shutdown(cancel_futures=True)
             raise
-    annotations = Path(folder) / "annotations.json"
-    partial_file = annotations.with_suffix(".partial")
-    partial_file.write_text(json.dumps({"database": dict(sorted(database.items()))}, indent=1))
-    partial_file.replace(annotations)
+    with atomic_text(Path(folder) / "annotations.json") as file:
+        json.dump({"database": dict(sorted(database.items()))}, file, indent=1)
 
 
 def _make_video(folder: Path, subset: str, number: int, *, seed: int, shuffled: bool) -> tuple[str, dict[str, Any]]:

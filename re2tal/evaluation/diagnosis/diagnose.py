@@ -98,23 +98,20 @@ def _figures(
 ) -> CharacteristicFigures:
     """The bins of one characteristic, whose `values` (M,) the actions of classes `label` (M,) have."""
     placed = bins.place(name, values)
-    edges = bins.edges[name]
-    return CharacteristicFigures(
-        tious=matches.tious,
-        name=name,
-        bins=tuple(
+    found = []
+    for number, (low, high) in enumerate(pairwise(bins.edges[name])):
+        chosen = placed == number
+        found.append(
             BinFigures(
                 name=BIN_NAMES[number],
                 low=float(low),
                 high=float(high),
-                num_actions=int((placed == number).sum()),
-                normalized_mean_ap=_mean_ap_of(placed == number, label=label, matches=matches),
-                false_negative_rate=_rate_of(placed == number, missed),
+                num_actions=int(chosen.sum()),
+                normalized_mean_ap=_mean_ap_of(chosen, label=label, matches=matches),
+                false_negative_rate=_floats(missed[:, chosen].mean(1)) if chosen.any() else None,
             )
-            for number, (low, high) in enumerate(pairwise(edges))
-        ),
-        num_unknown=int((placed < 0).sum()),
-    )
+        )
+    return CharacteristicFigures(tious=matches.tious, name=name, bins=tuple(found), num_unknown=int((placed < 0).sum()))
 
 
 def _mean_ap_of(chosen: np.ndarray, *, label: np.ndarray, matches: Matches) -> tuple[float, ...] | None:
@@ -139,10 +136,6 @@ def _mean_ap_of(chosen: np.ndarray, *, label: np.ndarray, matches: Matches) -> t
         instances=matches.instances,
     )
     return _floats(table[:, num_actions > 0].mean(1))
-
-
-def _rate_of(chosen: np.ndarray, missed: np.ndarray) -> tuple[float, ...] | None:
-    return _floats(missed[:, chosen].mean(1)) if chosen.any() else None
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:

@@ -155,10 +155,7 @@ class Diagnosis:
         """Everything but the average precisions of single classes, in values that JSON knows."""
         return {
             "tious": list(self.tious),
-            "num_videos": self.result.num_videos,
-            "num_actions": self.result.num_actions,
-            "num_predictions": self.result.num_predictions,
-            "num_ignored_predictions": self.result.num_other_videos + self.result.num_other_classes,
+            **self.result.counts,
             **self.result.metrics,
             **named(self.tious, self.normalized_mean_ap, metric="normalized_mAP"),
             **named(self.tious, self.false_negative_rate, metric="false_negative_rate"),

@@ -2,32 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich import box
-from rich.console import Console
-
-from re2tal.evaluation import as_rich_table, as_text, counts_in_words
+from re2tal.common.terminal import print_table
+from re2tal.evaluation import counts_in_words
 from re2tal.evaluation.diagnosis.result import ERROR_TYPES, NUM_GROUPS, CharacteristicFigures, Diagnosis, mean
 
 __all__ = ["print_diagnosis"]
 
 _UNITS = {"length": " s"}
-Section = tuple[str, list[list[str]], str | None]
+Section = tuple[str, list[list[str]], str]
 """Title, rows of cells with the headings first, and what to say below."""
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
-    """Tables in a terminal, plain text in a pipe."""
-    console = Console(markup=False, highlight=False)
+    """The metric, the error profile, what each error costs, and which actions are hard to find."""
     for title, rows, caption in _sections(diagnosis):
-        if not console.is_terminal:
-            print(title, as_text(rows), *([] if caption is None else [caption]), "", sep="\n")
-            continue
-        grid = as_rich_table(rows)
-        grid.box = box.SIMPLE_HEAD
-        console.print(title, style="bold")  # as the table's own it would be wrapped at the table's width
-        console.print(grid)
-        if caption is not None:
-            console.print(f"{caption}\n", style="dim")
+        print_table(rows, title=title, caption=caption)
+        print()
 
 
 def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
@@ -89,15 +79,12 @@ def _bin_rows(characteristic: CharacteristicFigures, *, base: float) -> Iterable
             f"{name} {item.name}",
             bounds,
             str(item.num_actions),
-            *_bin_cells(item.normalized_mean_ap, base),
+            _mean_percent(item.normalized_mean_ap),
+            f"{mean(item.normalized_mean_ap) / base:.2f}" if item.normalized_mean_ap is not None and base else "-",
             _mean_percent(item.false_negative_rate),
         ]
     if characteristic.num_unknown:
         yield [f"{name} unknown", "", str(characteristic.num_unknown), "-", "-", "-"]
-
-
-def _bin_cells(values: Sequence[float] | None, base: float) -> list[str]:
-    return [_mean_percent(values), f"{mean(values) / base:.2f}" if values is not None and base else "-"]
 
 
 def _mean_percent(values: Sequence[float] | None) -> str:

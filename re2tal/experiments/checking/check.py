@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from re2tal.common.types import AnnotatedVideo
-from re2tal.common.untrusted import UnsafeNameError
+from re2tal.common.untrusted import UnsafeNameError, some
 from re2tal.config import ExperimentConfig
 from re2tal.data import AnnotationError, Annotations, DataConfig, find_class_names
 from re2tal.data.annotations import read_ids, select_subset
@@ -134,7 +134,7 @@ def _choose(
     lost = [video.video_id for video in subset.videos if video.video_id in not_counted]
     if lost and subset.role == "testing":
         detail = f"{len(lost)} test videos in data.missing still count in the metric, as videos without detections"
-        findings.add("note", "missing in testing", f"{detail}: {_some(lost)}", subset=subset.role)
+        findings.add("note", "missing in testing", f"{detail}: {some(lost)}", subset=subset.role)
 
 
 def _check_annotations(annotations: Annotations, *, subsets: Sequence[_Subset], findings: _Findings) -> None:
@@ -167,7 +167,7 @@ def _check_lists(
         if without_effect:
             videos = "annotated" if what == "missing" else "test"
             detail = f"{len(without_effect)} of {len(listed)} {what} ids are of no {videos} video"
-            findings.add("note", f"{what} list", f"{detail}: {_some(without_effect)}")
+            findings.add("note", f"{what} list", f"{detail}: {some(without_effect)}")
     for video_id in sorted(missing & annotated - blocked):
         if _is_there(data, video_id):
             findings.add("note", "listed but there", "is in data.missing, though its file is there", video_id=video_id)
@@ -253,7 +253,3 @@ def _without_what_training_bears(
             yield replace(finding, severity="warning", detail=f"{finding.detail} (training goes on without it)")
         else:
             yield finding
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

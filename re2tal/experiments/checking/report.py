@@ -1,16 +1,14 @@
 """The outcome of a check as a value, as files and as a table."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-
-from re2tal.common.untrusted import visible
+from re2tal.common.atomic import atomic_text
+from re2tal.common.terminal import print_table
 from re2tal.data.check import Decode, Finding
 
 __all__ = ["DataReport", "SubsetCounts", "print_report"]
@@ -99,17 +97,15 @@ def order_of_kind(finding: Finding) -> tuple[int, str, str]:
 
 
 def print_report(report: DataReport) -> None:
-    """The counts of each subset, then one line for each kind of finding with an example.
-
-    Tables in a terminal, plain text in a pipe.
-    """
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    """The counts of each subset, then one line for each kind of finding with an example."""
     classes = "an unknown number of" if report.num_classes is None else report.num_classes
-    _print_table(console, f"Videos, {classes} classes, frames decoded: {report.decode}", _subset_rows(report))
+    print_table(_subset_rows(report), title=f"Videos, {classes} classes, frames decoded: {report.decode}")
+    print()
     if report.findings:
-        _print_table(console, "Findings", _finding_rows(report))
+        print_table(_finding_rows(report), title="Findings", numbers=False)
+        print()
     counts = ", ".join(f"{severity}s: {report.count(severity)}" for severity in _SEVERITIES)
-    console.print(f"{counts}; {'a run would stop' if report.stops_a_run else 'nothing that stops a run'}")
+    print(f"{counts}; {'a run would stop' if report.stops_a_run else 'nothing that stops a run'}")
 
 
 def _subset_rows(report: DataReport) -> list[list[str]]:
@@ -127,22 +123,6 @@ def _finding_rows(report: DataReport) -> list[list[str]]:
     return rows
 
 
-def _print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
-    rows = [list(map(visible, row)) for row in rows]
-    if console.is_terminal:
-        table = Table(*rows[0], title=title, title_justify="left")
-        for row in rows[1:]:
-            table.add_row(*row)
-        console.print(table, soft_wrap=False)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    console.print("\n".join([title, *lines, ""]))
-
-
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.tmp")
-    # Half surrogate pairs, which odd names hold, become what JSON writes for them.
-    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
-    draft.replace(path)
+    with atomic_text(path) as file:
+        file.writelines(f"{line}\n" for line in lines)

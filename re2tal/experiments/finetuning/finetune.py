@@ -8,11 +8,11 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from re2tal import __version__
 from re2tal.config.building import count_parameters
 from re2tal.data import collate
 from re2tal.experiments.experiment import (
     broken_lister,
+    describe_run,
     newest,
     note_config,
     prepare_process,
@@ -28,7 +28,7 @@ from re2tal.experiments.finetuning import (
     list_clips,
 )
 from re2tal.experiments.loading import load_epochs
-from re2tal.networks.backbones import build_backbone, pixel_norm
+from re2tal.networks.backbones import build_backbone
 from re2tal.training import (
     LeaveSignalsToMain,
     LoaderProcesses,
@@ -74,12 +74,6 @@ def finetune(
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
         start_from_pretrained(model, config.backbone)
-    about = {
-        "config": config.model_dump_json(),
-        "class_names": list(class_names),
-        "pixel_norm": pixel_norm(),
-        "re2tal": __version__,
-    }
     note_config(config, folder.config, processes=processes)
     trainer = Trainer(
         model.to(processes.device),
@@ -87,7 +81,7 @@ def finetune(
         loader=load_epochs(clips, config.training, processes=processes, clip_bytes=config.data.clip_bytes),
         processes=processes,
         folder=folder,
-        about=about,
+        about=describe_run(config, class_names),
         best_by="top1",
         tensorboard=tensorboard_logger(config.training, folder=folder, processes=processes),
     )

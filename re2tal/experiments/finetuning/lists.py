@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from re2tal.common.video_files import VIDEO_SUFFIXES
 from re2tal.experiments.finetuning.config import ClipSource
-from re2tal.labels.videos import VIDEO_SUFFIXES
 
 __all__ = ["ClipList", "ClipListError", "TrimmedVideo", "list_clips"]
 

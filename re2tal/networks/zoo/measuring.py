@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from re2tal.common.terminal import print_table
 from re2tal.networks.zoo.named import Network
 from re2tal.reversible import Rewiring, report_of, rewire, unrewire, verify
-from re2tal.reversible.debug.verify import count_saved_bytes, tensors_in
+from re2tal.reversible.debug.verify import count_saved_bytes
+from re2tal.reversible.tracing.trees import replace_leaves, tensors_in
 
-__all__ = ["ZooRow", "in_dtype", "measure", "table", "wake"]
+__all__ = ["ZooRow", "in_dtype", "measure", "print_rows", "wake"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,11 @@ def measure(network: Network, *, dtype: torch.dtype = torch.float64, repeats: in
 
 def in_dtype(example: Any, dtype: torch.dtype) -> Any:
     """The example with floating-point numbers of another type."""
-    if isinstance(example, Tensor):
-        return example.to(dtype) if example.is_floating_point() else example
-    if isinstance(example, dict):
-        return {key: in_dtype(value, dtype) for key, value in example.items()}
-    return tuple(in_dtype(value, dtype) for value in example) if isinstance(example, tuple) else example
+
+    def cast(leaf: object) -> object:
+        return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+    return replace_leaves(example, cast)
 
 
 def _step(model: nn.Module, example: Any, *, repeats: int) -> tuple[int, float]:
@@ -116,18 +118,22 @@ def _positional(example: Any) -> tuple[Any, ...]:
     return example if isinstance(example, tuple) else (example,)
 
 
-def table(rows: Sequence[ZooRow]) -> str:
+def print_rows(rows: Sequence[ZooRow]) -> None:
     """One line for each network; those of which nothing could be rewired stand apart."""
     done = [row for row in rows if row.reason is None]
-    width = max((len(row.model) for row in rows), default=5)
-    lines = [f"{'model':<{width}}  blocks rewired  gradient error  saved bytes  step time"] if done else []
-    for row in done:
-        blocks = f"{row.rewired} of {row.blocks}"
-        lines.append(
-            f"{row.model:<{width}}  {blocks:>14}  {row.gradient_error:>14.1e}  "
-            f"{row.saved_ratio:>11.2f}  {row.time_ratio:>9.2f}"
-        )
+    if done:
+        cells = [["model", "blocks rewired", "gradient error", "saved bytes", "step time"]]
+        cells += [
+            [
+                row.model,
+                f"{row.rewired} of {row.blocks}",
+                f"{row.gradient_error:.1e}",
+                f"{row.saved_ratio:.2f}",
+                f"{row.time_ratio:.2f}",
+            ]
+            for row in done
+        ]
+        print_table(cells)
     others = [row for row in rows if row.reason is not None]
     if others:
-        lines += ["", "Nothing can be rewired in:", *(f"{row.model}: {row.reason}" for row in others)]
-    return "\n".join(lines)
+        print("\nNothing can be rewired in:", *(f"{row.model}: {row.reason}" for row in others), sep="\n")

@@ -19,9 +19,9 @@ from re2tal.reversible.rewire.rewiring import reconstruction_error, set_coeffici
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.streams import count_held_bytes
 from re2tal.reversible.tiles import Mode
-from re2tal.reversible.tracing.trees import leaves, replace_leaves
+from re2tal.reversible.tracing.trees import replace_leaves, tensors_in
 
-__all__ = ["Verification", "count_saved_bytes", "tensors_in", "verify"]
+__all__ = ["Verification", "count_saved_bytes", "verify"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def verify(model: nn.Module, example: Example, *, tolerance: float | None = None
         ValueError: the model has no reversible chain, or no output that needs a gradient.
     """
     inputs = arguments(example)
-    device = next((leaf.device for leaf in leaves(inputs) if isinstance(leaf, Tensor)), torch.device("cpu"))
+    device = next((tensor.device for tensor in tensors_in(inputs)), torch.device("cpu"))
 
     def step(model: nn.Module, mode: Mode | None) -> _Step:
         with preserved(device):
@@ -177,18 +177,6 @@ def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, An
         reconstruction_error=reconstruction_error(model, warn_above=math.inf) or 0.0,
         saved_bytes=saved[0],
     )
-
-
-def tensors_in(value: object) -> Iterator[Tensor]:
-    """Every tensor in nested containers, as networks return them."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item)
 
 
 @contextmanager

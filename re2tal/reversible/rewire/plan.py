@@ -17,7 +17,7 @@ from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing import BlockSplit, CallArguments, Refused, chains_of, check, find_blocks, record
 from re2tal.reversible.tracing.recording import PURE, untouched
 from re2tal.reversible.tracing.search import Candidate
-from re2tal.reversible.tracing.trees import leaves
+from re2tal.reversible.tracing.trees import tensors_in
 
 __all__ = ["BlockReport", "Example", "RewiringPlan", "Rewiring", "arguments", "plan"]
 
@@ -118,7 +118,7 @@ def plan(model: nn.Module, example: Example) -> RewiringPlan:
     """
     args, kwargs = arguments(example)
     before = _sums(model)
-    device = next((leaf.device for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)), torch.device("cpu"))
+    device = next((tensor.device for tensor in tensors_in((args, kwargs))), torch.device("cpu"))
     try:
         kept = [m for m in model.modules() if is_hooked(m) or not type(m).__module__.startswith(PURE)]
         with torch.enable_grad(), unhooked(model):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from re2tal.reversible.blocks import Split, known_blocks, split_between, split_block
 from re2tal.reversible.chain import Chain
@@ -22,7 +22,7 @@ from re2tal.reversible.rewire.plan import Example, Rewiring, RewiringPlan, argum
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size
 from re2tal.reversible.tracing.recording import untouched
-from re2tal.reversible.tracing.trees import leaves
+from re2tal.reversible.tracing.trees import tensors_in
 
 __all__ = [
     "ReconstructionWarning",
@@ -120,7 +120,7 @@ def _met_in_eval_mode(model: nn.Module, example: Example) -> None:
     if not any(module.training for module in model.modules()):
         return
     args, kwargs = arguments(example)
-    device = next((leaf.device for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)), torch.device("cpu"))
+    device = next((tensor.device for tensor in tensors_in((args, kwargs))), torch.device("cpu"))
     with preserved(device), untouched(model), unhooked(model), torch.no_grad():  # flags are put back with the rest
         try:
             model.eval()(*args, **kwargs)

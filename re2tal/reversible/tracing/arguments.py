@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from re2tal.reversible.tracing.trees import leaves, replace_leaves, structure
+from re2tal.reversible.tracing.trees import replace_leaves, structure, tensors_in
 
 __all__ = ["CallArguments"]
 
@@ -31,14 +31,11 @@ class CallArguments:
     @staticmethod
     def of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallArguments | None:
         """None if there is no stream."""
-        tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        tensors = tensors_in((args, kwargs))
         place = next((place for place, tensor in enumerate(tensors) if tensor.is_floating_point()), None)
         if place is None:
             return None
         return CallArguments(args, kwargs, tensors[place], tuple(tensors[:place] + tensors[place + 1 :]))
-
-    def _tensors(self) -> list[Tensor]:
-        return [leaf for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
 
     @staticmethod
     def is_constant(leaf: object) -> bool:
@@ -60,7 +57,9 @@ class CallArguments:
 
     def with_tensors(self, stream: Tensor, further: Sequence[Tensor]) -> CallArguments:
         """Other tensors in the same places."""
-        before = next(place for place, tensor in enumerate(self._tensors()) if tensor is self.stream)
+        before = next(
+            place for place, tensor in enumerate(tensors_in((self.args, self.kwargs))) if tensor is self.stream
+        )
         rest = iter([*further[:before], stream, *further[before:]])
 
         def other(leaf: object) -> object:
@@ -85,5 +84,5 @@ class CallArguments:
     def call(self, function: Callable[..., Any], stream: Tensor, further: Sequence[Tensor]) -> Tensor:
         """What `function` returns for other tensors in the same places: the first of the stream's shape, or of any."""
         result = self.call_all(function, stream, further)
-        found = [leaf for leaf in leaves(result) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        found = [tensor for tensor in tensors_in(result) if tensor.is_floating_point()]
         return next((tensor for tensor in found if tensor.shape == stream.shape), found[0])

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from re2tal.reversible.guards import Guard, saving_unseen, unhooked
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing.recording import untouched
-from re2tal.reversible.tracing.trees import leaves
+from re2tal.reversible.tracing.trees import leaves, tensors_in
 
 __all__ = ["Effects", "effects_of"]
 
@@ -58,7 +58,7 @@ def effects_of(
         further = [arg.detach().clone().requires_grad_(arg.requires_grad) for arg in args]
         with seen:
             result = function(start * 1, further)
-        outputs = [leaf for leaf in leaves(result) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(result)
         known = {id(tensor) for tensor in (*own, start, *further)}
         reason = _foreign(outputs, known)
         if reason is not None:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from re2tal.reversible.guards import saving_unseen
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
+from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves, tensors_in
 
 __all__ = ["Call", "End", "Event", "TraceGuard", "Op", "Recording", "name_of", "record", "untouched"]
 
@@ -157,7 +157,7 @@ class _Recorder(TorchFunctionMode):
         if name_of(func) == "__iter__":  # its result is no container
             self._look("shape", "__iter__", args[0])
             return iter(self.__torch_function__(torch.unbind, types, (args[0], 0)))
-        given = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        given = tensors_in((args, kwargs))
         versions = [_version(tensor) for tensor in given]
         inputs = tuple(self._value(tensor) for tensor in given)
         template = replace_leaves((tuple(args), kwargs), self._ref)

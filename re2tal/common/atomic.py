@@ -1,0 +1,54 @@
+"""Files that are written as a whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+__all__ = ["atomic_path", "atomic_text"]
+
+
+@contextmanager
+def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
+    """A path to write to; what is there at the end becomes `path`, and only then.
+
+    A crash on the way leaves the file that was there before, and so does a loss of power.
+
+    Args:
+        path: of the file; its folder is made if need be.
+        suffix: of the temporary name, for writers that choose a format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_text(path: Path) -> Iterator[TextIO]:
+    """A text file in UTF-8 to write to, which becomes `path` as in `atomic_path`.
+
+    Half a surrogate pair, which names of files and labels may hold, is written as JSON writes it, `\\udce9`.
+    """
+    with (
+        atomic_path(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name survive a loss of power; only POSIX opens folders."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
