@@ -9,8 +9,6 @@ from re2tal.config.experiment import ExperimentConfig
 from re2tal.data import DataConfig, annotations_of, find_class_names
 from re2tal.networks.backbones import build_backbone
 from re2tal.networks.detector import Detector
-from re2tal.networks.heads import Head
-from re2tal.networks.pyramid import Pyramid
 
 __all__ = ["build_detector", "count_classes", "count_parameters", "describe", "without_rewiring"]
 
@@ -18,8 +16,8 @@ __all__ = ["build_detector", "count_classes", "count_parameters", "describe", "w
 def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
     """The network that `config` describes, with fresh weights."""
     backbone = build_backbone(config.backbone)
-    pyramid = Pyramid(config.pyramid, in_channels=backbone.out_channels)
-    head = Head(config.head, in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
+    pyramid = config.pyramid.build(in_channels=backbone.out_channels)
+    head = config.head.build(in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
     return Detector(backbone, pyramid=pyramid, head=head)
 
 

@@ -7,22 +7,23 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from re2tal.common.extension import OneOf, importing_sources
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 from re2tal.config.former_names import former_names
 from re2tal.data import DataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, FactoryConfig
-from re2tal.networks.heads import HeadConfig
-from re2tal.networks.pyramid import PyramidConfig
+from re2tal.networks.backbones import BackboneConfig
+from re2tal.networks.heads import HeadConfig, HeadSettings
+from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_anneal_range
-from re2tal.video import AugmentConfig
+from re2tal.video import AugmentConfig, AugmentSettings
 
 __all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
 
@@ -41,22 +42,17 @@ class ExperimentConfig(Settings):
     work_dir: Path
     """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
     backbone: BackboneConfig
-    pyramid: PyramidConfig = PyramidConfig()
-    head: HeadConfig = HeadConfig()
+    pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
+    head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
     data: DataConfig
-    augment: AugmentConfig = AugmentConfig()
+    augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     training: TrainingConfig
 
     @model_validator(mode="after")
-    def _clips_fit_the_position_code(self) -> "ExperimentConfig":
-        num_steps, longest = self.data.sampling.num_steps, self.pyramid.max_steps
-        if self.pyramid.position_code and num_steps > longest:
-            raise ValueError(
-                f"data.sampling.num_steps must not exceed the position code of pyramid.max_steps = {longest}, "
-                f"got {num_steps}; set both alike, or switch pyramid.position_code off"
-            )
+    def _pyramid_takes_the_clips(self) -> "ExperimentConfig":
+        self.pyramid.require_steps(self.data.sampling.num_steps)
         return self
 
     @model_validator(mode="after")
@@ -71,9 +67,8 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _backbone_takes_the_clips(self) -> "ExperimentConfig":
-        if isinstance(self.backbone, FactoryConfig):
-            frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
-            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
+        self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
         return self
 
     @model_validator(mode="after")
@@ -88,7 +83,7 @@ class ExperimentConfig(Settings):
             return self
         if not self.data.class_agnostic:
             raise ValueError(
-                f"postprocess.video_labels labels what a class-agnostic detector finds, got {labels.kind!r} with "
+                f"postprocess.video_labels labels what a class-agnostic detector finds, got {type(labels).__name__} with "
                 "data.class_agnostic=False; set data.class_agnostic=True, or postprocess.video_labels=None"
             )
         if self.data.sampling.kind == "window" and not self.postprocess.nms.per_class:
@@ -163,7 +158,7 @@ def override(config: C, options: Sequence[str]) -> C:
             raise ConfigError(f"a config option is written key.sub=value, got {shown(option)}")
         _set(values, key.strip(), _parse(text))
     try:
-        return type(config).model_validate(values)
+        return type(config).model_validate(values, context=importing_sources())
     except ValidationError as error:
         raise ConfigError(f"with {', '.join(options):.400}: {_explain(error)}") from error
 

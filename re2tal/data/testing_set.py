@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
-from re2tal.data.clips import store_of, stored, to_clip
+from re2tal.data.clips import seen, store_of, stored, to_clip
 from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
@@ -178,9 +178,9 @@ def clip_of(
     """
     cut = clip_spec_of(place, file_frames=file.num_frames, sampling=config.sampling)
     if isinstance(file, VideoFeatures):
-        inputs = stored(file, cut)
+        make = stored(file, cut)
     else:
-        inputs = center_crop(file.frames(cut.sample.indices), size=config.crop_size)
+        make = seen(center_crop(file.frames(cut.sample.indices), size=config.crop_size))
     if class_names is None:
         cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
-    return to_clip(place.video, cut, inputs, class_names=class_names or ())
+    return to_clip(place.video, cut, make, class_names=class_names or ())

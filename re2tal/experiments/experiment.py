@@ -17,7 +17,7 @@ from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
 from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of
 from re2tal.data.annotations import select_subset
-from re2tal.detections import read_video_scores, write_detections
+from re2tal.detections import write_detections
 from re2tal.evaluation import (
     GroundTruth,
     MapResult,
@@ -193,7 +193,7 @@ class Tester:
         self.class_names = self.clips.class_names
         """That the network tells apart."""
         chosen = config.postprocess.video_labels
-        self.video_labels = None if chosen is None else read_video_scores(chosen)
+        self.video_labels = None if chosen is None else chosen.read()
         if self.video_labels is not None:
             self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
         self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
@@ -334,7 +334,7 @@ def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) 
     pretrained = load_pretrained(
         model.backbone.get_submodule("network"),
         path=config.pretrained,
-        kind=config.kind,
+        kind=config.weight_names,
         reversible=config.reversible,
         allow=config.pretrained_allow,
     )
@@ -366,7 +366,7 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
             f"{_some(class_names)}; test with the class list (data.classes) it was trained with"
         )
     model = build_detector(config, num_classes=len(class_names))
-    load_detector(model, weights, kind=config.backbone.kind, reversible=config.backbone.reversible)
+    load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.reversible)
     log.info("weights of %s", weights)
     return model
 

@@ -160,7 +160,7 @@ class _Extraction:
         features = WindowFeatures(self.backbone, device=self.device)
         for batch in made_ahead(batches_of(stream, size=size)):
             with torch.no_grad(), autocast(self.config.training.amp, device=self.device):
-                yield from features.of(batch).float().cpu()
+                yield from batch.features_by(features.of).features.float().cpu()
 
     def _source_of(self, video: VideoFile) -> dict[str, Any]:
         told = self.annotated.get(video.video_id)

@@ -252,5 +252,5 @@ def test_training_set_reads_features_without_videos(tiny: Path, checkpoint: Path
     config = _frozen(tiny, checkpoint, f"data.features={stored}", f"data.videos={tmp_path}/gone")
     clips = TrainingSet(config.data, config.augment)
     clips.set_epoch(0)
-    assert [clip.frames.shape for clip in clips] == [(48, 16)] * 4
+    assert [clip.features.shape for clip in clips] == [(48, 16)] * 4
     assert all(len(clip.segments) for clip in clips)

@@ -13,7 +13,6 @@ from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
 from re2tal.data.training_set import select_actions
 from re2tal.data.whole import annotations_of
-from re2tal.detections import read_video_scores
 from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
@@ -199,7 +198,7 @@ def _check_classes(annotations: Annotations, *, training: _Subset, data: DataCon
 def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, findings: _Findings) -> None:
     if config is None:
         return
-    labels = findings.try_to("class scores", lambda: read_video_scores(config))
+    labels = findings.try_to("class scores", config.read)
     if labels is None:
         return
     for video_id in labels.lacking(video.video_id for video in testing.to_check):
