@@ -18,9 +18,6 @@ from re2tal.common.untrusted import visible_lines
 if TYPE_CHECKING:
     from re2tal.labels import ImportedLabels, ImportReport
 
-Format = Literal[
-    "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
-]  # fmt: skip
 Many = Parameter(consume_multiple=True)
 
 
@@ -31,7 +28,7 @@ def import_(
     *,
     videos: Path,
     out: Path = Path("annotations.json"),
-    format: Format | None = None,
+    format: str | None = None,
     columns: Annotated[list[str] | None, Many] = None,
     unit: Literal["seconds", "frames", "milliseconds"] | None = None,
     fps: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
@@ -62,7 +59,8 @@ def import_(
     out
         The file to write.
     format
-        What the files are, where the content is not recognised.
+        What the files are, where the content is not recognised: csv, activitynet, thumos, multithumos, charades,
+        epic-kitchens, elan, boris or via; or a format of your own, path/to/file.py:Name (docs/extending.md).
     columns
         Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
         subset.

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from re2tal.config.experiment import ExperimentConfig
-from re2tal.data import DataConfig, annotations_of, find_class_names
+from re2tal.data import DataSettings, annotations_of, find_class_names
 from re2tal.networks.backbones import build_backbone
 from re2tal.networks.detector import Detector
 
@@ -49,10 +49,10 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_classes(data: DataConfig) -> int | None:
+def count_classes(data: DataSettings) -> int | None:
     """That the network tells apart; None if neither the config nor a file says."""
     if data.class_agnostic:
         return 1
-    if data.num_classes is not None or not data.annotations.exists():
+    if data.num_classes is not None or not data.is_there():
         return data.num_classes
     return len(find_class_names(annotations_of(data), classes=data.classes))

@@ -15,7 +15,7 @@ from re2tal.common.extension import OneOf, importing_sources
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 from re2tal.config.former_names import former_names
-from re2tal.data import DataConfig
+from re2tal.data import DataConfig, DataSettings
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
 from re2tal.networks.backbones import BackboneConfig
@@ -44,7 +44,7 @@ class ExperimentConfig(Settings):
     backbone: BackboneConfig
     pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
     head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
-    data: DataConfig
+    data: Annotated[DataSettings, OneOf(DataConfig)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -83,8 +83,9 @@ class ExperimentConfig(Settings):
             return self
         if not self.data.class_agnostic:
             raise ValueError(
-                f"postprocess.video_labels labels what a class-agnostic detector finds, got {type(labels).__name__} with "
-                "data.class_agnostic=False; set data.class_agnostic=True, or postprocess.video_labels=None"
+                "postprocess.video_labels labels what a class-agnostic detector finds, got "
+                f"{type(labels).__name__} with data.class_agnostic=False; set data.class_agnostic=True, or "
+                "postprocess.video_labels=None"
             )
         if self.data.sampling.kind == "window" and not self.postprocess.nms.per_class:
             raise ValueError(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from re2tal.common.types import AnnotatedVideo, Clip, FeatureClip, PixelClip
 from re2tal.data.clip_specs import ClipSpec, frame_grid
-from re2tal.data.config import DataConfig
+from re2tal.data.config import DataSettings
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import FrameStore
 
@@ -26,7 +26,7 @@ def seen(frames: Tensor) -> Callable[..., Clip]:
     return partial(PixelClip, frames=frames)
 
 
-def store_of(config: DataConfig, videos: tuple[AnnotatedVideo, ...], *, short_side: int) -> FrameStore | FeatureStore:
+def store_of(config: DataSettings, videos: tuple[AnnotatedVideo, ...], *, short_side: int) -> FrameStore | FeatureStore:
     """Where the clips of `videos` come from: their files, or their stored features."""
     if config.features is not None:
         return FeatureStore(config, videos)

@@ -15,7 +15,7 @@ from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
 from re2tal.data.clips import seen, store_of, stored, to_clip
-from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.config import DataSettings, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
 from re2tal.data.subsets import SubsetVideos
@@ -31,7 +31,7 @@ class _WindowedSet(Dataset[Clip]):
 
     def __init__(
         self,
-        config: DataConfig,
+        config: DataSettings,
         *,
         overlap: float,
         labelled: bool,
@@ -131,7 +131,7 @@ class TestingSet(_WindowedSet):
     __test__ = False  # the name makes pytest look for tests in it
 
     def __init__(
-        self, config: DataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
+        self, config: DataSettings, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
     ) -> None:
         """
         Args:
@@ -146,7 +146,7 @@ class TestingSet(_WindowedSet):
 class ValidationSet(_WindowedSet):
     """The test subset's clips that show an action, with their actions, for a validation loss."""
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: DataSettings) -> None:
         super().__init__(config, overlap=_overlaps(config.sampling)[1], labelled=True)
 
 
@@ -165,7 +165,7 @@ def clip_of(
     place: WindowSpec,
     *,
     file: VideoFrames | VideoFeatures,
-    config: DataConfig,
+    config: DataSettings,
     class_names: tuple[str, ...] | None = None,
 ) -> Clip:
     """The clip at a place of a video, centre-cropped.

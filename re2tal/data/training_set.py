@@ -11,7 +11,7 @@ from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotati
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.clip_specs import training_clip_spec
 from re2tal.data.clips import seen, store_of, stored, to_clip
-from re2tal.data.config import DataConfig, ResizeSampling
+from re2tal.data.config import DataSettings, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.subsets import SubsetVideos
 from re2tal.video import AugmentSettings, VideoError
@@ -31,7 +31,7 @@ class TrainingSet(Dataset[Clip]):
 
     def __init__(
         self,
-        config: DataConfig,
+        config: DataSettings,
         augment_config: AugmentSettings,
         *,
         seed: int = 42,
@@ -119,7 +119,7 @@ class TrainingSet(Dataset[Clip]):
         return f"replace these files, list their ids in data.missing, or raise data.max_broken_share:{listed}"
 
 
-def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tuple[AnnotatedVideo, ...]:
+def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataSettings) -> tuple[AnnotatedVideo, ...]:
     """The videos that show an action to train on; an error if there is none."""
     if isinstance(config.sampling, ResizeSampling):
         share = config.sampling.min_share
@@ -138,6 +138,6 @@ def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tu
     if not chosen:
         raise AnnotationError(
             f"training needs at least one action, got none in the {len(videos)} videos of subset "
-            f"{config.train_subset!r} of {config.annotations}; check data.train_subset and data.ignore_labels"
+            f"{config.train_subset!r} of {config.origin}; check data.train_subset and data.ignore_labels"
         )
     return chosen

@@ -119,7 +119,7 @@ def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: fl
 
 
 def _training_videos(config: ExperimentConfig) -> list[AnnotatedVideo]:
-    if not config.data.annotations.exists():
+    if not config.data.is_there():
         return []
     subset = config.data.train_subset
     names = {subset} if isinstance(subset, str) else set(subset)

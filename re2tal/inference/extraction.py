@@ -12,7 +12,15 @@ from torch import Tensor
 from re2tal import __version__
 from re2tal.common.types import AnnotatedVideo
 from re2tal.config import ExperimentConfig
-from re2tal.data import ClipStream, DataConfig, FeaturesError, ResizeSampling, annotations_of, batches_of, read_features
+from re2tal.data import (
+    ClipStream,
+    DataSettings,
+    FeaturesError,
+    ResizeSampling,
+    annotations_of,
+    batches_of,
+    read_features,
+)
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.config import FEATURES_SUFFIX
 from re2tal.data.features import describe_input, write_features
@@ -39,7 +47,7 @@ class DataSetVideos:
     """By the id of the file."""
 
 
-def videos_of_data(config: DataConfig) -> DataSetVideos:
+def videos_of_data(config: DataSettings) -> DataSetVideos:
     """The videos that an experiment trains and tests on, called as it looks for their features."""
     annotations = annotations_of(config.model_copy(update={"features": None}))
     missing = read_ids(config.missing)
@@ -53,7 +61,7 @@ def videos_of_data(config: DataConfig) -> DataSetVideos:
     files, annotated = [], {}
     for video in videos.values():
         path = config.video_path(video.video_id)
-        name = path.relative_to(config.videos).with_suffix("").as_posix()
+        name = config.file_name(video.video_id)
         files.append(VideoFile(video_id=name, path=path, num_bytes=path.stat().st_size if path.is_file() else 0))
         annotated[name] = video
     return DataSetVideos(files=tuple(files), annotated=annotated)
@@ -174,7 +182,7 @@ class _Extraction:
         return self.out / f"{video.video_id}{FEATURES_SUFFIX}"
 
 
-def _time_of(stream: ClipStream, *, config: DataConfig) -> dict[str, Any]:
+def _time_of(stream: ClipStream, *, config: DataSettings) -> dict[str, Any]:
     """Where steps lie in time, for whoever reads the file."""
     sampling, duration = config.sampling, stream.video.duration_seconds
     if isinstance(sampling, ResizeSampling):

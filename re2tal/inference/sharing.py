@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.common.types import Batch, PixelBatch
-from re2tal.data import DataConfig, WindowSampling
+from re2tal.data import DataSettings, WindowSampling
 from re2tal.networks.backbones import Backbone
 from re2tal.training import log
 
@@ -83,7 +83,7 @@ class WindowFeatures:
         return [piece.clone() for piece in features]  # not views, which would keep all of them
 
 
-def why_not_shared(backbone: nn.Module, *, config: DataConfig) -> str | None:
+def why_not_shared(backbone: nn.Module, *, config: DataSettings) -> str | None:
     """Why windows of testing have no features in common; None if they have."""
     sampling, piece = config.sampling, _piece_frames(backbone)
     if not isinstance(sampling, WindowSampling):
@@ -109,7 +109,7 @@ def _piece_frames(backbone: nn.Module) -> int | None:
     return backbone.piece_frames if isinstance(backbone, Backbone) else None
 
 
-def tell_of_sharing(backbone: nn.Module, *, config: DataConfig) -> None:
+def tell_of_sharing(backbone: nn.Module, *, config: DataSettings) -> None:
     """Say in the log whether features of overlapping windows are computed once."""
     if config.features is not None or not isinstance(config.sampling, WindowSampling):
         return

@@ -179,12 +179,12 @@ def _class_names_of(config: ExperimentConfig, *, path: Path) -> tuple[str, ...]:
     data = config.data
     if data.class_agnostic:
         return (AGNOSTIC_CLASS,)
-    if data.annotations.exists():
+    if data.is_there():
         return find_class_names(annotations_of(data), classes=data.classes, num_classes=data.num_classes)
     if data.classes is not None:
         return read_class_names(data.classes)
     raise CheckpointError(
-        f"{path} does not name its classes, and the config's data.annotations, {data.annotations}, is not there to "
+        f"{path} does not name its classes, and the config's data.annotations, {data.origin}, is not there to "
         "tell them; list them in a text file, one per line in the order of training, and add --cfg-options "
         "data.classes=FILE"
     )

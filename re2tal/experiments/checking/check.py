@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError
 from re2tal.config import ExperimentConfig
-from re2tal.data import AnnotationError, Annotations, DataConfig, find_class_names
+from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
 from re2tal.data.training_set import select_actions
@@ -155,7 +155,7 @@ def _check_lists(
     missing: frozenset[str],
     blocked: frozenset[str],
     testing: _Subset,
-    data: DataConfig,
+    data: DataSettings,
     findings: _Findings,
 ) -> None:
     """Ids that have no effect, and files that are there though they are listed missing."""
@@ -172,14 +172,16 @@ def _check_lists(
             findings.add("note", "listed but there", "is in data.missing, though its file is there", video_id=video_id)
 
 
-def _is_there(data: DataConfig, video_id: str) -> bool:
+def _is_there(data: DataSettings, video_id: str) -> bool:
     try:
         return data.video_path(video_id).is_file()
     except UnsafeNameError:  # one reason to list it
         return False
 
 
-def _check_classes(annotations: Annotations, *, training: _Subset, data: DataConfig, findings: _Findings) -> int | None:
+def _check_classes(
+    annotations: Annotations, *, training: _Subset, data: DataSettings, findings: _Findings
+) -> int | None:
     """The number of classes the network tells apart."""
     if data.class_agnostic:
         return 1
@@ -213,7 +215,7 @@ def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, f
 
 
 def _check_files(
-    subsets: Sequence[_Subset], *, data: DataConfig, decode: Decode, jobs: int, tell: Callable[[int, int], None]
+    subsets: Sequence[_Subset], *, data: DataSettings, decode: Decode, jobs: int, tell: Callable[[int, int], None]
 ) -> list[Finding]:
     """Findings on the files; those that cannot be used are noted in `subsets`."""
     videos = {video.video_id: video for subset in subsets for video in subset.to_check}
@@ -230,7 +232,7 @@ def _check_files(
 
 
 def _without_what_training_bears(
-    findings: Sequence[Finding], *, training: _Subset, data: DataConfig
+    findings: Sequence[Finding], *, training: _Subset, data: DataSettings
 ) -> Iterator[Finding]:
     """Broken training videos as warnings, as long as a run goes on without them. Files that are absent, or in other
     places than they may be, always stop it."""

@@ -16,7 +16,6 @@ from re2tal.experiments.experiment import (
     newest,
     note_config,
     prepare_process,
-    start_from_pretrained,
 )
 from re2tal.experiments.finetuning import (
     Classifier,
@@ -28,6 +27,7 @@ from re2tal.experiments.finetuning import (
     list_clips,
 )
 from re2tal.experiments.loading import load_epochs
+from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.networks.backbones import build_backbone, pixel_norm
 from re2tal.training import (
     LeaveSignalsToMain,
