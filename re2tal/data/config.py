@@ -190,9 +190,14 @@ class DataSettings(Extensible):
         """Where the file that clips are cut from is expected: the video, or its stored features; as `video_path`."""
         if self.features is None:
             return self.video_path(video_id)
-        return self._inside(self.features, f"{self.file_name(video_id)}{FEATURES_SUFFIX}", video_id=video_id)
+        return self.path_in(self.features, f"{self.file_name(video_id)}{FEATURES_SUFFIX}", video_id=video_id)
 
-    def _inside(self, folder: Path, name: str, *, video_id: str) -> Path:
+    def path_in(self, folder: Path, name: str, *, video_id: str) -> Path:
+        """Where the file `name` of a video is expected; names come from annotations, which may be of others.
+
+        Raises:
+            UnsafeNameError: that is not in the folder.
+        """
         try:
             return path_inside(folder, name, allow_links=self.allow_links)
         except UnsafeNameError as error:
@@ -238,7 +243,7 @@ class DataConfig(DataSettings):
         Raises:
             UnsafeNameError: that is not in the folder.
         """
-        return self._inside(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
+        return self.path_in(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
 
     def is_there(self) -> bool:
         """Whether there is such a file."""
