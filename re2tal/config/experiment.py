@@ -84,7 +84,7 @@ class ExperimentConfig(Settings):
         if not self.data.class_agnostic:
             raise ValueError(
                 "postprocess.video_labels labels what a class-agnostic detector finds, got "
-                f"{type(labels).__name__} with data.class_agnostic=False; set data.class_agnostic=True, or "
+                f"{labels.path} with data.class_agnostic=False; set data.class_agnostic=True, or "
                 "postprocess.video_labels=None"
             )
         if self.data.sampling.kind == "window" and not self.postprocess.nms.per_class:
