@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 
-__all__ = ["Extensible", "ExtensionError", "OneOf", "extension", "importing_sources", "load_object"]
+__all__ = ["Extensible", "ExtensionError", "OneOf", "extension", "importing_sources", "load_object", "spelled_out"]
 
 _MAY_IMPORT = "may_import"
 
@@ -63,8 +63,6 @@ class OneOf:
         def validate(value: Any, built_in: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
             if isinstance(value, base) and type(value) not in self.built_in:
                 return value
-            if isinstance(value, str):  # on the command line
-                value = {"source": value}
             if isinstance(value, Mapping) and "source" in value:
                 may_import = (info.context or {}).get(_MAY_IMPORT) is True
                 kind = _find(str(value["source"]), base=base, may_import=may_import)
@@ -107,6 +105,20 @@ def extension(source: str | Path, **settings: Any) -> Any:
 def importing_sources() -> dict[str, Any]:
     """The context of a validation whose values come from whoever runs the program: their sources are imported."""
     return {_MAY_IMPORT: True}
+
+
+def spelled_out(value: Any) -> Any:
+    """What an option of the command line sets a part of a config to: with the defaults of its class, if it names one.
+
+    Raises:
+        ExtensionError: there is no such class.
+    """
+    given = {"source": value} if isinstance(value, str) and ".py:" in value else value
+    if not isinstance(given, Mapping) or "source" not in given:
+        return value
+    kind = _find(str(given["source"]), base=Extensible, may_import=True)
+    settings: dict[str, Any] = {name: setting for name, setting in given.items() if name != "source"}
+    return {"source": given["source"], **kind.model_construct(None, **settings).model_dump(warnings=False)}
 
 
 def load_object(source: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from re2tal.common.extension import OneOf, importing_sources
+from re2tal.common.extension import ExtensionError, OneOf, importing_sources, spelled_out
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 from re2tal.config.former_names import former_names
@@ -137,13 +137,19 @@ def _line_of(error: Exception, path: Path) -> str:
 
 
 def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
-    """The config that a checkpoint holds as JSON."""
+    """The config that a checkpoint holds as JSON; code that it names is not executed."""
     try:
-        return ExperimentConfig.model_validate_json(text)
+        config = ExperimentConfig.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(
             f"the config in {source} is not one of this version: {_explain(error)}; give the config file by --config"
         ) from error
+    if (code := config.backbone.executed_file()) is not None:
+        raise ConfigError(
+            f"the config in {source} builds its backbone by {shown(code)}, and code that data names is not executed; "
+            "give the config that it was trained with by --config"
+        )
+    return config
 
 
 def override(config: C, options: Sequence[str]) -> C:
@@ -185,7 +191,10 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(_unknown_key(values, key, inside=key.split(".")[:depth], place=place))
         if depth < len(path):
             place = place[name]
-    place[last] = value
+    try:
+        place[last] = spelled_out(value) if place[last] is None or isinstance(place[last], dict) else value
+    except ExtensionError as error:
+        raise ConfigError(f"with {shown(key)}: {error}") from None
 
 
 def _unknown_key(values: Mapping[str, Any], key: str, *, inside: Sequence[str], place: Any) -> str:

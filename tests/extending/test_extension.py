@@ -90,9 +90,8 @@ def test_a_file_is_executed_once(own: str, tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("nowhere.py:Head", r"no file 'nowhere.py'; write path/to/file.py:Name"),
-        ("Head", r"no file 'Head'; write path/to/file.py:Name"),
         ("{folder}/own.py:Nothing", r"own.py defines no 'Nothing'"),
-        ("{folder}/own.py:Path", r"own.py:Path must be a subclass of HeadSettings"),
+        ("{folder}/own.py:Path", r"own.py:Path must be a subclass of Extensible"),
         ("{folder}/wrong.py:Head", r"wrong.py cannot be executed: NameError.*correct the file"),
     ],
 )
@@ -129,3 +128,10 @@ def test_no_file_of_the_package_knows_the_examples() -> None:
 
 def test_an_extension_error_is_told_without_a_traceback() -> None:
     assert ExtensionError.__module__.startswith("re2tal.")
+
+
+def test_a_factory_in_a_file_that_a_checkpoint_names_is_not_executed(tiny: Path, tmp_path: Path) -> None:
+    factory = {"kind": "factory", "factory": f"{tmp_path}/net.py:make", "out_channels": 4, "size": [16, 16]}
+    values = {**load_config(tiny).model_dump(mode="json"), "backbone": factory}
+    with pytest.raises(ConfigError, match=r"net.py:make.*code that data names is not executed; give.*--config"):
+        read_json_config(json.dumps(values), source="best.pth")

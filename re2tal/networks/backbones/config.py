@@ -67,6 +67,10 @@ class NetworkConfig(Extensible):
         """The network with its residual blocks reversible, under the same names of weights."""
         return rewire(network)
 
+    def executed_file(self) -> str | None:
+        """The source of code that building the network executes, if there is any beside its class."""
+        return None
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take, by a ValueError."""
 

@@ -78,6 +78,10 @@ class FactoryConfig(NetworkConfig):
         rewire_factory(network)
         return network
 
+    def executed_file(self) -> str | None:
+        """A factory in a file."""
+        return self.factory if ".py:" in self.factory else None
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take."""
         if num_frames % self.clip_frames:
