@@ -21,6 +21,7 @@ SECONDS = 16.0
 class BurstsConfig(DataSettings):
     """How many clips there are; each is a whole video of 16 s."""
 
+    has_files = False
     num_train: PositiveInt = 24
     """Clips to train on."""
     num_test: PositiveInt = 8
@@ -41,7 +42,7 @@ class BurstsConfig(DataSettings):
             videos.append(
                 AnnotatedVideo(
                     video_id=f"bursts{number}",
-                    subset=self.train_subset if number < self.num_train else self.test_subset,
+                    subset="training" if number < self.num_train else "validation",
                     duration_seconds=SECONDS,
                     num_frames=None,
                     actions=tuple(actions),
@@ -55,11 +56,11 @@ class BurstsConfig(DataSettings):
 
     def training_clips(self, augment: AugmentSettings, *, seed: int) -> "Bursts":
         """With actions, augmented anew in every epoch."""
-        return Bursts(self, self.train_subset, augment=augment, seed=seed)
+        return Bursts(self, "training", augment=augment, seed=seed)
 
     def testing_clips(self, *, leave_out: Collection[str]) -> "Bursts":
         """Without actions, as they are."""
-        return Bursts(self, self.test_subset, leave_out=leave_out)
+        return Bursts(self, "validation", leave_out=leave_out)
 
 
 class Bursts:
@@ -82,7 +83,8 @@ class Bursts:
             video for video in annotations.videos if video.subset == subset and video.video_id not in leave_out
         ]
         self._config, self._augment, self._seed = config, augment, seed
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # loader processes see it change
+        # In shared memory, so that loader processes see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self.broken: dict[str, str] = {}
         self.video_ids = tuple(video.video_id for video in self._videos)
 

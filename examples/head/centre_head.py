@@ -64,7 +64,7 @@ class CentreHead(nn.Module):
         self.convs = nn.ModuleList(nn.Conv1d(in_channels, in_channels, 3, padding=1) for _ in range(config.num_convs))
         self.heat = nn.Conv1d(in_channels, num_classes, 3, padding=1)
         self.sizes = nn.Conv1d(in_channels, 2, 3, padding=1)
-        nn.init.constant_(self.heat.bias, -math.log(99))  # centres are rare: one in a hundred
+        self.heat.bias = nn.Parameter(torch.full((num_classes,), -math.log(99)))  # centres are rare: one in a hundred
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> CentreOutputs:
         """Features (B, C, S_l) and masks (B, S_l) of all levels -> predictions."""

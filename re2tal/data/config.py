@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -80,8 +80,11 @@ Sampling = Annotated[WindowSampling | ResizeSampling, Field(discriminator="kind"
 class DataSettings(Extensible):
     """A data set of any kind: how clips are cut from its videos; a class for each kind says where these are.
 
-    A class whose clips are not cut from video files overrides `training_clips` and `testing_clips`.
+    A class whose clips are not cut from video files overrides `training_clips` and `testing_clips`, and says so.
     """
+
+    has_files: ClassVar[bool] = True
+    """Whether there are video files, to be counted and checked."""
 
     allow_links: bool = False
     """Whether links in the folders of videos and features may lead out of them. Names of videos come from the

@@ -267,7 +267,7 @@ class Tester:
 
 def _num_uncounted(annotations: Annotations, config: DataSettings) -> int:
     """Test videos that have to be opened before anything else, to learn how many windows they have."""
-    if config.sampling.kind == "resize" or config.features is not None:
+    if config.sampling.kind == "resize" or config.features is not None or not config.has_files:
         return 0
     return sum(video.num_frames is None for video in select_subset(annotations, config.test_subset))
 

@@ -52,7 +52,11 @@ def test_it_is_trained_tested_reported_and_predicts(
     assert "burst" in (run / "report.html").read_text()
 
 
-def test_a_checkpoint_gives_back_the_network_that_was_trained(re2tal: Any, options: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("own_backbone", [True, False], ids=["own backbone", "SlowFast"])
+def test_a_checkpoint_gives_back_the_network_that_was_trained(
+    re2tal: Any, options: list[str], tmp_path: Path, own_backbone: bool
+) -> None:
+    options = [option for option in options if own_backbone or option != BACKBONE]
     assert re2tal("train", CONFIG, "--cfg-options", *options, HEAD) == 0
     trained = load_trained(tmp_path / "exps/gpu1_id0/checkpoint/best.pth")
     assert trained.config == load_config(CONFIG, [*options, HEAD])
@@ -143,6 +147,10 @@ def test_a_listing_is_as_good_as_an_annotation_file(re2tal: Any, tmp_path: Path)
     assert re2tal("check-data", tiny, "--cfg-options", f"data={listing}") == 0
 
 
+def test_clips_that_are_in_no_file_pass_the_check(re2tal: Any, options: list[str]) -> None:
+    assert re2tal("check-data", CONFIG, "--cfg-options", *options) == 0
+
+
 def test_light_fades_evenly() -> None:
     fading = extension(f"{EXAMPLES}/augmentation/fading.py:FadingConfig", strength=0.5)
     frames = [torch.full((3, 12, 12), 100, dtype=torch.uint8)] * 5
@@ -229,6 +237,6 @@ def test_scores_of_ones_own_are_a_setting(bursts: Bursts, tmp_path: Path) -> Non
 def test_a_backbone_of_ones_own_starts_from_weights_of_its_own(re2tal: Any, options: list[str], tmp_path: Path) -> None:
     assert re2tal("train", CONFIG, "--cfg-options", *options) == 0
     best = tmp_path / "exps/gpu1_id0/checkpoint/best.pth"
-    more = [f"backbone.pretrained={best}", "training.epochs=1", "training.eval_from=0"]
-    assert re2tal("train", CONFIG, "--id", 1, "--cfg-options", *options, *more) == 0
-    assert BACKBONE in options
+    more = f"backbone.pretrained={best}"
+    assert re2tal("train", CONFIG, "--id", 1, "--cfg-options", *options, more) == 0
+    assert "backbone from" in (tmp_path / "exps/gpu1_id1/log.txt").read_text()

@@ -218,6 +218,8 @@ def _check_files(
     subsets: Sequence[_Subset], *, data: DataSettings, decode: Decode, jobs: int, tell: Callable[[int, int], None]
 ) -> list[Finding]:
     """Findings on the files; those that cannot be used are noted in `subsets`."""
+    if not data.has_files:
+        return []
     videos = {video.video_id: video for subset in subsets for video in subset.to_check}
     by_id: dict[str, list[Finding]] = {}
     for video_id, findings in check_videos(tuple(videos.values()), config=data, decode=decode, jobs=jobs):
