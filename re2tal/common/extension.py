@@ -34,7 +34,7 @@ class Extensible(Settings):
     """The base of settings that may be replaced by a class of one's own."""
 
     _subclasses: ClassVar[dict[str, "type[Extensible]"]] = {}
-    """By source with the absolute path; the class that was defined last counts."""
+    """Those outside of the package, by source with the absolute path; the class that was defined last counts."""
     _source: ClassVar[str]
 
     @classmethod
@@ -42,7 +42,8 @@ class Extensible(Settings):
         super().__pydantic_init_subclass__(**kwargs)
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         cls._source = f"{cls.__module__ if file is None else Path(file).resolve()}:{cls.__qualname__}"
-        Extensible._subclasses[cls._source] = cls
+        if not cls.__module__.startswith("re2tal."):
+            Extensible._subclasses[cls._source] = cls
 
     @classmethod
     def source(cls) -> str:

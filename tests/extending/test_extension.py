@@ -1,7 +1,6 @@
 """Classes of one's own in a config: by their source, in JSON, and never from a checkpoint by themselves."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,10 @@ class OwnHeadConfig(HeadConfig):
 """
 
 
-@pytest.fixture(autouse=True)
-def classes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(Extensible, "_subclasses", dict(Extensible._subclasses))
-    yield
+@pytest.fixture
+def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process: no class of one's own is known."""
+    monkeypatch.setattr(Extensible, "_subclasses", {})
 
 
 @pytest.fixture
@@ -61,6 +60,7 @@ def test_a_config_with_own_classes_survives_the_json_of_a_checkpoint(tiny: Path,
     assert override(config, ["head.sharpness=0.5"]).head == extension(own, sharpness=0.5)
 
 
+@pytest.mark.usefixtures("nothing_imported")
 def test_code_that_a_checkpoint_names_is_not_executed(tiny: Path, own: str, tmp_path: Path) -> None:
     values = load_config(tiny).model_dump(mode="json")
     text = json.dumps({**values, "head": {"source": own}})
@@ -74,10 +74,19 @@ def test_code_that_a_checkpoint_names_is_not_executed(tiny: Path, own: str, tmp_
     read_json_config(text, source="best.pth")
 
 
+@pytest.mark.usefixtures("nothing_imported")
 def test_a_checkpoint_of_another_folder_takes_the_class_that_is_imported(tiny: Path, own: str) -> None:
     config = load_config(tiny, [f"head={own}"])
     elsewhere = config.model_dump_json().replace(own, "/somewhere/else/own.py:OwnHeadConfig")
     assert read_json_config(elsewhere, source="best.pth") == config
+
+
+@pytest.mark.usefixtures("nothing_imported")
+def test_a_class_that_is_called_as_one_of_the_package_is_not_taken_for_it(tiny: Path) -> None:
+    values = load_config(tiny).model_dump(mode="json")
+    values["head"]["source"] = "/somewhere/else/head.py:HeadConfig"
+    with pytest.raises(ConfigError, match="not imported"):
+        read_json_config(json.dumps(values), source="best.pth")
 
 
 def test_a_file_is_executed_once(own: str, tmp_path: Path) -> None:
