@@ -83,7 +83,7 @@ def test_levels_of_a_head_without_ranges_are_explained_by_their_strides(
     assert "stride in steps" in (out := capsys.readouterr().out) and "learns actions of" not in out
 
 
-def test_a_step_on_a_gpu_is_not_needed_to_learn_with_the_head(bursts: Bursts) -> None:
+def test_the_head_learns_to_find_the_actions_of_a_batch(bursts: Bursts) -> None:
     torch.manual_seed(0)
     config = bursts(HEAD, "head.strides_per_action=6")
     clips = training_clips(config.data, config.augment, seed=0, annotations=annotations_of(config.data))
