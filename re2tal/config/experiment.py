@@ -141,6 +141,15 @@ def read_json_config(text: str, *, source: Path | str) -> ExperimentConfig:
     try:
         config = ExperimentConfig.model_validate_json(text)
     except ValidationError as error:
+        problems = error.errors(include_url=False)
+        own = [
+            item["input"]["source"] for item in problems if isinstance(item.get("ctx", {}).get("error"), ExtensionError)
+        ]
+        if own:
+            raise ConfigError(
+                f"the config in {source} needs {', '.join(map(shown, own))}, and code that data names is not imported; "
+                "give the config that it was trained with by --config"
+            ) from error
         raise ConfigError(
             f"the config in {source} is not one of this version: {_explain(error)}; give the config file by --config"
         ) from error
