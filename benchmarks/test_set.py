@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from re2tal.common.types import Batch, Clip, Detections, Proposals, TimeGrid
+from re2tal.common.types import Batch, Detections, FeatureClip, Proposals, TimeGrid
 from re2tal.config import override
 from re2tal.config.presets import thumos
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision, read_ground_truth
@@ -94,9 +94,9 @@ def draw(truth: GroundTruth, *, num_videos: int | None, seed: int) -> list[Windo
 def batches(windows: list[Window]) -> Iterator[Batch]:
     """What the loader would give, without anything to see."""
     for window in windows:
-        clip = Clip(
+        clip = FeatureClip(
             video_id=window.video_id,
-            frames=torch.zeros(1, detector_outputs.NUM_STEPS),
+            features=torch.zeros(1, detector_outputs.NUM_STEPS),
             mask=torch.ones(detector_outputs.NUM_STEPS, dtype=torch.bool),
             grid=window.grid,
             segments=torch.zeros(0, 2),

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.common.types import Batch, Clip, TimeGrid
+from re2tal.common.types import Batch, PixelClip, TimeGrid
 from re2tal.config import ExperimentConfig, override
 from re2tal.config.building import build_detector
 from re2tal.config.presets import demo, demo_slowfast, demo_swin
@@ -70,7 +70,7 @@ def clips(generator: torch.Generator) -> Batch:
     grid = TimeGrid(start_seconds=0.0, seconds_per_step=1.0, duration_seconds=float(STEPS))
     return Batch.stack(
         [
-            Clip(
+            PixelClip(
                 video_id=f"clip{number}",
                 frames=torch.randint(0, 256, (3, STEPS, 16, 16), dtype=torch.uint8, generator=generator),
                 mask=torch.ones(STEPS, dtype=torch.bool),
@@ -227,7 +227,7 @@ class Bench:
                 return name, self.with_spoiled_parameter(name, value)
             case _:
                 features = torch.zeros(len(batch), int(model.backbone.out_channels), STEPS)
-                return "input.frames", self.named(Batch(**{**vars(batch), "frames": spoiled(features, value)}))
+                return "input.features", self.named(batch.features_by(lambda _: spoiled(features, value)))
 
     def with_spoiled_parameter(self, name: str, value: float) -> str:
         parameter = self.trainer.model.get_parameter(name)

@@ -13,7 +13,7 @@ import pytest
 
 from re2tal.common.annotation_files import Repeats
 from re2tal.data.annotations import AnnotationError, read_annotations
-from re2tal.detections import VideoScoresError, read_video_scores
+from re2tal.detections import VideoScoresError
 from re2tal.detections.video_scores import UntrimmedNetConfig
 from re2tal.evaluation import EvaluationError, read_ground_truth, read_predictions
 from re2tal.labels import ReadOptions, SourceError, read_sources
@@ -132,7 +132,7 @@ def test_an_array_that_claims_to_be_huge_is_refused(tmp_path: Path, shape: str) 
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64)
     with pytest.raises(VideoScoresError, match=r"x\.npy is not a readable NPY file"):
-        read_video_scores(UntrimmedNetConfig(path=path))
+        UntrimmedNetConfig(path=path).read()
 
 
 def test_archives_do_not_unpack_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_blocked_videos_need_neither_file_nor_class_scores(tmp_path: Path) -> No
 
 def test_a_classifier_is_for_class_agnostic_detectors(tiny: Path) -> None:
     labels = "postprocess.video_labels={'kind': 'untrimmednet', 'path': 'scores.npy'}"
-    with pytest.raises(ConfigError, match=r"got 'untrimmednet' with data.class_agnostic=False; set data.class_agnost"):
+    with pytest.raises(ConfigError, match=r"got scores.npy with data.class_agnostic=False; set data.class_agnost"):
         load_config(tiny, [labels])
     with pytest.raises(ConfigError, match="would suppress each other where windows are merged; set .*per_class=True"):
         load_config(tiny, [labels, AGNOSTIC, "postprocess.nms.per_class=False"])

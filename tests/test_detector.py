@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from re2tal.common.types import Batch, Proposals, TimeGrid
+from re2tal.common.types import Batch, PixelBatch, Proposals, TimeGrid
 from re2tal.networks.detector import Detector
 from re2tal.networks.heads import Head, HeadConfig
 from re2tal.networks.pyramid import Pyramid, PyramidConfig
@@ -50,7 +50,7 @@ def batch(*, seed: int = 0, size: int = 4, valid: int = STEPS) -> Batch:
         frames[clip, clip % NUM_CLASSES, start : start + length] = 200
         segments.append(torch.tensor([[start - 0.5, start + length - 0.5]]))
         labels.append(torch.tensor([clip % NUM_CLASSES]))
-    return Batch(
+    return PixelBatch(
         video_ids=tuple(f"v{clip}" for clip in range(size)),
         frames=frames,
         mask=torch.arange(STEPS).expand(size, STEPS) < valid,

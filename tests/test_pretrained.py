@@ -10,7 +10,7 @@ import torch
 
 from re2tal.config import load_config, override
 from re2tal.config.building import build_detector
-from re2tal.experiments.experiment import start_from_pretrained
+from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.reversible import verify
 from tests.scripts import load_script
 

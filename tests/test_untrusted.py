@@ -23,7 +23,6 @@ from re2tal.common.untrusted import UnsafeNameError, path_inside, shown, visible
 from re2tal.config import ConfigError, load_config, override
 from re2tal.data import read_features
 from re2tal.data.annotations import read_annotations
-from re2tal.detections import read_video_scores
 from re2tal.detections.video_scores import CuhkConfig, UntrimmedNetConfig
 from re2tal.evaluation import read_ground_truth, read_predictions
 from re2tal.inference import load_trained
@@ -87,8 +86,8 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "detector": ("x.pth", load_trained),
     "safetensors": ("x.safetensors", read_weights),
     "features": ("x.safetensors", read_features),
-    "array of scores": ("x.npy", lambda path: read_video_scores(UntrimmedNetConfig(path=path))),
-    "JSON of scores": ("x.json", lambda path: read_video_scores(CuhkConfig(path=path))),
+    "array of scores": ("x.npy", lambda path: UntrimmedNetConfig(path=path).read()),
+    "JSON of scores": ("x.json", lambda path: CuhkConfig(path=path).read()),
     "predictions": ("x.json", read_predictions),
     "predictions in arrays": ("x.npz", read_predictions),
     "annotations": ("x.json", read_annotations),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from re2tal.cli import app
+from re2tal.common.extension import OneOf
 from re2tal.common.settings import Settings
 from re2tal.config import ExperimentConfig
 
@@ -62,13 +63,17 @@ def models() -> Iterator[tuple[type[Settings], str]]:
         found = [
             (part, f"{where}.{name}" if where != "config" else name)
             for name, field in model.model_fields.items()
-            for part in parts_of(field.annotation)
+            for part in parts_of(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
         ]
         waiting = [*found, *waiting] if model is not ExperimentConfig else found
 
 
 def parts_of(annotation: Any) -> list[type[Settings]]:
-    """The classes of settings in a type."""
+    """The classes of settings in a type; of one that is open to extension, those of the package."""
+    if get_origin(annotation) is Annotated:
+        built_in = [kind for mark in annotation.__metadata__ if isinstance(mark, OneOf) for kind in mark.built_in]
+        if any(isinstance(mark, OneOf) for mark in annotation.__metadata__):
+            return built_in
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return [annotation]
     return [part for inner in get_args(annotation) for part in parts_of(inner)]
@@ -76,9 +81,10 @@ def parts_of(annotation: Any) -> list[type[Settings]]:
 
 def row(name: str, field: FieldInfo) -> str:
     """One line of a table."""
+    annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
     about = " ".join((field.description or "").split())
-    return f"| `{name}` | {escape(type_name(field.annotation))} | {escape(default)} | {escape(about)} |"
+    return f"| `{name}` | {escape(type_name(annotation))} | {escape(default)} | {escape(about)} |"
 
 
 def shown(value: Any) -> str:
@@ -90,6 +96,9 @@ def type_name(annotation: Any) -> str:
     """As one would write it."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
+        open_to = next((mark.built_in for mark in annotation.__metadata__ if isinstance(mark, OneOf)), None)
+        if open_to is not None:
+            return " or ".join([*(kind.__name__ for kind in open_to), f"your own {inner[0].__name__}"])
         return type_name(inner[0])
     if origin in (Union, UnionType):
         return " or ".join(type_name(part) for part in inner)

@@ -52,18 +52,20 @@ def _print_times(times: "Times") -> None:
         rows.append(["windows of testing begin every", "", _seconds(times.test_hop_seconds)])
         rows.append(["actions lie whole in a window up to", "", _seconds(times.test_whole_seconds)])
     print_table(rows, title=f"{times.name}: videos of {video}", caption=times.source)
-    has_shares = times.levels[0].share is not None
-    heading = ["level", "stride in steps", "in seconds", "reach in steps", "learns actions of"]
+    has_ranges, has_shares = times.levels[0].reach_steps is not None, times.levels[0].share is not None
+    heading = ["level", "stride in steps", "in seconds"]
+    heading += ["reach in steps", "learns actions of"] if has_ranges else []
     rows = [[*heading, *(["share of actions"] if has_shares else [])]]
     for number, level in enumerate(times.levels):
-        low, high = level.reach_steps
-        shortest, longest = _seconds(level.shortest_seconds), _seconds(level.longest_seconds)
         row = [str(number), str(level.stride_steps), _seconds(level.stride_seconds)]
-        row += (
-            [f"from {low:g}", f"from {shortest} s"]
-            if high is None
-            else [f"{low:g}-{high:g}", f"{shortest}-{longest} s"]
-        )
+        if level.reach_steps is not None:
+            low, high = level.reach_steps
+            shortest, longest = _seconds(level.shortest_seconds), _seconds(level.longest_seconds)
+            row += (
+                [f"from {low:g}", f"from {shortest} s"]
+                if high is None
+                else [f"{low:g}-{high:g}", f"{shortest}-{longest} s"]
+            )
         rows.append([*row, *([] if level.share is None else [f"{100 * level.share:.1f} %"])])
     print_table(rows, title="The pyramid")
 

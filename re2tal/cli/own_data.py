@@ -18,9 +18,6 @@ from re2tal.common.untrusted import visible_lines
 if TYPE_CHECKING:
     from re2tal.labels import ImportedLabels, ImportReport
 
-Format = Literal[
-    "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
-]  # fmt: skip
 Many = Parameter(consume_multiple=True)
 
 
@@ -33,8 +30,9 @@ class ImportCall:
     """Folder of the videos, at any depth."""
     out: Path = Path("annotations.json")
     """The file to write."""
-    format: Format | None = None
-    """What the files are, where the content is not recognised."""
+    format: str | None = None
+    """What the files are, where the content is not recognised: csv, activitynet, thumos, multithumos, charades,
+    epic-kitchens, elan, boris or via; or a format of your own, path/to/file.py:Name (docs/extending.md)."""
     columns: Annotated[list[str] | None, Many] = None
     """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
     subset."""

@@ -12,7 +12,7 @@ from re2tal.cli.app import Json, app, parse_tious
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
-    from re2tal.config import ExperimentConfig
+    from re2tal.config.reported import ReportedConfig
     from re2tal.report import Sources, TruthSource, WrittenReport
     from re2tal.training import RunFolder
 
@@ -123,6 +123,7 @@ def find_run_folder(folder: Path) -> Path:
 
 def sources_of_run(folder: Path, *, ground_truth: Path | None = None) -> "Sources":
     """What a run's folder and its config tell of; `ground_truth` replaces the config's file."""
+    from re2tal.data import DataConfig
     from re2tal.report import ReportVideos, Sources, TruthSource
     from re2tal.training import RunFolder
 
@@ -134,13 +135,16 @@ def sources_of_run(folder: Path, *, ground_truth: Path | None = None) -> "Source
         metrics=run.metrics if run.metrics.is_file() else None,
     )
     notes = [] if found.detections else [f"The run has no {DETECTIONS}: `re2tal test` writes it."]
-    trained, tested = _configs_of(run)
-    config = tested or trained
+    trained, tested = _settings_of(run)
+    settings = tested or trained
+    config = None if settings is None else _config_from(settings)
     if config is None:
         notes.append("The run's config is not known, and so neither its ground truth nor its videos.")
         truth = None if ground_truth is None else TruthSource(path=ground_truth)
         return replace(found, truth=truth, notes=tuple(notes))
-    truth = _truth_of(config)
+    truth, videos = _truth_of(config, run=run), None
+    if isinstance(config.data, DataConfig):
+        videos = ReportVideos(path=config.data.videos, path_of=config.data.video_path)
     if ground_truth is not None:
         truth = replace(truth, path=ground_truth)
     elif not truth.path.exists():
@@ -151,50 +155,67 @@ def sources_of_run(folder: Path, *, ground_truth: Path | None = None) -> "Source
         title=config.name,
         truth=truth,
         tious=config.evaluation.tious,
-        settings=(trained or config).model_dump(mode="json"),
-        videos=ReportVideos(path=config.data.videos, path_of=config.data.video_path),
+        settings=trained or settings,
+        videos=videos,
         notes=tuple(notes),
     )
 
 
-def _configs_of(run: "RunFolder") -> tuple["ExperimentConfig | None", "ExperimentConfig | None"]:
-    """The configs of the training and of the latest test, None if unknown.
+def _settings_of(run: "RunFolder") -> tuple[Any, Any]:
+    """The settings of the training and of the latest test, as JSON values; None if unknown.
 
     Runs of earlier versions have the first in their checkpoints only.
     """
     from re2tal.training import load_checkpoint
 
     written = [
-        _config_from(path.read_bytes(), source=path) if path.is_file() else None
+        _settings_in(path.read_bytes(), source=path) if path.is_file() else None
         for path in (run.config, run.tested_config)
     ]
     if any(written):
         return written[0], written[1]
     saved = [run.best, *(run.epoch(number) for number in reversed(run.saved_epochs()))]
     path = next((path for path in saved if path.is_file()), None)
-    return (None if path is None else _config_from(str(load_checkpoint(path).get("config")), source=path)), None
+    return (None if path is None else _settings_in(str(load_checkpoint(path).get("config")), source=path)), None
 
 
-def _config_from(text: str | bytes, *, source: Path) -> "ExperimentConfig | None":
-    """The config of a file; None if it is of a version that this one cannot read."""
-    from re2tal.config import ConfigError, read_json_config
+def _settings_in(text: str | bytes, *, source: Path) -> Any:
+    """None if it is no JSON."""
+    from re2tal.common.untrusted import JsonError, parse_json
+    from re2tal.config.former import without_removed
 
     try:
-        return read_json_config(text, source=source)
-    except ConfigError:
+        return without_removed(parse_json(text), source=source)
+    except JsonError:
         return None
 
 
-def _truth_of(config: "ExperimentConfig") -> "TruthSource":
+def _config_from(settings: Any) -> "ReportedConfig | None":
+    """What the settings of a run say; None if they are of a version that this one cannot read."""
+    from pydantic import ValidationError
+
+    from re2tal.config.reported import ReportedConfig
+
+    try:
+        return ReportedConfig.model_validate(settings)
+    except ValidationError:
+        return None
+
+
+def _truth_of(config: "ReportedConfig", *, run: "RunFolder") -> "TruthSource":
     """What the run's own metric counts."""
-    from re2tal.data import AGNOSTIC_CLASS
+    from re2tal.data import AGNOSTIC_CLASS, DataConfig
     from re2tal.report import TruthSource
 
     is_unlabelled = config.data.class_agnostic and config.postprocess.video_labels is None
+    own = run.path / "ground_truth.json"
+    path, subset_file = (
+        (config.data.annotations, config.data.subset_file) if isinstance(config.data, DataConfig) else (own, None)
+    )
     return TruthSource(
-        path=config.data.annotations,
+        path=path,
         subset=config.data.test_subset,
-        subset_file=config.data.subset_file,
+        subset_file=subset_file,
         blocked=config.evaluation.blocked,
         ignore_labels=config.data.ignore_labels,
         one_class=AGNOSTIC_CLASS if is_unlabelled else None,

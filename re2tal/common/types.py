@@ -5,14 +5,27 @@ A *step* is one position of the detector's time axis. Frames, steps and seconds 
 segments are in steps up to `Proposals` and in seconds from `Detections` on; `TimeGrid` converts.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["Action", "AnnotatedVideo", "Batch", "Clip", "Detections", "Proposals", "TimeGrid"]
+__all__ = [
+    "Action",
+    "AnnotatedVideo",
+    "Batch",
+    "Clip",
+    "Detections",
+    "FeatureBatch",
+    "FeatureClip",
+    "PixelBatch",
+    "PixelClip",
+    "Proposals",
+    "TimeGrid",
+]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -88,12 +101,10 @@ class TimeGrid:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Clip(_ShapesInRepr):
-    """One sample: frames, the part of the step grid that is real, and its actions on that grid."""
+class Clip(_ShapesInRepr, ABC):
+    """One sample: what the network sees of a clip, the part of the step grid that is real, and its actions on it."""
 
     video_id: str
-    frames: Tensor
-    """(3, T, H, W) uint8, RGB; or, in their place, (C, S) float32: what a frozen backbone makes of them."""
     mask: Tensor
     """(S,) bool, True where a step lies inside the video."""
     grid: TimeGrid
@@ -105,30 +116,79 @@ class Clip(_ShapesInRepr):
     """(T,) int64: which frames of the file they are, or features are of; None where nobody asks."""
 
     def __post_init__(self) -> None:
-        is_pixels = self.frames.dtype == torch.uint8 and self.frames.ndim == 4 and self.frames.shape[0] == 3
-        is_features = self.frames.dtype == torch.float32 and self.frames.ndim == 2
-        _require(is_pixels or is_features, f"frames must be (3, T, H, W) uint8 or (C, S) float32, got {self}")
         _require(self.mask.dtype == torch.bool and self.mask.ndim == 1, f"mask must be (S,) bool, got {self}")
-        _require(
-            is_pixels or self.frames.shape[1:] == self.mask.shape, f"features and mask must have S steps, got {self}"
-        )
         _require(
             self.segments.shape == (len(self.labels), 2) and self.labels.dtype == torch.int64,
             f"segments must be (N, 2) and labels (N,) int64, got {self}",
         )
-        _require(
-            self.frame_numbers is None or is_features or self.frame_numbers.shape == self.frames.shape[1:2],
-            f"frame_numbers must be (T,), one for each frame, got {self}",
-        )
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Tensor:
+        """What the network sees."""
+
+    @abstractmethod
+    def batch(self, inputs: Tensor, **common: Any) -> "Batch":
+        """A batch of clips of this kind, of their stacked inputs and what batches of all kinds hold."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Batch(_ShapesInRepr):
-    """Clips of equal size, stacked."""
+class PixelClip(Clip):
+    """A clip of frames."""
+
+    frames: Tensor
+    """(3, T, H, W) uint8, RGB."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.frames.dtype == torch.uint8 and self.frames.ndim == 4 and self.frames.shape[0] == 3,
+            f"frames must be (3, T, H, W) uint8, got {self}",
+        )
+        _require(
+            self.frame_numbers is None or self.frame_numbers.shape == self.frames.shape[1:2],
+            f"frame_numbers must be (T,), one for each frame, got {self}",
+        )
+
+    @property
+    def inputs(self) -> Tensor:
+        """The frames."""
+        return self.frames
+
+    def batch(self, inputs: Tensor, **common: Any) -> "PixelBatch":
+        """A batch of frames."""
+        return PixelBatch(frames=inputs, **common)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FeatureClip(Clip):
+    """A clip of features, which a frozen backbone made of its frames earlier."""
+
+    features: Tensor
+    """(C, S) float32."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.features.dtype == torch.float32 and self.features.shape[1:] == self.mask.shape,
+            f"features must be (C, S) float32, with the S steps of the mask, got {self}",
+        )
+
+    @property
+    def inputs(self) -> Tensor:
+        """The features."""
+        return self.features
+
+    def batch(self, inputs: Tensor, **common: Any) -> "FeatureBatch":
+        """A batch of features."""
+        return FeatureBatch(features=inputs, **common)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Batch(_ShapesInRepr, ABC):
+    """Clips of one kind and of equal size, stacked."""
 
     video_ids: tuple[str, ...]
-    frames: Tensor
-    """(B, 3, T, H, W) uint8, RGB; or (B, C, S) float32, see `holds_features`."""
     mask: Tensor
     """(B, S) bool."""
     grids: tuple[TimeGrid, ...]
@@ -141,39 +201,43 @@ class Batch(_ShapesInRepr):
 
     def __post_init__(self) -> None:
         size = len(self.video_ids)
-        counts = (len(self.frames), len(self.mask), len(self.grids), len(self.segments), len(self.labels))
+        counts = (len(self.inputs), len(self.mask), len(self.grids), len(self.segments), len(self.labels))
         _require(all(count == size for count in counts), f"every field must hold {size} clips, got {self}")
 
     def __len__(self) -> int:
         return len(self.video_ids)
 
     @property
-    def holds_features(self) -> bool:
-        """Whether `frames` are features that a backbone made of frames earlier."""
-        return self.frames.ndim == 3
+    @abstractmethod
+    def inputs(self) -> Tensor:
+        """What the network sees."""
 
-    def to(self, device: torch.device | str) -> "Batch":
+    @abstractmethod
+    def with_inputs(self, inputs: Tensor) -> Self:
+        """The batch with other inputs of the same kind."""
+
+    @abstractmethod
+    def features_by(self, backbone: Callable[["PixelBatch"], Tensor]) -> "FeatureBatch":
+        """The batch with (B, C, S) features that `backbone` makes of its frames, or that it holds already."""
+
+    def _common(self) -> dict[str, Any]:
+        """What batches of all kinds hold."""
+        return {field.name: getattr(self, field.name) for field in fields(Batch)}
+
+    def to(self, device: torch.device | str) -> Self:
         """The batch on `device`; copies from pinned memory do not block."""
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
+    def pin_memory(self) -> Self:
+        """The batch in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
+        return self._moved(Tensor.pin_memory)
 
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Self:
         return replace(
-            self,
-            frames=move(self.frames),
+            self.with_inputs(move(self.inputs)),
             mask=move(self.mask),
             segments=tuple(map(move, self.segments)),
             labels=tuple(map(move, self.labels)),
-        )
-
-    def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
-        return replace(
-            self,
-            frames=self.frames.pin_memory(),
-            mask=self.mask.pin_memory(),
-            segments=tuple(item.pin_memory() for item in self.segments),
-            labels=tuple(item.pin_memory() for item in self.labels),
         )
 
     @staticmethod
@@ -182,18 +246,73 @@ class Batch(_ShapesInRepr):
         first = clips[0]
         for clip in clips:
             _require(
-                clip.frames.shape == first.frames.shape and clip.mask.shape == first.mask.shape,
-                f"clips of one batch must have one shape, got {first} and {clip}",
+                type(clip) is type(first)
+                and clip.inputs.shape == first.inputs.shape
+                and clip.mask.shape == first.mask.shape,
+                f"clips of one batch must be of one kind and shape, got {first} and {clip}",
             )
-        return Batch(
+        return first.batch(
+            torch.stack([clip.inputs for clip in clips]),
             video_ids=tuple(clip.video_id for clip in clips),
-            frames=torch.stack([clip.frames for clip in clips]),
             mask=torch.stack([clip.mask for clip in clips]),
             grids=tuple(clip.grid for clip in clips),
             segments=tuple(clip.segments for clip in clips),
             labels=tuple(clip.labels for clip in clips),
             frame_numbers=tuple(clip.frame_numbers for clip in clips),
         )
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PixelBatch(Batch):
+    """Stacked frames."""
+
+    frames: Tensor
+    """(B, 3, T, H, W) uint8, RGB."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.frames.ndim == 5, f"frames must be (B, 3, T, H, W), got {self}")
+
+    @property
+    def inputs(self) -> Tensor:
+        """The frames."""
+        return self.frames
+
+    def with_inputs(self, inputs: Tensor) -> Self:
+        """Other frames."""
+        return replace(self, frames=inputs)
+
+    def features_by(self, backbone: Callable[["PixelBatch"], Tensor]) -> "FeatureBatch":
+        """What `backbone` makes of the frames."""
+        return FeatureBatch(features=backbone(self), **self._common())
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FeatureBatch(Batch):
+    """Stacked features."""
+
+    features: Tensor
+    """(B, C, S) of a floating-point type."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.features.ndim == 3 and self.features.shape[2:] == self.mask.shape[1:],
+            f"features must be (B, C, S), with the S steps of the mask, got {self}",
+        )
+
+    @property
+    def inputs(self) -> Tensor:
+        """The features."""
+        return self.features
+
+    def with_inputs(self, inputs: Tensor) -> Self:
+        """Other features."""
+        return replace(self, features=inputs)
+
+    def features_by(self, backbone: Callable[[PixelBatch], Tensor]) -> "FeatureBatch":
+        """They are there."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

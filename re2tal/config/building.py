@@ -6,11 +6,9 @@ import torch
 from torch import nn
 
 from re2tal.config.experiment import ExperimentConfig
-from re2tal.data import DataConfig, annotations_of, find_class_names
+from re2tal.data import DataSettings, annotations_of, find_class_names
 from re2tal.networks.backbones import build_backbone
 from re2tal.networks.detector import Detector
-from re2tal.networks.heads import Head
-from re2tal.networks.pyramid import Pyramid
 
 __all__ = ["build_detector", "count_classes", "count_parameters", "describe", "without_rewiring"]
 
@@ -18,8 +16,8 @@ __all__ = ["build_detector", "count_classes", "count_parameters", "describe", "w
 def build_detector(config: ExperimentConfig, *, num_classes: int) -> Detector:
     """The network that `config` describes, with fresh weights."""
     backbone = build_backbone(config.backbone)
-    pyramid = Pyramid(config.pyramid, in_channels=backbone.out_channels)
-    head = Head(config.head, in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
+    pyramid = config.pyramid.build(in_channels=backbone.out_channels)
+    head = config.head.build(in_channels=pyramid.out_channels, num_classes=num_classes, strides=pyramid.strides)
     return Detector(backbone, pyramid=pyramid, head=head)
 
 
@@ -51,10 +49,10 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_classes(data: DataConfig) -> int | None:
+def count_classes(data: DataSettings) -> int | None:
     """That the network tells apart; None if neither the config nor a file says."""
     if data.class_agnostic:
         return 1
-    if data.num_classes is not None or not data.annotations.exists():
+    if data.num_classes is not None or not data.is_there():
         return data.num_classes
     return len(find_class_names(annotations_of(data), classes=data.classes))

@@ -8,22 +8,23 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from re2tal.common.extension import ExtensionError, OneOf, importing_sources, spelled_out
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import JsonError, parse_json, shown
-from re2tal.config.former_names import former_names
-from re2tal.data import DataConfig
+from re2tal.config.former import former_names, without_removed
+from re2tal.data import DataConfig, DataSettings
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, FactoryConfig
-from re2tal.networks.heads import HeadConfig
-from re2tal.networks.pyramid import PyramidConfig
-from re2tal.training import TrainingConfig, log
+from re2tal.networks.backbones import BackboneConfig
+from re2tal.networks.heads import HeadConfig, HeadSettings
+from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
+from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_anneal_range
-from re2tal.video import AugmentConfig
+from re2tal.video import AugmentConfig, AugmentSettings
 
 __all__ = ["ConfigError", "ExperimentConfig", "load_config", "load_settings", "override", "read_json_config"]
 
@@ -42,22 +43,17 @@ class ExperimentConfig(Settings):
     work_dir: Path
     """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
     backbone: BackboneConfig
-    pyramid: PyramidConfig = PyramidConfig()
-    head: HeadConfig = HeadConfig()
-    data: DataConfig
-    augment: AugmentConfig = AugmentConfig()
+    pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
+    head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
+    data: Annotated[DataSettings, OneOf(DataConfig)]
+    augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     training: TrainingConfig
 
     @model_validator(mode="after")
-    def _clips_fit_the_position_code(self) -> "ExperimentConfig":
-        num_steps, longest = self.data.sampling.num_steps, self.pyramid.max_steps
-        if self.pyramid.position_code and num_steps > longest:
-            raise ValueError(
-                f"data.sampling.num_steps must not exceed the position code of pyramid.max_steps = {longest}, "
-                f"got {num_steps}; set both alike, or switch pyramid.position_code off"
-            )
+    def _pyramid_takes_the_clips(self) -> "ExperimentConfig":
+        self.pyramid.require_steps(self.data.sampling.num_steps)
         return self
 
     @model_validator(mode="after")
@@ -72,9 +68,8 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _backbone_takes_the_clips(self) -> "ExperimentConfig":
-        if isinstance(self.backbone, FactoryConfig):
-            frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
-            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
+        self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
         return self
 
     @model_validator(mode="after")
@@ -89,8 +84,9 @@ class ExperimentConfig(Settings):
             return self
         if not self.data.class_agnostic:
             raise ValueError(
-                f"postprocess.video_labels labels what a class-agnostic detector finds, got {labels.kind!r} with "
-                "data.class_agnostic=False; set data.class_agnostic=True, or postprocess.video_labels=None"
+                "postprocess.video_labels labels what a class-agnostic detector finds, got "
+                f"{labels.path} with data.class_agnostic=False; set data.class_agnostic=True, or "
+                "postprocess.video_labels=None"
             )
         if self.data.sampling.kind == "window" and not self.postprocess.nms.per_class:
             raise ValueError(
@@ -141,32 +137,32 @@ def _line_of(error: Exception, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-_REMOVED = {"data.sampling.validation_overlap": "no validation loss is computed"}
-"""Settings that earlier versions had, and why they decide nothing any more."""
-
-
 def read_json_config(text: str | bytes, *, source: Path | str) -> ExperimentConfig:
-    """The config that a checkpoint or a run's folder holds as JSON; of an earlier version, without what it had more."""
+    """The config that a checkpoint or a run's folder holds as JSON; code that it names is not executed."""
     try:
-        values = parse_json(text)
-        for key, reason in _REMOVED.items():
-            if _dropped(values, key):
-                log.info("the config in %s has %s, which is left out: %s", source, key, reason)
-        return ExperimentConfig.model_validate_json(json.dumps(values))
+        values = without_removed(parse_json(text), source=source)
+        config = ExperimentConfig.model_validate_json(json.dumps(values))
     except JsonError as error:
         raise ConfigError(f"the config in {source} is not readable JSON: {error}; give it by --config") from error
     except ValidationError as error:
+        problems = error.errors(include_url=False)
+        own = [
+            item["input"]["source"] for item in problems if isinstance(item.get("ctx", {}).get("error"), ExtensionError)
+        ]
+        if own:
+            raise ConfigError(
+                f"the config in {source} needs {', '.join(map(shown, own))}, and code that data names is not imported; "
+                "give the config that it was trained with by --config"
+            ) from error
         raise ConfigError(
             f"the config in {source} is not one of this version: {_explain(error)}; give the config file by --config"
         ) from error
-
-
-def _dropped(values: Any, key: str) -> bool:
-    """Whether the setting `key` was in nested `values`; it is taken out."""
-    *path, last = key.split(".")
-    for name in path:
-        values = values.get(name) if isinstance(values, dict) else None
-    return isinstance(values, dict) and values.pop(last, None) is not None
+    if (code := config.backbone.executed_file()) is not None:
+        raise ConfigError(
+            f"the config in {source} builds its backbone by {shown(code)}, and code that data names is not executed; "
+            "give the config that it was trained with by --config"
+        )
+    return config
 
 
 def override(config: C, options: Sequence[str]) -> C:
@@ -182,7 +178,7 @@ def override(config: C, options: Sequence[str]) -> C:
             raise ConfigError(f"a config option is written key.sub=value, got {shown(option)}")
         _set(values, key.strip(), _parse(text))
     try:
-        return type(config).model_validate(values)
+        return type(config).model_validate(values, context=importing_sources())
     except ValidationError as error:
         raise ConfigError(f"with {', '.join(options):.400}: {_explain(error)}") from error
 
@@ -208,7 +204,10 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(_unknown_key(values, key, inside=key.split(".")[:depth], place=place))
         if depth < len(path):
             place = place[name]
-    place[last] = value
+    try:
+        place[last] = spelled_out(value) if place[last] is None or isinstance(place[last], dict) else value
+    except ExtensionError as error:
+        raise ConfigError(f"with {shown(key)}: {error}") from None
 
 
 def _unknown_key(values: Mapping[str, Any], key: str, *, inside: Sequence[str], place: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError
 from re2tal.data.clip_specs import clip_spec_of, window_specs_of
-from re2tal.data.config import DataConfig, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.config import DataSettings, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.features import FeaturesError, FeatureStore
 from re2tal.video import (
     CorruptVideoError,
@@ -67,7 +67,7 @@ class Finding:
 
 
 def check_videos(
-    videos: Sequence[AnnotatedVideo], *, config: DataConfig, decode: Decode, jobs: int
+    videos: Sequence[AnnotatedVideo], *, config: DataSettings, decode: Decode, jobs: int
 ) -> Iterator[tuple[str, list[Finding]]]:
     """Check the files of `videos`, `jobs` at a time; gives ids with findings as they come, in any order."""
     with ThreadPoolExecutor(jobs) as pool:  # FFmpeg decodes outside of Python's lock
@@ -79,7 +79,7 @@ def check_videos(
             pool.shutdown(cancel_futures=True)
 
 
-def _check_input(video: AnnotatedVideo, *, config: DataConfig, decode: Decode) -> list[Finding]:
+def _check_input(video: AnnotatedVideo, *, config: DataSettings, decode: Decode) -> list[Finding]:
     """What is to say of the file that a run reads."""
     try:
         path = config.input_path(video.video_id)

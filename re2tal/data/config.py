@@ -1,14 +1,21 @@
 """What to train and test on: annotation file, videos, and how clips are cut from them."""
 
+from abc import abstractmethod
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from re2tal.common.annotation_files import AnnotationFile, read_annotation_file
+from re2tal.common.extension import Extensible
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import UnsafeNameError, path_inside, shown
+from re2tal.data.annotations import Annotations, read_annotations
+from re2tal.data.interface import TestingClips, TrainingClips
+from re2tal.video import AugmentSettings
 
-__all__ = ["FEATURES_SUFFIX", "DataConfig", "ResizeSampling", "Sampling", "WindowSampling"]
+__all__ = ["FEATURES_SUFFIX", "DataConfig", "DataSettings", "ResizeSampling", "Sampling", "WindowSampling"]
 
 FEATURES_SUFFIX = ".safetensors"
 """Ends the names of files with a video's features."""
@@ -68,18 +75,15 @@ class ResizeSampling(Settings):
 Sampling = Annotated[WindowSampling | ResizeSampling, Field(discriminator="kind")]
 
 
-class DataConfig(Settings):
-    """A data set: its annotation file, its videos, and how clips are cut from them."""
+class DataSettings(Extensible):
+    """A data set of any kind: how clips are cut from its videos; a class for each kind says where these are.
 
-    annotations: Path
-    """JSON of ActivityNet's layout, {"database": {id: {"subset", "duration", "frame", "annotations"}}}; the same
-    without "database", with a `subset_file`; or a folder or zip archive of THUMOS-14's text files."""
-    subset_file: Path | None = None
-    """CSV with columns "video" and "subset", for annotations that do not tell the subsets."""
-    videos: Path
-    """Folder of the video files."""
-    video_pattern: str = "{id}.mp4"
-    """Name of a video's file in the folder, with {id} for the video's id; it may not lead out of the folder."""
+    A class whose clips are not cut from video files overrides `training_clips` and `testing_clips`, and says so.
+    """
+
+    has_files: ClassVar[bool] = True
+    """Whether there are video files, to be counted and checked."""
+
     allow_links: bool = False
     """Whether links in the folders of videos and features may lead out of them. Names of videos come from the
     annotations, which may be of others: only allow it where you have made the links yourself."""
@@ -116,13 +120,6 @@ class DataConfig(Settings):
     """Memory for decoded frames of each data set, so that a small one is decoded once and not once per epoch; 0: none.
     Loader workers get equal shares of it. Videos that no longer fit are decoded every time."""
 
-    @field_validator("video_pattern")
-    @classmethod
-    def _check_video_pattern(cls, value: str) -> str:
-        if "{id}" not in value:
-            raise ValueError(f'video_pattern must contain {{id}}, got {value!r}; "{{id}}.mp4" is the usual one')
-        return value
-
     @field_validator("crop_size")
     @classmethod
     def _check_crop_size(cls, value: tuple[int, int]) -> tuple[int, int]:
@@ -131,7 +128,7 @@ class DataConfig(Settings):
         return value
 
     @model_validator(mode="after")
-    def _check_crop_fits(self) -> "DataConfig":
+    def _check_crop_fits(self) -> "DataSettings":
         if min(self.crop_size) > self.short_side_test:
             raise ValueError(
                 f"crop_size must fit into test frames, whose short side is short_side_test = {self.short_side_test}, "
@@ -153,27 +150,116 @@ class DataConfig(Settings):
         height, width = self.crop_size
         return 3 * height * width * self.sampling.num_steps * self.sampling.frames_per_step
 
+    @abstractmethod
+    def read_annotations(self, *, duration_of: Callable[[str], float | None]) -> Annotations:
+        """The annotations of all subsets.
+
+        Args:
+            duration_of: gives the length of a video's file in seconds, or None where it cannot.
+        """
+
+    @abstractmethod
+    def video_path(self, video_id: str) -> Path:
+        """Where the file of a video is expected."""
+
+    def is_there(self) -> bool:
+        """Whether there is something that `read_annotations` reads."""
+        return True
+
+    @property
+    def origin(self) -> str:
+        """What errors call the annotations."""
+        return type(self).__name__
+
+    def read_truth(self) -> AnnotationFile | None:
+        """The annotations as the metric reads them, uncleaned; None: it takes what `read_annotations` gives."""
+        return None
+
+    def training_clips(self, augment: AugmentSettings, *, seed: int) -> TrainingClips | None:
+        """The clips to train on; None: they are cut from the videos, as `sampling` says."""
+        return None
+
+    def testing_clips(self, *, leave_out: Collection[str]) -> TestingClips | None:
+        """The clips to test on, without videos to `leave_out`; None: they are cut from the videos."""
+        return None
+
+    def file_name(self, video_id: str) -> str:
+        """Of a video in a folder, without its suffix."""
+        return video_id
+
+    def input_path(self, video_id: str) -> Path:
+        """Where the file that clips are cut from is expected: the video, or its stored features; as `video_path`."""
+        if self.features is None:
+            return self.video_path(video_id)
+        return self.path_in(self.features, f"{self.file_name(video_id)}{FEATURES_SUFFIX}", video_id=video_id)
+
+    def path_in(self, folder: Path, name: str, *, video_id: str) -> Path:
+        """Where the file `name` of a video is expected; names come from annotations, which may be of others.
+
+        Raises:
+            UnsafeNameError: that is not in the folder.
+        """
+        try:
+            return path_inside(folder, name, allow_links=self.allow_links)
+        except UnsafeNameError as error:
+            raise UnsafeNameError(
+                f"{self.origin}, video {shown(video_id)}: its file {error}; correct the "
+                "annotations or data.video_pattern, list the video in data.missing, or, for links of your own, set "
+                "data.allow_links=True"
+            ) from None
+
+
+class DataConfig(DataSettings):
+    """A data set of an annotation file and a folder of videos."""
+
+    annotations: Path
+    """JSON of ActivityNet's layout, {"database": {id: {"subset", "duration", "frame", "annotations"}}}; the same
+    without "database", with a `subset_file`; or a folder or zip archive of THUMOS-14's text files."""
+    subset_file: Path | None = None
+    """CSV with columns "video" and "subset", for annotations that do not tell the subsets."""
+    videos: Path
+    """Folder of the video files."""
+    video_pattern: str = "{id}.mp4"
+    """Name of a video's file in the folder, with {id} for the video's id; it may not lead out of the folder."""
+
+    @field_validator("video_pattern")
+    @classmethod
+    def _check_video_pattern(cls, value: str) -> str:
+        if "{id}" not in value:
+            raise ValueError(f'video_pattern must contain {{id}}, got {value!r}; "{{id}}.mp4" is the usual one')
+        return value
+
+    def read_annotations(self, *, duration_of: Callable[[str], float | None]) -> Annotations:
+        """From the file, or files."""
+        return read_annotations(
+            self.annotations,
+            ignore_labels=self.ignore_labels,
+            subset_file=self.subset_file,
+            duration_of=duration_of,
+        )
+
     def video_path(self, video_id: str) -> Path:
         """Where the file of a video is expected.
 
         Raises:
             UnsafeNameError: that is not in the folder.
         """
-        return self._inside(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
+        return self.path_in(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
 
-    def input_path(self, video_id: str) -> Path:
-        """Where the file that clips are cut from is expected: the video, or its stored features; as `video_path`."""
-        if self.features is None:
-            return self.video_path(video_id)
-        name = Path(self.video_pattern.replace("{id}", video_id)).with_suffix(FEATURES_SUFFIX).as_posix()
-        return self._inside(self.features, name, video_id=video_id)
+    def is_there(self) -> bool:
+        """Whether there is such a file."""
+        return self.annotations.exists()
 
-    def _inside(self, folder: Path, name: str, *, video_id: str) -> Path:
-        try:
-            return path_inside(folder, name, allow_links=self.allow_links)
-        except UnsafeNameError as error:
-            raise UnsafeNameError(
-                f"{self.annotations}, video {shown(video_id)}: its file {error}; correct the annotations or "
-                "data.video_pattern, list the video in data.missing, or, for links of your own, set "
-                "data.allow_links=True"
-            ) from None
+    @property
+    def origin(self) -> str:
+        """The file."""
+        return str(self.annotations)
+
+    def read_truth(self) -> AnnotationFile:
+        """What the file says."""
+        fix = "give the path of an annotation file"
+        return read_annotation_file(self.annotations, subset_file=self.subset_file, what="ground truth", fix=fix)
+
+    def file_name(self, video_id: str) -> str:
+        """As the pattern has it."""
+        return Path(self.video_pattern.replace("{id}", video_id)).with_suffix("").as_posix()

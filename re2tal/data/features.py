@@ -24,7 +24,7 @@ from torch import Tensor
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.data.clip_specs import window_specs_of
-from re2tal.data.config import DataConfig
+from re2tal.data.config import DataSettings
 from re2tal.video import VideoError
 
 __all__ = [
@@ -86,7 +86,7 @@ class VideoFeatures:
         return np.concatenate(rows)
 
 
-def describe_input(config: DataConfig) -> dict[str, Any]:
+def describe_input(config: DataSettings) -> dict[str, Any]:
     """What decides which pixels the clips of testing hold, as JSON values."""
     keys = {"kind", "num_steps", "frames_per_step", "frame_stride", "test_overlap"}
     return {
@@ -189,7 +189,7 @@ class _FeaturesHeader(BaseModel):
 class FeatureStore:
     """The stored features of a data set's videos."""
 
-    def __init__(self, config: DataConfig, videos: Iterable[AnnotatedVideo]) -> None:
+    def __init__(self, config: DataSettings, videos: Iterable[AnnotatedVideo]) -> None:
         """Look at the file of every video.
 
         Raises:
@@ -213,7 +213,7 @@ def _without_config(features: VideoFeatures) -> VideoFeatures:
     return replace(features, about={name: value for name, value in features.about.items() if name != "config"})
 
 
-def _features_for(video: AnnotatedVideo, *, config: DataConfig) -> VideoFeatures:
+def _features_for(video: AnnotatedVideo, *, config: DataSettings) -> VideoFeatures:
     path, sampling = config.input_path(video.video_id), config.sampling
     found = read_features(path)
     if unlike := differences(describe_input(config), found.about["input"]):

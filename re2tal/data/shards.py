@@ -17,7 +17,7 @@ from torch.utils.data import IterableDataset
 
 from re2tal.common.types import Batch
 from re2tal.data.collate import batches_of
-from re2tal.data.testing_set import TestingSet
+from re2tal.data.interface import TestingClips
 
 __all__ = ["ClipShard"]
 
@@ -28,7 +28,7 @@ class ClipShard(IterableDataset[tuple[int, Batch]]):
     Which clips make a batch does not depend on the number of loader processes.
     """
 
-    def __init__(self, clips: TestingSet, *, numbers: range, batch_size: int) -> None:
+    def __init__(self, clips: TestingClips, *, numbers: range, batch_size: int) -> None:
         """
         Args:
             clips: the whole set.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.clip_specs import window_specs_of
-from re2tal.data.config import DataConfig
+from re2tal.data.config import DataSettings
 from re2tal.data.frames import SlidingFrames
 from re2tal.data.testing_set import clip_of
 from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
@@ -20,7 +20,7 @@ class ClipStream:
     """The clips that cover one video, to be iterated over once."""
 
     def __init__(
-        self, path: Path, *, video_id: str, config: DataConfig, annotated: AnnotatedVideo | None = None
+        self, path: Path, *, video_id: str, config: DataSettings, annotated: AnnotatedVideo | None = None
     ) -> None:
         """
         Args:
@@ -80,7 +80,7 @@ def _opened(path: Path) -> FrameReader:
         raise UnreadableVideoError(f"{path} cannot be read ({error})") from error
 
 
-def _require_room_for_crop(info: VideoInfo, *, path: Path, config: DataConfig) -> None:
+def _require_room_for_crop(info: VideoInfo, *, path: Path, config: DataSettings) -> None:
     """A crop that is not square may not fit into frames that stand upright, or lie."""
     scale = config.short_side_test / min(info.height, info.width)
     height, width = round(info.height * scale), round(info.width * scale)

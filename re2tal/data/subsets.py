@@ -12,7 +12,7 @@ from re2tal.data.annotations import (
     read_ids,
     select_subset,
 )
-from re2tal.data.config import DataConfig
+from re2tal.data.config import DataSettings
 from re2tal.data.features import FeaturesError
 from re2tal.data.whole import annotations_of
 from re2tal.video import MissingVideoError
@@ -35,7 +35,7 @@ class SubsetVideos:
 
     @staticmethod
     def load(
-        config: DataConfig,
+        config: DataSettings,
         subset: str | tuple[str, ...],
         *,
         leave_out: Collection[str] = (),
@@ -54,7 +54,7 @@ class SubsetVideos:
         return SubsetVideos(videos=videos, class_names=names, labels=labels, problems=annotations.problems)
 
 
-def _require_files(config: DataConfig, videos: Collection[AnnotatedVideo]) -> None:
+def _require_files(config: DataSettings, videos: Collection[AnnotatedVideo]) -> None:
     absent = [video.video_id for video in videos if not config.input_path(video.video_id).is_file()]
     if not absent:
         return

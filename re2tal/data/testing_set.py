@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
-from re2tal.data.clips import store_of, stored, to_clip
-from re2tal.data.config import DataConfig, ResizeSampling
+from re2tal.data.clips import seen, store_of, stored, to_clip
+from re2tal.data.config import DataSettings, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
 from re2tal.data.subsets import SubsetVideos
@@ -33,7 +33,7 @@ class TestingSet(Dataset[Clip]):
     __test__ = False  # the name makes pytest look for tests in it
 
     def __init__(
-        self, config: DataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
+        self, config: DataSettings, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
     ) -> None:
         """
         Args:
@@ -118,7 +118,7 @@ class TestingSet(Dataset[Clip]):
         return probe(path).num_frames
 
 
-def clip_of(place: WindowSpec, *, file: VideoFrames | VideoFeatures, config: DataConfig) -> Clip:
+def clip_of(place: WindowSpec, *, file: VideoFrames | VideoFeatures, config: DataSettings) -> Clip:
     """The clip at a place of a video, centre-cropped, without the video's actions.
 
     Args:
@@ -128,8 +128,8 @@ def clip_of(place: WindowSpec, *, file: VideoFrames | VideoFeatures, config: Dat
     """
     cut = clip_spec_of(place, file_frames=file.num_frames, sampling=config.sampling)
     if isinstance(file, VideoFeatures):
-        inputs = stored(file, cut)
+        make = stored(file, cut)
     else:
-        inputs = center_crop(file.frames(cut.sample.indices), size=config.crop_size)
+        make = seen(center_crop(file.frames(cut.sample.indices), size=config.crop_size))
     cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
-    return to_clip(place.video, cut, inputs, class_names=())
+    return to_clip(place.video, cut, make, class_names=())

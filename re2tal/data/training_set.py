@@ -10,11 +10,11 @@ from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotations
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.clip_specs import training_clip_spec
-from re2tal.data.clips import store_of, stored, to_clip
-from re2tal.data.config import DataConfig, ResizeSampling
+from re2tal.data.clips import seen, store_of, stored, to_clip
+from re2tal.data.config import DataSettings, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.subsets import SubsetVideos
-from re2tal.video import AugmentConfig, VideoError, augment
+from re2tal.video import AugmentSettings, VideoError
 
 __all__ = ["TrainingSet", "select_actions"]
 
@@ -31,8 +31,8 @@ class TrainingSet(Dataset[Clip]):
 
     def __init__(
         self,
-        config: DataConfig,
-        augment_config: AugmentConfig,
+        config: DataSettings,
+        augment_config: AugmentSettings,
         *,
         seed: int = 42,
         annotations: Annotations | None = None,
@@ -99,14 +99,13 @@ class TrainingSet(Dataset[Clip]):
             )
             if isinstance(file, VideoFeatures):
                 return to_clip(video, cut, stored(file, cut), class_names=self.class_names)
-            frames = augment(
+            frames = self._augment_config.apply(
                 file.stream(cut.sample.indices),
                 rng=rng,
-                config=self._augment_config,
                 size=self._config.crop_size,
                 num_frames=len(cut.sample.indices),
             )
-        return to_clip(video, cut, frames, class_names=self.class_names)
+        return to_clip(video, cut, seen(frames), class_names=self.class_names)
 
     def _check_share(self) -> None:
         if self._broken.count() > self._config.max_broken_share * len(self.videos):
@@ -120,7 +119,7 @@ class TrainingSet(Dataset[Clip]):
         return f"replace these files, list their ids in data.missing, or raise data.max_broken_share:{listed}"
 
 
-def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tuple[AnnotatedVideo, ...]:
+def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataSettings) -> tuple[AnnotatedVideo, ...]:
     """The videos that show an action to train on; an error if there is none."""
     if isinstance(config.sampling, ResizeSampling):
         share = config.sampling.min_share
@@ -139,6 +138,6 @@ def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataConfig) -> tu
     if not chosen:
         raise AnnotationError(
             f"training needs at least one action, got none in the {len(videos)} videos of subset "
-            f"{config.train_subset!r} of {config.annotations}; check data.train_subset and data.ignore_labels"
+            f"{config.train_subset!r} of {config.origin}; check data.train_subset and data.ignore_labels"
         )
     return chosen

@@ -1,15 +1,16 @@
-"""The annotations of a data set, completed by what its files tell."""
+"""A data set as a whole: its annotations, completed by what its files tell, and its clips."""
 
+from re2tal.common.annotation_files import AnnotationFile
 from re2tal.common.untrusted import UnsafeNameError
-from re2tal.data.annotations import Annotations, read_annotations
-from re2tal.data.config import DataConfig
+from re2tal.data.annotations import Annotations
+from re2tal.data.config import DataSettings
 from re2tal.data.features import read_features
 from re2tal.video import VideoError, probe
 
-__all__ = ["annotations_of"]
+__all__ = ["annotations_of", "as_file"]
 
 
-def annotations_of(config: DataConfig) -> Annotations:
+def annotations_of(config: DataSettings) -> Annotations:
     """The annotations of all subsets; lengths that they do not tell are those of the files."""
 
     def duration_of(video_id: str) -> float | None:
@@ -22,9 +23,21 @@ def annotations_of(config: DataConfig) -> Annotations:
         except (VideoError, OSError):
             return None
 
-    return read_annotations(
-        config.annotations,
-        ignore_labels=config.ignore_labels,
-        subset_file=config.subset_file,
-        duration_of=duration_of,
-    )
+    return config.read_annotations(duration_of=duration_of)
+
+
+def as_file(annotations: Annotations) -> AnnotationFile:
+    """Annotations in the layout of a file, for the metric."""
+    database = {
+        video.video_id: {
+            "subset": video.subset,
+            "duration": video.duration_seconds,
+            "frame": video.num_frames,
+            "annotations": [
+                {"segment": [action.start_seconds, action.end_seconds], "label": action.label}
+                for action in video.actions
+            ],
+        }
+        for video in annotations.videos
+    }
+    return AnnotationFile(path=annotations.path, database=database, tells_durations=True)

@@ -10,7 +10,7 @@ from re2tal.detections.video_scores import (
     UntrimmedNetConfig,
     VideoScores,
     VideoScoresError,
-    read_video_scores,
+    VideoScoresSettings,
 )
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "UntrimmedNetConfig",
     "VideoScores",
     "VideoScoresError",
+    "VideoScoresSettings",
     "detect_window",
     "merge_windows",
-    "read_video_scores",
     "rows_of",
     "soft_nms",
     "write_detections",

@@ -7,6 +7,7 @@ V videos, K classes, N segments.
 """
 
 import math
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from re2tal.common.annotation_files import AnnotationFileError, plain_ids, read_json
-from re2tal.common.settings import Settings
+from re2tal.common.extension import Extensible, OneOf
 from re2tal.common.types import Detections
 from re2tal.common.untrusted import shown, some
 
@@ -30,33 +31,54 @@ __all__ = [
     "VideoScores",
     "VideoLabelsConfig",
     "VideoScoresError",
-    "read_video_scores",
+    "VideoScoresSettings",
 ]
 
 
-class CuhkConfig(Settings):
+class VideoScoresSettings(Extensible):
+    """The settings of the scores of any classifier of whole videos."""
+
+    path: Path
+    """What they are read from."""
+    top: PositiveInt = 2
+    """How many of a video's best classes every detection gets."""
+
+    @abstractmethod
+    def read(self) -> "VideoScores":
+        """The best classes of every video.
+
+        Raises:
+            VideoScoresError: `path` is absent or not of this layout.
+        """
+
+
+class CuhkConfig(VideoScoresSettings):
     """CUHK's scores of ActivityNet-1.3."""
 
     kind: Literal["cuhk"] = "cuhk"
     """Names this layout in a file or on the command line."""
     path: Path
     """JSON: {"results": {id without v_: [score of each class]}, "class": [name of each class]}."""
-    top: PositiveInt = 2
-    """How many of a video's best classes every detection gets."""
+
+    def read(self) -> "VideoScores":
+        """Of a JSON file."""
+        return _read_cuhk(self.path, top=self.top)
 
 
-class UntrimmedNetConfig(Settings):
+class UntrimmedNetConfig(VideoScoresSettings):
     """UntrimmedNet's scores of THUMOS-14's test videos."""
 
     kind: Literal["untrimmednet"] = "untrimmednet"
     """Names this layout in a file or on the command line."""
     path: Path
     """NPY of (videos, 101) numbers: row i is video_test_(i+1), column j the class j+1 of UCF101 by alphabet."""
-    top: PositiveInt = 2
-    """How many of a video's best classes every detection gets."""
+
+    def read(self) -> "VideoScores":
+        """Of an NPY file."""
+        return _read_untrimmednet(self.path, top=self.top)
 
 
-class SubmissionConfig(Settings):
+class SubmissionConfig(VideoScoresSettings):
     """The scores of any classifier, in the layout of ActivityNet's classification submissions."""
 
     kind: Literal["submission"] = "submission"
@@ -66,8 +88,12 @@ class SubmissionConfig(Settings):
     top: PositiveInt = 2
     """How many of a video's best classes every detection gets, if the file has so many."""
 
+    def read(self) -> "VideoScores":
+        """Of a JSON file."""
+        return _read_submission(self.path, top=self.top)
 
-VideoLabelsConfig = Annotated[CuhkConfig | UntrimmedNetConfig | SubmissionConfig, Field(discriminator="kind")]
+
+VideoLabelsConfig = Annotated[VideoScoresSettings, OneOf(CuhkConfig, UntrimmedNetConfig, SubmissionConfig)]
 
 _UCF101_CLASSES = 101
 # Numbers of THUMOS-14's twenty classes among them, from 1, as the readme of its annotations gives them.
@@ -169,19 +195,6 @@ class VideoScores:
             scores=scores[order],
             labels=labels[order],
         )
-
-
-def read_video_scores(config: CuhkConfig | UntrimmedNetConfig | SubmissionConfig) -> VideoScores:
-    """Read the scores of a classifier."""
-    match config:
-        case CuhkConfig():
-            return _read_cuhk(config.path, top=config.top)
-        case UntrimmedNetConfig():
-            return _read_untrimmednet(config.path, top=config.top)
-        case SubmissionConfig():
-            return _read_submission(config.path, top=config.top)
-        case _:
-            raise ValueError(f"unknown classifier {config!r}")
 
 
 def _read_cuhk(path: Path, *, top: int) -> VideoScores:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from re2tal.common.annotation_files import AnnotationFileError, Repeats, read_annotation_file, read_json
+from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file, read_json
 from re2tal.common.untrusted import shown
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
@@ -20,7 +20,7 @@ _NPZ_COLUMNS = ("video_id", "t_start", "t_end", "label", "score")
 
 
 def read_ground_truth(
-    path: Path | str,
+    path: Path | str | AnnotationFile,
     *,
     subset: str | Sequence[str],
     blocked: Path | str | Collection[str] | None = None,
@@ -32,7 +32,7 @@ def read_ground_truth(
     """The labelled actions of one subset.
 
     Args:
-        path: a file of any layout that `re2tal.common.annotation_files` knows, ActivityNet's for one.
+        path: a file of any layout that `re2tal.common.annotation_files` knows, ActivityNet's for one; or one as read.
         subset: Name of the subset; several where files of different origin name it differently.
         blocked: Videos to leave out: ids, or a JSON file with a list of ids.
         ignore_labels: Annotations to leave out.
@@ -41,16 +41,8 @@ def read_ground_truth(
         as_annotated: Count every annotation, as ActivityNet's own evaluation code does. Otherwise an action that is
             annotated twice counts once and empty ones are left out, as in the reference implementation.
     """
-    path = Path(path)
-    try:
-        database = read_annotation_file(
-            path,
-            subset_file=None if subset_file is None else Path(subset_file),
-            what="ground truth",
-            fix="give the path of an annotation file",
-        ).database
-    except AnnotationFileError as error:
-        raise EvaluationError(str(error)) from None
+    file = path if isinstance(path, AnnotationFile) else _read_file(Path(path), subset_file=subset_file)
+    path, database = file.path, file.database
     subset_of = _subsets(database, path)
     wanted = (subset,) if isinstance(subset, str) else tuple(subset)
     if not set(wanted) & set(subset_of.values()):
@@ -62,6 +54,18 @@ def read_ground_truth(
     if one_class is not None:
         truth = replace(truth, class_names=(one_class,), label_index=np.zeros_like(truth.label_index))
     return truth if as_annotated else _cleaned(truth)
+
+
+def _read_file(path: Path, *, subset_file: Path | str | None) -> AnnotationFile:
+    try:
+        return read_annotation_file(
+            path,
+            subset_file=None if subset_file is None else Path(subset_file),
+            what="ground truth",
+            fix="give the path of an annotation file",
+        )
+    except AnnotationFileError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def read_predictions(path: Path | str) -> Predictions:

@@ -17,9 +17,18 @@ from re2tal.common.types import Detections
 from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
-from re2tal.data import Annotations, DataConfig, TestingSet, TrainingSet, annotations_of
-from re2tal.data.annotations import select_subset
-from re2tal.detections import read_video_scores, write_detections
+from re2tal.data import (
+    Annotations,
+    DataSettings,
+    TrainingClips,
+    annotations_of,
+    as_file,
+    stored_features,
+    testing_clips,
+    training_clips,
+)
+from re2tal.data.annotations import AnnotationProblem, select_subset
+from re2tal.detections import write_detections
 from re2tal.evaluation import (
     GroundTruth,
     MapResult,
@@ -28,11 +37,12 @@ from re2tal.evaluation import (
     read_blocked,
     read_ground_truth,
 )
-from re2tal.experiments.finetuning import Classifier, FinetuneConfig, TrimmedTrainingSet
+from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs, load_tests
 from re2tal.experiments.planning import explaining_lack_of_memory
+from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.inference import ClipDetector, require_features_of, tell_of_sharing
-from re2tal.networks.backbones import BackboneConfig, pixel_norm
+from re2tal.networks.backbones import pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.report import timeline_pictures
 from re2tal.training import (
@@ -46,8 +56,7 @@ from re2tal.training import (
     seed_all,
     tensorboard_logger,
 )
-from re2tal.training.annealing import coefficients
-from re2tal.weights import load_detector, load_pretrained, read_weights
+from re2tal.weights import load_detector, read_weights
 
 __all__ = [
     "Tester",
@@ -57,7 +66,6 @@ __all__ = [
     "newest",
     "note_config",
     "prepare_process",
-    "start_from_pretrained",
     "test",
     "train",
 ]
@@ -94,7 +102,7 @@ def train(
     """
     prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     annotations = annotations_of(config.data)
-    clips = TrainingSet(config.data, config.augment, seed=config.training.seed, annotations=annotations)
+    clips = training_clips(config.data, config.augment, seed=config.training.seed, annotations=annotations)
     tensorboard = tensorboard_logger(config.training, folder=folder, processes=processes)
     tester = Tester(config, processes=processes, annotations=annotations, tensorboard=tensorboard) if evaluate else None
     model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
@@ -113,12 +121,12 @@ def train(
         about=describe_run(config, clips.class_names),
         tensorboard=tensorboard,
     )
-    _introduce(config, model=model, clips=clips, processes=processes)
+    _introduce(config, model=model, clips=clips, problems=annotations.problems, processes=processes)
     # The weights start alike in every process; dropout must not.
     seed_all(config.training.seed + processes.rank)
     if checkpoint is not None:
         trainer.resume(checkpoint)
-    require_features_of(model.backbone, config=config.backbone, stored=clips.features)
+    require_features_of(model.backbone, config=config.backbone, stored=stored_features(clips))
     with explaining_lack_of_memory(config, device=processes.device, processes=processes.world_size):
         trainer.run(
             None if tester is None else tester.evaluate,
@@ -145,13 +153,14 @@ def test(
     tester = Tester(config, processes=processes)
     path = checkpoint or _best_of(config, folder)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(processes.device)
-    require_features_of(model.backbone, config=config.backbone, stored=tester.clips.features)
+    require_features_of(model.backbone, config=config.backbone, stored=stored_features(tester.clips))
     log.info("testing on %d clips", len(tester.clips))
     tell_of_sharing(model.backbone, config=config.data)
     note_config(config, folder.tested_config, processes=processes)
     detections = tester.detect(model)
     if processes.is_main:
         write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
+        tester.write_truth(folder.path / "ground_truth.json")
     if not evaluate:
         return None
     result = tester.measure(detections)
@@ -187,11 +196,12 @@ class Tester:
         annotations = annotations or annotations_of(config.data)
         if unknown := _num_uncounted(annotations, config.data):
             log.info('counting the frames of %d test videos, since the annotations do not ("frame")', unknown)
-        self.clips = TestingSet(config.data, leave_out=blocked, annotations=annotations)
+        self.clips = testing_clips(config.data, leave_out=blocked, annotations=annotations)
+        self._truth = config.data.read_truth() or as_file(annotations)
         self.class_names = self.clips.class_names
         """That the network tells apart."""
         chosen = config.postprocess.video_labels
-        self.video_labels = None if chosen is None else read_video_scores(chosen)
+        self.video_labels = None if chosen is None else chosen.read()
         if self.video_labels is not None:
             self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
         self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
@@ -229,13 +239,18 @@ class Tester:
         """The actions of the test subset, as the metric counts them."""
         data, evaluation = self.config.data, self.config.evaluation
         return read_ground_truth(
-            data.annotations,
+            self._truth,
             subset=data.test_subset,
             blocked=evaluation.blocked,
             ignore_labels=data.ignore_labels,
-            subset_file=data.subset_file,
             one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
         )
+
+    def write_truth(self, path: Path) -> None:
+        """Keep annotations that come from no file, for `re2tal report`, `evaluate` and `diagnose`."""
+        if self.config.data.read_truth() is None:
+            with atomic_text(path) as file:
+                file.write(json.dumps({"database": dict(self._truth.database)}) + "\n")
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The metric of a model in training."""
@@ -248,9 +263,9 @@ class Tester:
         return metrics
 
 
-def _num_uncounted(annotations: Annotations, config: DataConfig) -> int:
+def _num_uncounted(annotations: Annotations, config: DataSettings) -> int:
     """Test videos that have to be opened before anything else, to learn how many windows they have."""
-    if config.sampling.kind == "resize" or config.features is not None:
+    if config.sampling.kind == "resize" or config.features is not None or not config.has_files:
         return 0
     return sum(video.num_frames is None for video in select_subset(annotations, config.test_subset))
 
@@ -299,7 +314,14 @@ def describe_run(config: ExperimentConfig | FinetuneConfig, class_names: Sequenc
     }
 
 
-def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet, processes: Processes) -> None:
+def _introduce(
+    config: ExperimentConfig,
+    *,
+    model: nn.Module,
+    clips: TrainingClips,
+    problems: Sequence[AnnotationProblem],
+    processes: Processes,
+) -> None:
     parameters = count_parameters(model)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     log.info(
@@ -313,13 +335,13 @@ def _introduce(config: ExperimentConfig, *, model: nn.Module, clips: TrainingSet
         processes.device,
     )
     log.debug("config %s", config.model_dump_json())
-    if clips.problems and processes.is_main:
-        log.warning("%d annotations were clamped or left out, for example: %s", len(clips.problems), clips.problems[0])
-        for problem in clips.problems:
+    if problems and processes.is_main:
+        log.warning("%d annotations were clamped or left out, for example: %s", len(problems), problems[0])
+        for problem in problems:
             log.debug("annotation: %s", problem)
 
 
-def broken_lister(clips: TrainingSet | TrimmedTrainingSet, *, processes: Processes) -> Callable[[], None]:
+def broken_lister(clips: TrainingClips | TrimmedTrainingSet, *, processes: Processes) -> Callable[[], None]:
     """A function that tells which training videos have been found broken since it was last called."""
     told: set[str] = set()
 
@@ -335,33 +357,6 @@ def broken_lister(clips: TrainingSet | TrimmedTrainingSet, *, processes: Process
     return tell
 
 
-def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) -> None:
-    """Load the weights that the backbone of `model` starts from, if its config names any."""
-    if config.pretrained is None:
-        return
-    pretrained = load_pretrained(
-        model.backbone.get_submodule("network"),
-        path=config.pretrained,
-        kind=config.kind,
-        reversible=config.reversible,
-        allow=config.pretrained_allow,
-    )
-    log.info("backbone from %s", pretrained.file)
-    log.debug("backbone: %s", pretrained.placement)
-    if differences := pretrained.placement.differences():
-        log.warning("allowed by backbone.pretrained_allow:%s", differences)
-    if pretrained.warning is not None:
-        log.warning("pretrained weights: %s", pretrained.warning)
-    trained, ours = pretrained.file.coefficients, coefficients(model)
-    if trained is not None and ours is not None and trained != ours:
-        log.warning(
-            "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "
-            "%g and %g, with which they compute something else",
-            *trained,
-            *ours,
-        )
-
-
 def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
@@ -374,7 +369,7 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
             f"{some(class_names)} ({len(class_names)}); test with the class list (data.classes) it was trained with"
         )
     model = build_detector(config, num_classes=len(class_names))
-    load_detector(model, weights, kind=config.backbone.kind, reversible=config.backbone.reversible)
+    load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.reversible)
     log.info("weights of %s", weights)
     return model
 

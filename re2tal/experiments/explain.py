@@ -1,6 +1,7 @@
 """What the steps, windows, strides and reaches of an experiment are in seconds."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from re2tal.common.types import AnnotatedVideo
 from re2tal.config import ExperimentConfig
 from re2tal.data import ResizeSampling, WindowSampling, annotations_of
-from re2tal.networks.heads.points import reaches
+from re2tal.networks.heads import RegressionRange
 
 __all__ = ["LevelTimes", "Times", "times_of"]
 
@@ -25,9 +26,10 @@ class LevelTimes:
     stride_steps: int
     stride_seconds: float
     """From one point to the next."""
-    reach_steps: tuple[float, float | None]
-    """How far away the farther end of an action may be from a point; None: any distance."""
-    shortest_seconds: float
+    reach_steps: RegressionRange | None
+    """How far away the farther end of an action may be from a point; None: any distance. None also where the head does
+    not choose the level of an action by its length, and so below."""
+    shortest_seconds: float | None
     longest_seconds: float | None
     """Actions of these lengths are learned by the points in their middle; None: however long."""
     share: float | None
@@ -117,7 +119,7 @@ def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: fl
 
 
 def _training_videos(config: ExperimentConfig) -> list[AnnotatedVideo]:
-    if not config.data.annotations.exists():
+    if not config.data.is_there():
         return []
     subset = config.data.train_subset
     names = {subset} if isinstance(subset, str) else set(subset)
@@ -140,20 +142,25 @@ def _lengths_in_steps(config: ExperimentConfig, videos: list[AnnotatedVideo], *,
 
 def _levels(config: ExperimentConfig, *, step: float, lengths: np.ndarray) -> tuple[LevelTimes, ...]:
     strides = config.pyramid.strides
-    bounds = reaches(len(strides), first_reach=config.head.first_reach)
-    levels = []
-    for number, (stride, (low, high)) in enumerate(zip(strides, bounds, strict=True)):
-        is_last = number == len(strides) - 1
+    ranges: Sequence[RegressionRange | None] = config.head.regression_ranges(strides) or [None] * len(strides)
+    return tuple(
+        _level(stride, found, step=step, lengths=lengths) for stride, found in zip(strides, ranges, strict=True)
+    )
+
+
+def _level(stride: int, found: RegressionRange | None, *, step: float, lengths: np.ndarray) -> LevelTimes:
+    shortest = longest = share = None
+    if found is not None:
+        low, high = found
+        shortest, longest = 2 * low * step, None if high is None else 2 * high * step
         # A point in the middle of an action is half of its length away from both ends.
-        inside = (lengths / 2 >= low) & ((lengths / 2 < high) | is_last)
-        levels.append(
-            LevelTimes(
-                stride_steps=stride,
-                stride_seconds=stride * step,
-                reach_steps=(low, None if is_last else high),
-                shortest_seconds=2 * low * step,
-                longest_seconds=None if is_last else 2 * high * step,
-                share=float(inside.mean()) if len(lengths) else None,
-            )
-        )
-    return tuple(levels)
+        inside = (lengths / 2 >= low) & (lengths / 2 < (math.inf if high is None else high))
+        share = float(inside.mean()) if len(lengths) else None
+    return LevelTimes(
+        stride_steps=stride,
+        stride_seconds=stride * step,
+        reach_steps=found,
+        shortest_seconds=shortest,
+        longest_seconds=longest,
+        share=share,
+    )

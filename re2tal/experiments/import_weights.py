@@ -141,7 +141,7 @@ def _check_destination(destination: Path, *, source: Path, overwrite: bool) -> N
 
 def _build(config: ExperimentConfig, file: WeightsFile) -> nn.Module:
     """What `config` describes of what `file` holds, without memory for its values."""
-    require_kind(file, config.backbone.kind)
+    require_kind(file, config.backbone.weight_names)
     plain = without_rewiring(config)
     with torch.device("meta"):
         if file.layout.part == "backbone":
@@ -153,7 +153,7 @@ def _closest(file: WeightsFile) -> tuple[str, nn.Module]:
     """The published network that differs from `file` in the fewest tensors, and its name."""
     if file.layout.kind == "factory":
         raise WeightsError(f"{file.path} holds a {file.layout}, of which none is published here; give its --config")
-    backbones = {name: build for name, build in _NETWORKS.items() if build.kind == file.layout.kind}
+    backbones = {name: build for name, build in _NETWORKS.items() if build.weight_names == file.layout.kind}
     name, network = _least_different(file.backbone(), _backbones(backbones))
     if file.layout.part == "backbone":
         return name, network
@@ -179,7 +179,9 @@ def _least_different(file: WeightsFile, models: Iterator[tuple[str, nn.Module]])
 
 
 def _count_classes(file: WeightsFile) -> int:
-    """As many as the file's classifier has: it depends on the data, which need not be at hand."""
+    """As many as the file names, or its classifier has: it depends on the data, which need not be at hand."""
+    if file.class_names is not None:
+        return len(file.class_names)
     classifier = file.tensors.get("head.cls_head.weight")
     if classifier is None:
         raise WeightsError(f"{file.path} lacks head.cls_head.weight, the classifier; give a whole detector")

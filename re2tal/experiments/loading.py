@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from re2tal.common.types import Batch
 from re2tal.config import ExperimentConfig
-from re2tal.data import ClipShard, TestingSet, TrainingSet, collate
+from re2tal.data import ClipShard, TestingClips, TrainingClips, collate
 from re2tal.experiments.finetuning import TrimmedTrainingSet
 from re2tal.training import (
     EpochLoader,
@@ -22,7 +22,7 @@ __all__ = ["load_epochs", "load_tests"]
 
 
 def load_epochs(
-    clips: TrainingSet | TrimmedTrainingSet, config: TrainingConfig, *, processes: Processes, clip_bytes: int
+    clips: TrainingClips | TrimmedTrainingSet, config: TrainingConfig, *, processes: Processes, clip_bytes: int
 ) -> EpochLoader:
     """The training clips, of `clip_bytes` each, epoch after epoch."""
     batches = GlobalBatches(
@@ -44,7 +44,7 @@ def load_epochs(
     )
 
 
-def load_tests(clips: TestingSet, config: ExperimentConfig, *, processes: Processes) -> DataLoader[tuple[int, Batch]]:
+def load_tests(clips: TestingClips, config: ExperimentConfig, *, processes: Processes) -> DataLoader[tuple[int, Batch]]:
     """This process's part of the test clips, in batches with the number of their first clip, not in order."""
     # As many clips at once as a process has in training, which is known to fit.
     batch_size = max(config.training.batch_size // (processes.world_size * config.training.accumulate), 1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -63,8 +62,8 @@ class ClipDetector:
     def in_batch(self, batch: Batch) -> Iterator[Detections]:
         """The same of the clips of one batch."""
         with torch.no_grad(), autocast(self._config.training.amp, device=self._device):
-            if self.features is not None and not batch.holds_features:
-                batch = replace(batch, frames=self.features.of(batch))
+            if self.features is not None:
+                batch = batch.features_by(self.features.of)
             found = self._model(batch.to(self._device))
         for proposals, grid, video_id in zip(found, batch.grids, batch.video_ids, strict=True):
             yield detect_window(

@@ -13,7 +13,15 @@ from re2tal import __version__
 from re2tal.common.atomic import atomic_path
 from re2tal.common.types import AnnotatedVideo
 from re2tal.config import ExperimentConfig
-from re2tal.data import ClipStream, DataConfig, FeaturesError, ResizeSampling, annotations_of, batches_of, read_features
+from re2tal.data import (
+    ClipStream,
+    DataSettings,
+    FeaturesError,
+    ResizeSampling,
+    annotations_of,
+    batches_of,
+    read_features,
+)
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.config import FEATURES_SUFFIX
 from re2tal.data.features import describe_input, write_features
@@ -39,7 +47,7 @@ class DataSetVideos:
     """By the id of the file."""
 
 
-def videos_of_data(config: DataConfig) -> DataSetVideos:
+def videos_of_data(config: DataSettings) -> DataSetVideos:
     """The videos that an experiment trains and tests on, called as it looks for their features."""
     annotations = annotations_of(config.model_copy(update={"features": None}))
     missing = read_ids(config.missing)
@@ -53,7 +61,7 @@ def videos_of_data(config: DataConfig) -> DataSetVideos:
     files, annotated = [], {}
     for video in videos.values():
         path = config.video_path(video.video_id)
-        name = path.relative_to(config.videos).with_suffix("").as_posix()
+        name = config.file_name(video.video_id)
         files.append(VideoFile(video_id=name, path=path, num_bytes=path.stat().st_size if path.is_file() else 0))
         annotated[name] = video
     return DataSetVideos(files=tuple(files), annotated=annotated)
@@ -160,7 +168,7 @@ class _Extraction:
         features = WindowFeatures(self.backbone, device=self.device)
         for batch in made_ahead(batches_of(stream, size=size)):
             with torch.no_grad(), autocast(self.config.training.amp, device=self.device):
-                yield from features.of(batch).float().cpu()
+                yield from batch.features_by(features.of).features.float().cpu()
 
     def _source_of(self, video: VideoFile) -> dict[str, Any]:
         told = self.annotated.get(video.video_id)
@@ -174,7 +182,7 @@ class _Extraction:
         return self.out / f"{video.video_id}{FEATURES_SUFFIX}"
 
 
-def _time_of(stream: ClipStream, *, config: DataConfig) -> dict[str, Any]:
+def _time_of(stream: ClipStream, *, config: DataSettings) -> dict[str, Any]:
     """Where steps lie in time, for whoever reads the file."""
     sampling, duration = config.sampling, stream.video.duration_seconds
     if isinstance(sampling, ResizeSampling):

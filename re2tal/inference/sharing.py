@@ -12,8 +12,8 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from re2tal.common.types import Batch
-from re2tal.data import DataConfig, WindowSampling
+from re2tal.common.types import Batch, PixelBatch
+from re2tal.data import DataSettings, WindowSampling
 from re2tal.networks.backbones import Backbone
 from re2tal.training import log
 
@@ -46,7 +46,7 @@ class WindowFeatures:
         self.num_computed = 0
         """Pieces that have gone through the network."""
 
-    def of(self, batch: Batch) -> Tensor:
+    def of(self, batch: PixelBatch) -> Tensor:
         """(B, C, S) float32, as `backbone(batch.frames, S)`."""
         if self._backbone.piece_frames is None or not batch.frame_numbers:
             return self._backbone(batch.frames.to(self._device, non_blocking=True), batch.mask.shape[1])
@@ -75,7 +75,7 @@ class WindowFeatures:
             clips.append([(video_id, tuple(row)) for row in rows])
         return clips
 
-    def _compute(self, batch: Batch, places: list[tuple[int, int]]) -> list[Tensor]:
+    def _compute(self, batch: PixelBatch, places: list[tuple[int, int]]) -> list[Tensor]:
         """(C, t) for every (clip, piece)."""
         pieces = batch.frames.unflatten(2, self._cut)  # (B, 3, P, F, H, W)
         frames = torch.stack([pieces[clip, :, place] for clip, place in places])
@@ -83,7 +83,7 @@ class WindowFeatures:
         return [piece.clone() for piece in features]  # not views, which would keep all of them
 
 
-def why_not_shared(backbone: nn.Module, *, config: DataConfig) -> str | None:
+def why_not_shared(backbone: nn.Module, *, config: DataSettings) -> str | None:
     """Why windows of testing have no features in common; None if they have."""
     sampling, piece = config.sampling, _piece_frames(backbone)
     if not isinstance(sampling, WindowSampling):
@@ -109,7 +109,7 @@ def _piece_frames(backbone: nn.Module) -> int | None:
     return backbone.piece_frames if isinstance(backbone, Backbone) else None
 
 
-def tell_of_sharing(backbone: nn.Module, *, config: DataConfig) -> None:
+def tell_of_sharing(backbone: nn.Module, *, config: DataSettings) -> None:
     """Say in the log whether features of overlapping windows are computed once."""
     if config.features is not None or not isinstance(config.sampling, WindowSampling):
         return

@@ -10,7 +10,7 @@ from re2tal.common.untrusted import JsonError, parse_json
 from re2tal.config import ExperimentConfig, override, read_json_config
 from re2tal.config.building import build_detector
 from re2tal.data import AGNOSTIC_CLASS, annotations_of, find_class_names, read_class_names
-from re2tal.detections import VideoScores, read_video_scores
+from re2tal.detections import VideoScores
 from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
 from re2tal.networks.backbones import Backbone, build_backbone, pixel_norm
 from re2tal.networks.detector import Detector
@@ -85,7 +85,7 @@ def load_trained(
     settings = _with_classifier(_config_of(weights, config=config, options=options), classifier)
     class_names = weights.class_names or _class_names_of(settings, path=path)
     model = build_detector(settings, num_classes=len(class_names))
-    load_detector(model, weights, kind=settings.backbone.kind, reversible=settings.backbone.reversible)
+    load_detector(model, weights, kind=settings.backbone.weight_names, reversible=settings.backbone.reversible)
     log.info("weights of %s", weights)
     labels = settings.postprocess.video_labels
     return TrainedDetector(
@@ -93,7 +93,7 @@ def load_trained(
         config=settings,
         class_names=class_names,
         model=model.eval(),
-        video_labels=None if labels is None else read_video_scores(labels),
+        video_labels=None if labels is None else labels.read(),
     )
 
 
@@ -108,7 +108,7 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
     loaded = load_pretrained(
         backbone.network,
         path=weights,
-        kind=config.backbone.kind,
+        kind=config.backbone.weight_names,
         reversible=config.backbone.reversible,
         allow=config.backbone.pretrained_allow if weights == config.backbone.pretrained else (),
     )
@@ -153,12 +153,17 @@ def _with_classifier(config: ExperimentConfig, classifier: Path | None) -> Exper
             "classes apart itself; leave --classifier out"
         )
     else:
-        labels = _labels_config(classifier, top=getattr(config.postprocess.video_labels, "top", 2))
-    return override(config, [f"postprocess.video_labels={None if labels is None else labels.model_dump(mode='json')}"])
+        labels = _labels_config(classifier, own=config.postprocess.video_labels)
+    postprocess = config.postprocess.model_copy(update={"video_labels": labels})
+    return override(config.model_copy(update={"postprocess": postprocess}), [])  # which checks that all fits together
 
 
-def _labels_config(path: Path, *, top: int) -> VideoLabelsConfig:
-    """The layout of a classifier's file, which its content tells."""
+def _labels_config(path: Path, *, own: VideoLabelsConfig | None) -> VideoLabelsConfig:
+    """The layout of a classifier's file, which its content tells, unless the config has a class of one's own for it."""
+    known = (CuhkConfig, UntrimmedNetConfig, SubmissionConfig)
+    if own is not None and type(own) not in known:
+        return own.model_copy(update={"path": path})
+    top = 2 if own is None else own.top
     if path.suffix == ".npy":
         return UntrimmedNetConfig(path=path, top=top)
     try:
@@ -174,12 +179,12 @@ def _class_names_of(config: ExperimentConfig, *, path: Path) -> tuple[str, ...]:
     data = config.data
     if data.class_agnostic:
         return (AGNOSTIC_CLASS,)
-    if data.annotations.exists():
+    if data.is_there():
         return find_class_names(annotations_of(data), classes=data.classes, num_classes=data.num_classes)
     if data.classes is not None:
         return read_class_names(data.classes)
     raise CheckpointError(
-        f"{path} does not name its classes, and the config's data.annotations, {data.annotations}, is not there to "
+        f"{path} does not name its classes, and the config's data.annotations, {data.origin}, is not there to "
         "tell them; list them in a text file, one per line in the order of training, and add --cfg-options "
         "data.classes=FILE"
     )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
-from re2tal.labels.records import Format, Media, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.records import Media, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.subsets import subset_in_name, subset_name
 from re2tal.labels.tables import decode
 from re2tal.labels.times import Time, TimeError, parse_time
@@ -71,7 +71,7 @@ def is_numbered(content: Any) -> bool:
     return all(isinstance(entry, dict) and isinstance(entry.get("actions"), list) for entry in content.values())
 
 
-def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: Format | None = None) -> Reading:
+def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: str | None = None) -> Reading:
     """Labels are the names of `options.class_names`; without, `class 7`, and Charades' codes `c007`."""
     if not is_numbered(content):
         raise SourceError(f'{path} must hold {{id: {{"subset", "duration", "actions": [[class, start, end]]}}}}')
@@ -135,7 +135,7 @@ def _text_of(raw: bytes) -> str | None:
     return text
 
 
-def read_thumos(path: Path, texts: Mapping[str, str], *, format_: Format | None = None) -> Reading:
+def read_thumos(path: Path, texts: Mapping[str, str], *, format_: str | None = None) -> Reading:
     """Labels are the names of the files, without the subset.
 
     Args:

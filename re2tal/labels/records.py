@@ -80,7 +80,8 @@ class Reading:
     """What one file, or one folder of a format that needs several, holds."""
 
     path: Path
-    format: Format
+    format: str
+    """Its name, for the report."""
     label_fields: tuple[str, ...] = ("label",)
     """The fields that make the label unless the user names others."""
     records: list[Record] = field(default_factory=list)

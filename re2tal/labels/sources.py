@@ -3,24 +3,13 @@
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from re2tal.common.untrusted import JsonError, parse_json, shown
-from re2tal.labels.boris import boris_header, is_boris_project, read_boris_project, read_boris_table
-from re2tal.labels.elan import read_elan
-from re2tal.labels.published import find_thumos_texts, is_numbered, read_activitynet, read_numbered, read_thumos
-from re2tal.labels.records import Format, Problem, Reading, ReadOptions, SourceError
-from re2tal.labels.spreadsheets import (
-    is_charades,
-    is_epic_kitchens,
-    read_charades_table,
-    read_csv,
-    read_epic_kitchens,
-)
-from re2tal.labels.tables import Table, decode, parse_table
-from re2tal.labels.via import is_via_project, is_via_table, read_via_project, read_via_table
+from re2tal.common.extension import ExtensionError, load_object
+from re2tal.labels.formats import LabelFormat, SourceFile, find_format
+from re2tal.labels.published import find_thumos_texts, read_thumos
+from re2tal.labels.records import FORMATS, Problem, Reading, ReadOptions, SourceError
 
 __all__ = ["read_sources"]
 
@@ -30,14 +19,23 @@ _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _LARGEST = 512 * 2**20
 
 
-def read_sources(sources: Sequence[Path], *, format_: Format | None, options: ReadOptions) -> list[Reading]:
+def read_sources(sources: Sequence[Path], *, format_: str | None, options: ReadOptions) -> list[Reading]:
     """Read every file that is named, and every file of the folders that are named.
 
     What is named must be readable. A file that was merely found in a folder and is not is noted as a problem.
 
+    Args:
+        sources: files and folders.
+        format_: name of their format, or the source of one's own, "path/to/file.py:Name", which is then recognised by
+            the content before the others; None: all are.
+        options: what the user says about the files.
+
     Raises:
         SourceError: a source is absent, unreadable or of no known format.
     """
+    own = _own_format(format_) if format_ is not None and format_ not in FORMATS else None
+    if own is not None:
+        format_ = None
     readings: list[Reading] = []
     for source in sources:
         if not source.exists():
@@ -45,14 +43,16 @@ def read_sources(sources: Sequence[Path], *, format_: Format | None, options: Re
         if source.name.lower().endswith(_SPREADSHEETS):
             raise SourceError(f"{source} is a spreadsheet; save it as CSV")
         if source.is_dir() or zipfile.is_zipfile(source):
-            readings += _read_folder(source, format_=format_, options=options)
+            readings += _read_folder(source, format_=format_, own=own, options=options)
         else:
-            readings.append(_read_file(source, format_=format_, options=options))
+            readings.append(_read_file(source, format_=format_, own=own, options=options))
     return readings
 
 
-def _read_folder(folder: Path, *, format_: Format | None, options: ReadOptions) -> Iterator[Reading]:
-    if format_ in (None, "thumos", "multithumos"):
+def _read_folder(
+    folder: Path, *, format_: str | None, own: LabelFormat | None, options: ReadOptions
+) -> Iterator[Reading]:
+    if own is None and format_ in (None, "thumos", "multithumos"):
         texts = dict(find_thumos_texts(folder))
         if texts:
             yield read_thumos(folder, texts, format_=format_)
@@ -61,35 +61,37 @@ def _read_folder(folder: Path, *, format_: Format | None, options: ReadOptions) 
         raise SourceError(
             f"{folder} is an archive without text files of THUMOS-14's layout, `video start end`; unpack other formats"
         )
-    found = [file for file in sorted(folder.rglob("*")) if file.name.lower().endswith(_SUFFIXES) and file.is_file()]
+    suffixes = (*_SUFFIXES, *(() if own is None else own.suffixes))
+    found = [file for file in sorted(folder.rglob("*")) if file.name.lower().endswith(suffixes) and file.is_file()]
     if not found:
-        raise SourceError(f"{folder} holds no annotation files; known endings are {', '.join(_SUFFIXES)}")
+        raise SourceError(f"{folder} holds no annotation files; known endings are {', '.join(suffixes)}")
     for file in found:
         try:
-            yield _read_file(file, format_=format_, options=options)
+            yield _read_file(file, format_=format_, own=own, options=options)
         except SourceError as error:
             problem = Problem(reason="unreadable file", where=str(file), detail=str(error))
             yield Reading(path=file, format=format_ or "csv", problems=[problem])
 
 
-def _read_file(path: Path, *, format_: Format | None, options: ReadOptions) -> Reading:
-    raw = _bytes_of(path)
-    if not raw.strip():
+def _read_file(path: Path, *, format_: str | None, own: LabelFormat | None, options: ReadOptions) -> Reading:
+    file = SourceFile(path, _bytes_of(path))
+    if not file.raw.strip():
         raise SourceError(f"{path} is empty")
-    if format_ == "elan" or (format_ is None and _is_xml(raw)):
-        return read_elan(path, raw)
-    try:
-        text, encoding = decode(raw)
-    except SourceError as error:
-        raise SourceError(f"{path} {error}") from None
-    content = _json_of(text, path=path)
-    if content is not None:
-        reading = _read_json(path, content, format_=format_, options=options)
-    else:
-        reading = _read_text(path, text, format_=format_, options=options)
-    if encoding in ("cp1252", "latin-1"):
-        reading.notes.append(f"{path} is not in UTF-8; read as Windows' Western European ({encoding})")
+    reading = find_format(file, name=format_, own=own).read(file, options)
+    if file.encoding in ("cp1252", "latin-1"):
+        reading.notes.append(f"{path} is not in UTF-8; read as Windows' Western European ({file.encoding})")
     return reading
+
+
+def _own_format(source: str) -> LabelFormat:
+    try:
+        found = load_object(source)
+    except ExtensionError as error:
+        raise SourceError(f"--format is one of {', '.join(FORMATS)}, or a format of your own: {error}") from None
+    own: LabelFormat = found() if isinstance(found, type) else found
+    if missing := [name for name in ("suffixes", "recognises", "read") if not hasattr(own, name)]:
+        raise SourceError(f"a format of your own has suffixes, recognises and read, and {source} lacks {missing[0]}")
+    return own
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -105,88 +107,3 @@ def _bytes_of(path: Path) -> bytes:
         return raw
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path} is not readable: {error}") from None
-
-
-def _is_xml(raw: bytes) -> bool:
-    start = raw[:4096].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    return start.startswith((b"<?xml", b"<!DOCTYPE", b"<ANNOTATION_DOCUMENT", b"<!--"))
-
-
-def _json_of(text: str, *, path: Path) -> Any:
-    """The value of a JSON text; None for other texts."""
-    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        return None
-    try:
-        return parse_json(text)
-    except JsonError as error:
-        if path.suffix.lower() in (".json", ".boris"):
-            raise SourceError(f"{path} is not readable JSON: {error}") from None
-        return None
-
-
-def _read_json(path: Path, content: Any, *, format_: Format | None, options: ReadOptions) -> Reading:
-    match format_ or _format_of_json(content):
-        case "activitynet":
-            return read_activitynet(path, content, options=options)
-        case "boris":
-            return read_boris_project(path, content)
-        case "via":
-            return read_via_project(path, content)
-        case "multithumos" | "charades":
-            return read_numbered(path, content, options=options, format_=format_)
-        case None:
-            found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
-            raise SourceError(
-                f"{path} is JSON of no known layout ({found}); known are ActivityNet, projects of BORIS and VIA 3, "
-                "MultiTHUMOS and Charades"
-            )
-        case other:
-            raise SourceError(f"{path} is JSON, which {other} is not; leave --format out to have it recognised")
-
-
-def _format_of_json(content: Any) -> Format | None:
-    if is_boris_project(content):
-        return "boris"
-    if is_via_project(content):
-        return "via"
-    if not isinstance(content, dict):
-        return None
-    if isinstance(content.get("database"), dict) or _all_have(content.values(), "annotations"):
-        return "activitynet"
-    return "charades" if is_numbered(content) else None  # its reader tells MultiTHUMOS apart
-
-
-def _all_have(entries: Iterable[Any], key: str) -> bool:
-    listed = list(entries)
-    return bool(listed) and all(isinstance(entry, dict) and key in entry for entry in listed)
-
-
-def _read_text(path: Path, text: str, *, format_: Format | None, options: ReadOptions) -> Reading:
-    if format_ == "via" or (format_ is None and is_via_table(text)):
-        return read_via_table(path, text)
-    if format_ in ("thumos", "multithumos"):
-        return read_thumos(path.parent, {path.name: text}, format_=format_)
-    try:
-        table = parse_table(text)
-    except SourceError as error:
-        raise SourceError(f"{path}: {error}") from None
-    match format_ or _format_of_table(table):
-        case "boris":
-            return read_boris_table(path, table)
-        case "epic-kitchens":
-            return read_epic_kitchens(path, table, options=options)
-        case "charades":
-            return read_charades_table(path, table, options=options)
-        case "csv":
-            return read_csv(path, table, options=options)
-        case other:
-            raise SourceError(f"{path} is no file of {other}; leave --format out to have it recognised")
-
-
-def _format_of_table(table: Table) -> Format:
-    header = table.rows[0].cells if table.rows else ()
-    if boris_header(table) is not None:
-        return "boris"
-    if is_epic_kitchens(header):
-        return "epic-kitchens"
-    return "charades" if is_charades(header) else "csv"

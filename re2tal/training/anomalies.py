@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.common.types import Batch, TimeGrid
+from re2tal.common.types import Batch, FeatureBatch, PixelBatch, TimeGrid
 from re2tal.reversible import Origin, StreamOverflowError, first_non_finite, first_to_differ, reconstruction_errors
 from re2tal.training import random_state
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
@@ -257,7 +257,8 @@ def load_anomaly(path: Path) -> tuple[dict[str, Any], Batch]:
     """
     content = load_checkpoint(path)
     batch = content["batch"]
-    return content, Batch(**{**batch, "grids": tuple(TimeGrid(**grid) for grid in batch["grids"])})
+    kind = FeatureBatch if "features" in batch else PixelBatch
+    return content, kind(**{**batch, "grids": tuple(TimeGrid(**grid) for grid in batch["grids"])})
 
 
 def _are_finite(losses: Mapping[str, float]) -> bool:

@@ -2,6 +2,7 @@
 
 from re2tal.video.augment import (
     AugmentConfig,
+    AugmentSettings,
     CropConfig,
     JitterConfig,
     augment,
@@ -17,17 +18,19 @@ from re2tal.video.errors import (
     VideoError,
     VideoTimeoutError,
 )
-from re2tal.video.rand_augment import RandAugmentConfig
+from re2tal.video.rand_augment import OperationSettings, RandAugmentConfig
 from re2tal.video.reader import FrameReader, VideoInfo, open_video, probe
 
 __all__ = [
     "AugmentConfig",
+    "AugmentSettings",
     "CorruptVideoError",
     "CropConfig",
     "FrameReader",
     "JitterConfig",
     "MissingVideoError",
     "NoVideoStreamError",
+    "OperationSettings",
     "RandAugmentConfig",
     "TruncatedVideoError",
     "UnreadableVideoError",

@@ -4,6 +4,7 @@ T frames, H/W space in, h/w out.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from re2tal.common.extension import Extensible
 from re2tal.common.settings import Settings
 from re2tal.video import pixel_ops
 from re2tal.video.rand_augment import RandAugmentConfig, draw_operations
@@ -20,6 +22,7 @@ from re2tal.video.scratch import keep_freed_memory
 
 __all__ = [
     "AugmentConfig",
+    "AugmentSettings",
     "CropConfig",
     "JitterConfig",
     "augment",
@@ -62,7 +65,27 @@ class JitterConfig(Settings):
     """The turn is drawn from -this to +this; 0.5 is half the colour circle."""
 
 
-class AugmentConfig(Settings):
+class AugmentSettings(Extensible):
+    """The settings of any random change of training clips."""
+
+    @abstractmethod
+    def apply(
+        self, frames: Iterable[Tensor], *, rng: np.random.Generator, size: tuple[int, int], num_frames: int
+    ) -> Tensor:
+        """Change a clip at random.
+
+        Args:
+            frames: T frames (3, H, W) uint8 RGB, one by one, as a reader streams them.
+            rng: the only source of randomness, so that a run can be repeated and resumed.
+            size: (h, w) of the result.
+            num_frames: T.
+
+        Returns:
+            (3, T, h, w) uint8.
+        """
+
+
+class AugmentConfig(AugmentSettings):
     """What `augment` does to a training clip, in this order. The defaults are the paper's."""
 
     crop: CropConfig | None = CropConfig()
@@ -73,6 +96,12 @@ class AugmentConfig(Settings):
     """The operations drawn from a list."""
     jitter: JitterConfig = JitterConfig()
     """The colour changes, last."""
+
+    def apply(
+        self, frames: Iterable[Tensor], *, rng: np.random.Generator, size: tuple[int, int], num_frames: int
+    ) -> Tensor:
+        """As `augment` does, the same in every frame."""
+        return augment(frames, rng=rng, config=self, size=size, num_frames=num_frames)
 
 
 def augment(

@@ -1,15 +1,17 @@
 """RandAugment: a few operations drawn from a list, the same in every frame of a clip."""
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from re2tal.common.extension import Extensible, OneOf
 from re2tal.common.settings import Settings
 from re2tal.video import pixel_ops
 
-__all__ = ["OperationName", "RandAugmentConfig", "draw_operations"]
+__all__ = ["OperationName", "OperationSettings", "RandAugmentConfig", "draw_operations"]
 
 OperationName = Literal[
     "shear_x",
@@ -30,6 +32,14 @@ OperationName = Literal[
 ]
 
 
+class OperationSettings(Extensible):
+    """The settings of an operation of one's own."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, *, size: tuple[int, int]) -> pixel_ops.FrameOp:
+        """What happens to every frame of one clip, of `size` = (h, w); `rng` is the only source of randomness."""
+
+
 class RandAugmentConfig(Settings):
     """A few operations drawn from a list, without replacement, each at one fixed strength."""
 
@@ -37,6 +47,8 @@ class RandAugmentConfig(Settings):
     """How many are drawn per clip; 0 switches them off."""
     operations: tuple[OperationName, ...] = get_args(OperationName)
     """What they are drawn from."""
+    more_operations: tuple[Annotated[OperationSettings, OneOf()], ...] = ()
+    """Operations of one's own, which are drawn from as well."""
     shear_degrees: float = Field(default=15.5, ge=0, lt=90)
     """Shear angle; the sign is drawn."""
     translate_share: float = Field(default=0.18, ge=0, lt=1)
@@ -56,9 +68,10 @@ class RandAugmentConfig(Settings):
     def _enough_operations(self) -> "RandAugmentConfig":
         if len(set(self.operations)) != len(self.operations):
             raise ValueError(f"operations must not repeat, got {self.operations}")
-        if self.num_operations > len(self.operations):
+        count = len(self.operations) + len(self.more_operations)
+        if self.num_operations > count:
             raise ValueError(
-                f"num_operations must be at most {len(self.operations)}, the number of operations to draw from, "
+                f"num_operations must be at most {count}, the number of operations to draw from, "
                 f"got {self.num_operations}"
             )
         return self
@@ -68,8 +81,14 @@ def draw_operations(
     rng: np.random.Generator, config: RandAugmentConfig, *, size: tuple[int, int]
 ) -> list[pixel_ops.FrameOp]:
     """`config.num_operations` different operations for frames of `size` = (h, w), in the order drawn."""
-    numbers = rng.choice(len(config.operations), size=config.num_operations, replace=False)
-    return [_OPERATIONS[config.operations[number]](config, rng, size) for number in numbers]
+    own = config.more_operations
+    numbers = rng.choice(len(config.operations) + len(own), size=config.num_operations, replace=False)
+    return [
+        _OPERATIONS[config.operations[number]](config, rng, size)
+        if number < len(config.operations)
+        else own[number - len(config.operations)].draw(rng, size=size)
+        for number in numbers
+    ]
 
 
 def _sign(rng: np.random.Generator) -> int:

@@ -190,7 +190,7 @@ def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     try:
         backbone = {} if about.config is None else parse_json(about.config)["backbone"]
         rewired = None if about.config is None else backbone["reversible"]
-        is_factory = backbone.get("kind") == "factory"
+        is_factory = backbone.get("kind") == "factory" or "source" in backbone
     except (TypeError, JsonError, KeyError, AttributeError):
         raise WeightsError(f"{path}: its `config` is not that of an experiment; take another checkpoint") from None
     file = _translate(path, weights, kind="factory" if is_factory else None)

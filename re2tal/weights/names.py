@@ -31,7 +31,11 @@ _NORMALISATION = "pixel statistics, which the backbone has built in"
 _RECOMPUTED = "computed from the window size"
 
 _PARTS = {"projection.": "pyramid.", "neck.fpn_norms.": "pyramid.norms.", "rpn_head.": "head."}
-_KINDS: dict[Kind, str] = {"swin": "Video Swin", "slowfast": "SlowFast", "factory": "network of a library"}
+_KINDS: dict[Kind, str] = {
+    "swin": "Video Swin",
+    "slowfast": "SlowFast",
+    "factory": "network of a library or of one's own",
+}
 
 # `blocks.1.inv_block.Fm.conv1`, in the first block of a stage `blocks.0.Fm.conv1`, `blocks.0.downsample`
 _SLOWFAST_BLOCK = re.compile(r"^((?:slow|fast)_path\.layer\d+\.)blocks\.(\d+)\.(?:inv_block\.)?(?:Fm\.)?")

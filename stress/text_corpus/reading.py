@@ -20,7 +20,6 @@ from re2tal.config.presets import demo
 from re2tal.data import find_class_names, read_features
 from re2tal.data.annotations import read_annotations, read_ids, select_subset
 from re2tal.data.features import write_features
-from re2tal.detections import read_video_scores
 from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig
 from re2tal.evaluation import evaluate_files, read_blocked, read_files, read_ground_truth, read_predictions
 from re2tal.evaluation.diagnosis import diagnose
@@ -237,9 +236,7 @@ def _own_table(text: str) -> Target:
 
 
 def _labels(kind: type[CuhkConfig] | type[SubmissionConfig], document: Any) -> Target:
-    return Target(
-        cases=damaged_json(document), read=_file("x.json", lambda path: read_video_scores(kind(path=path, top=2)))
-    )
+    return Target(cases=damaged_json(document), read=_file("x.json", lambda path: kind(path=path, top=2).read()))
 
 
 _pairs = st.tuples(_perhaps_damaged(sound.ACTIVITYNET), _perhaps_damaged(sound.PREDICTIONS))
@@ -261,9 +258,7 @@ TARGETS: dict[str, Target] = {
     "predictions: NPZ": Target(cases=damaged_bytes(_npz()), read=_file("x.npz", read_predictions)),
     "classifier: CUHK": _labels(CuhkConfig, sound.CUHK),
     "classifier: submission": _labels(SubmissionConfig, sound.SUBMISSION),
-    "classifier: NPY": Target(
-        cases=_npy(), read=_file("x.npy", lambda path: read_video_scores(UntrimmedNetConfig(path=path)))
-    ),
+    "classifier: NPY": Target(cases=_npy(), read=_file("x.npy", lambda path: UntrimmedNetConfig(path=path).read())),
     "own data: ActivityNet": _own_json(sound.ACTIVITYNET),
     "own data: numbered classes": _own_json(sound.NUMBERED),
     "own data: BORIS": _own_json(sound.BORIS_PROJECT),

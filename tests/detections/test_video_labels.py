@@ -22,7 +22,6 @@ from re2tal.detections import (
     VideoScoresError,
     detect_window,
     merge_windows,
-    read_video_scores,
 )
 
 
@@ -34,7 +33,7 @@ def _write(path: Path, content: Any) -> Path:
 def _cuhk(folder: Path, results: Any = None, names: Any = ("run", "jump", "swim"), *, top: int = 2) -> VideoScores:
     results = {"a": [0.1, 0.7, 0.2], "b": [0.5, 0.2, 0.3]} if results is None else results
     path = _write(folder / "scores.json", {"results": results, "class": names})
-    return read_video_scores(CuhkConfig(path=path, top=top))
+    return CuhkConfig(path=path, top=top).read()
 
 
 def _detections(video_id: str = "a") -> Detections:
@@ -107,7 +106,7 @@ def test_scores_of_untrimmednet_are_high_for_what_the_test_videos_show(data: Pat
     path, annotation_file = data / "classifier/uNet_test.npy", data / "annotations/thumos14/thumos14.json"
     if not path.is_file() or not annotation_file.is_file():
         pytest.skip(f"no file {path} or {annotation_file}")
-    labels = read_video_scores(UntrimmedNetConfig(path=path, top=2))
+    labels = UntrimmedNetConfig(path=path, top=2).read()
     annotations = read_annotations(annotation_file)
     assert labels.class_names == find_class_names(annotations)
     assert len(labels.best) == 1574 and "video_test_0001574" in labels.best
@@ -127,7 +126,7 @@ def test_columns_of_untrimmednet_are_ucf101s_classes(tmp_path: Path) -> None:
     table[0, 9 - 1], table[0, 10 - 1] = 1.5, 1.9  # BasketballDunk, and one of the classes that THUMOS does not use
     table[2, 97 - 1], table[2, 7 - 1] = 0.4, 0.3
     np.save(tmp_path / "scores.npy", table)
-    labels = read_video_scores(UntrimmedNetConfig(path=tmp_path / "scores.npy", top=2))
+    labels = UntrimmedNetConfig(path=tmp_path / "scores.npy", top=2).read()
     named = {
         video_id: [(labels.class_names[index], pytest.approx(score)) for index, score in best]
         for video_id, best in labels.best.items()
@@ -153,7 +152,7 @@ def test_a_file_of_cuhks_layout_labels_the_videos_of_activitynet(data: Path, tmp
             table[row, shuffled.index(action.label)] = 0.9
     results = {prefix + video.video_id: row for video, row in zip(videos, table.round(6).tolist(), strict=True)}
     path = _write(tmp_path / "cuhk_val_simp_7.json", {"results": results, "class": shuffled})
-    labels = read_video_scores(CuhkConfig(path=path))
+    labels = CuhkConfig(path=path).read()
     labels.check(video_ids=[video.video_id for video in videos], labels=names)
     assert labels.class_names == tuple(shuffled) and len(labels.best) == 4728
     for video in videos:
@@ -167,7 +166,7 @@ def test_a_classification_submission_is_read(data: Path) -> None:
     path = data / "classifier/anet_sample_classification_prediction.json"
     if not path.is_file():
         pytest.skip(f"no file {path}")
-    labels = read_video_scores(SubmissionConfig(path=path))
+    labels = SubmissionConfig(path=path).read()
     assert len(labels.best) == 4926 and len(labels.class_names) == 200
     named = [(labels.class_names[index], score) for index, score in labels.best["cyznGwlE9hM"]]
     assert named == [("Discus throw", 1.0), ("Shot put", 1.0)]
@@ -177,7 +176,7 @@ def test_a_classification_submission_is_read(data: Path) -> None:
 def test_a_label_that_a_submission_names_twice_keeps_its_better_score(tmp_path: Path) -> None:
     rows = [{"label": "run", "score": 0.2}, {"label": "run", "score": 0.6}, {"label": "jump", "score": 0.1}]
     path = _write(tmp_path / "scores.json", {"results": {"a": rows, "b": []}})
-    labels = read_video_scores(SubmissionConfig(path=path, top=2))
+    labels = SubmissionConfig(path=path, top=2).read()
     assert labels.class_names == ("jump", "run")
     assert labels.best == {"a": ((1, 0.6), (0, 0.1)), "b": ()}
     assert labels.label(_detections("b")).scores.shape == (0,)
@@ -202,7 +201,7 @@ def test_a_label_that_a_submission_names_twice_keeps_its_better_score(tmp_path: 
 def test_a_file_of_another_layout_than_cuhks_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     path = _write(tmp_path / "scores.json", content)
     with pytest.raises(VideoScoresError, match=message):
-        read_video_scores(CuhkConfig(path=path))
+        CuhkConfig(path=path).read()
 
 
 @pytest.mark.parametrize(
@@ -211,7 +210,7 @@ def test_a_file_of_another_layout_than_cuhks_is_refused(tmp_path: Path, content:
 def test_a_submission_of_another_layout_is_refused(tmp_path: Path, row: Any) -> None:
     path = _write(tmp_path / "scores.json", {"results": {"a": [row]}})
     with pytest.raises(VideoScoresError, match="video 'a': must have a list of"):
-        read_video_scores(SubmissionConfig(path=path))
+        SubmissionConfig(path=path).read()
 
 
 def test_an_array_that_is_not_untrimmednets_is_refused(tmp_path: Path) -> None:
@@ -224,19 +223,19 @@ def test_an_array_that_is_not_untrimmednets_is_refused(tmp_path: Path) -> None:
     ):
         np.save(path, array)
         with pytest.raises(VideoScoresError, match=message):
-            read_video_scores(UntrimmedNetConfig(path=path))
+            UntrimmedNetConfig(path=path).read()
     np.save(path, np.array([{"code": "run me"}]), allow_pickle=True)
     with pytest.raises(VideoScoresError, match="not a readable NPY file of numbers"):
-        read_video_scores(UntrimmedNetConfig(path=path))
+        UntrimmedNetConfig(path=path).read()
     np.savez(tmp_path / "scores.npz", a=np.zeros((5, 101)))
     with pytest.raises(VideoScoresError, match="not a readable NPY file of numbers"):
-        read_video_scores(UntrimmedNetConfig(path=tmp_path / "scores.npz"))
+        UntrimmedNetConfig(path=tmp_path / "scores.npz").read()
 
 
 def test_a_missing_file_is_named_with_its_setting(tmp_path: Path) -> None:
     for config in (CuhkConfig(path=tmp_path / "gone"), UntrimmedNetConfig(path=tmp_path / "gone")):
         with pytest.raises(VideoScoresError, match=r"no .*class scores at .*gone; set postprocess.video_labels.path"):
-            read_video_scores(config)
+            config.read()
 
 
 def test_test_videos_without_scores_are_named(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_stored_clip_is_what_the_backbone_makes_of_its_pixels(
     backbone = load_backbone(_frozen(tiny, checkpoint), weights=checkpoint)
     assert len(pixels) == len(features) == (2 if options else 4)
     for clip, made in zip(pixels, features, strict=True):
-        assert torch.equal(made.frames, backbone(collate([clip]).frames, 16)[0])
+        assert torch.equal(made.features, backbone(collate([clip]).frames, 16)[0])
         assert torch.equal(clip.mask, made.mask) and clip.grid == made.grid and clip.video_id == made.video_id
 
 
@@ -252,5 +252,5 @@ def test_training_set_reads_features_without_videos(tiny: Path, checkpoint: Path
     config = _frozen(tiny, checkpoint, f"data.features={stored}", f"data.videos={tmp_path}/gone")
     clips = TrainingSet(config.data, config.augment)
     clips.set_epoch(0)
-    assert [clip.frames.shape for clip in clips] == [(48, 16)] * 4
+    assert [clip.features.shape for clip in clips] == [(48, 16)] * 4
     assert all(len(clip.segments) for clip in clips)

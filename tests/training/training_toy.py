@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.common.types import Batch, Clip, TimeGrid
+from re2tal.common.types import Batch, Clip, PixelClip, TimeGrid
 from re2tal.networks.detector import Detector
 from re2tal.networks.heads import Head, HeadConfig
 from re2tal.networks.pyramid import Pyramid, PyramidConfig
@@ -74,7 +74,7 @@ class ToyClips:
 
     def __getitem__(self, index: int) -> Clip:
         generator = torch.Generator().manual_seed(1000 * int(self.epoch) + index)
-        return Clip(
+        return PixelClip(
             video_id=f"video{index}",
             frames=torch.randint(0, 256, (3, 2, 2, 2), dtype=torch.uint8, generator=generator),
             mask=torch.ones(2, dtype=torch.bool),

@@ -8,12 +8,11 @@ from typing import Any, Literal, TypeVar
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError, some
 from re2tal.config import ExperimentConfig
-from re2tal.data import AnnotationError, Annotations, DataConfig, find_class_names
+from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
 from re2tal.data.training_set import select_actions
 from re2tal.data.whole import annotations_of
-from re2tal.detections import read_video_scores
 from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
@@ -156,7 +155,7 @@ def _check_lists(
     missing: frozenset[str],
     blocked: frozenset[str],
     testing: _Subset,
-    data: DataConfig,
+    data: DataSettings,
     findings: _Findings,
 ) -> None:
     """Ids that have no effect, and files that are there though they are listed missing."""
@@ -173,14 +172,16 @@ def _check_lists(
             findings.add("note", "listed but there", "is in data.missing, though its file is there", video_id=video_id)
 
 
-def _is_there(data: DataConfig, video_id: str) -> bool:
+def _is_there(data: DataSettings, video_id: str) -> bool:
     try:
         return data.video_path(video_id).is_file()
     except UnsafeNameError:  # one reason to list it
         return False
 
 
-def _check_classes(annotations: Annotations, *, training: _Subset, data: DataConfig, findings: _Findings) -> int | None:
+def _check_classes(
+    annotations: Annotations, *, training: _Subset, data: DataSettings, findings: _Findings
+) -> int | None:
     """The number of classes the network tells apart."""
     if data.class_agnostic:
         return 1
@@ -199,7 +200,7 @@ def _check_classes(annotations: Annotations, *, training: _Subset, data: DataCon
 def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, findings: _Findings) -> None:
     if config is None:
         return
-    labels = findings.try_to("class scores", lambda: read_video_scores(config))
+    labels = findings.try_to("class scores", config.read)
     if labels is None:
         return
     for video_id in labels.lacking(video.video_id for video in testing.to_check):
@@ -214,9 +215,11 @@ def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, f
 
 
 def _check_files(
-    subsets: Sequence[_Subset], *, data: DataConfig, decode: Decode, jobs: int, tell: Callable[[int, int], None]
+    subsets: Sequence[_Subset], *, data: DataSettings, decode: Decode, jobs: int, tell: Callable[[int, int], None]
 ) -> list[Finding]:
     """Findings on the files; those that cannot be used are noted in `subsets`."""
+    if not data.has_files:
+        return []
     videos = {video.video_id: video for subset in subsets for video in subset.to_check}
     by_id: dict[str, list[Finding]] = {}
     for video_id, findings in check_videos(tuple(videos.values()), config=data, decode=decode, jobs=jobs):
@@ -231,7 +234,7 @@ def _check_files(
 
 
 def _without_what_training_bears(
-    findings: Sequence[Finding], *, training: _Subset, data: DataConfig
+    findings: Sequence[Finding], *, training: _Subset, data: DataSettings
 ) -> Iterator[Finding]:
     """Broken training videos as warnings, as long as a run goes on without them. Files that are absent, or in other
     places than they may be, always stop it."""

@@ -34,7 +34,8 @@ class Classifier(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor] | Tensor:
         """In training the cross entropy as `loss`, in testing (B, K) logits."""
         # As many steps as frames: every feature map of a network counts as long as the clip is.
-        features = self.backbone(batch.frames, batch.mask.shape[1]).mean(dim=2)  # (B, C)
+        of_steps = batch.features_by(lambda pixels: self.backbone(pixels.frames, pixels.mask.shape[1])).features
+        features = of_steps.mean(dim=2)  # (B, C)
         logits = self.head(self.dropout(features))  # (B, K)
         if not self.training:
             scores: Tensor = logits

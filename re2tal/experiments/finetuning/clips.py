@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from re2tal.common.types import Clip, TimeGrid
+from re2tal.common.types import Clip, PixelClip, TimeGrid
 from re2tal.data import TooManyBrokenVideosError
 from re2tal.data.broken import BrokenVideos
 from re2tal.experiments.finetuning.config import ClipsConfig
 from re2tal.experiments.finetuning.lists import TrimmedVideo
-from re2tal.video import AugmentConfig, FrameReader, VideoError, augment, center_crop, open_video
+from re2tal.video import AugmentSettings, FrameReader, VideoError, center_crop, open_video
 
 __all__ = ["TrimmedTestingSet", "TrimmedTrainingSet", "clip_frames", "part_of_file"]
 
@@ -63,7 +63,7 @@ class _Clips(Dataset[Clip]):
 
     def _clip(self, video: TrimmedVideo, frames: Tensor) -> Clip:
         steps = self._config.num_frames
-        return Clip(
+        return PixelClip(
             video_id=f"{video.label}/{video.path.stem}",
             frames=frames,
             mask=torch.ones(steps, dtype=torch.bool),
@@ -84,7 +84,7 @@ class TrimmedTrainingSet(_Clips):
         self,
         videos: Sequence[TrimmedVideo],
         config: ClipsConfig,
-        augment_config: AugmentConfig,
+        augment_config: AugmentSettings,
         *,
         class_names: Sequence[str],
         seed: int,
@@ -132,7 +132,7 @@ class TrimmedTrainingSet(_Clips):
         with open_video(video.path) as file:
             numbers = self._numbers(video, file, place=rng.random())
             frames = file.stream(numbers, size=config.short_side_train)
-            return augment(frames, rng=rng, config=self._augment_config, size=config.crop_size, num_frames=len(numbers))
+            return self._augment_config.apply(frames, rng=rng, size=config.crop_size, num_frames=len(numbers))
 
 
 class TrimmedTestingSet(_Clips):

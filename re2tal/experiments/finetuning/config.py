@@ -1,14 +1,16 @@
 """A classification experiment as a value: which clips, which network, how it is trained."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from re2tal.common.extension import OneOf
 from re2tal.common.settings import Settings
-from re2tal.networks.backbones import BackboneConfig, FactoryConfig
+from re2tal.networks.backbones import BackboneConfig
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_anneal_range
-from re2tal.video import AugmentConfig
+from re2tal.video import AugmentConfig, AugmentSettings
 
 __all__ = ["ClipSource", "ClipsConfig", "FinetuneConfig"]
 
@@ -82,16 +84,14 @@ class FinetuneConfig(Settings):
     backbone: BackboneConfig
     """As the detector's config will have it: weights fit where sizes are the same."""
     data: ClipsConfig
-    augment: AugmentConfig = AugmentConfig()
+    augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Of the features before the last layer."""
     training: TrainingConfig
 
     @model_validator(mode="after")
     def _backbone_takes_the_clips(self) -> "FinetuneConfig":
-        if isinstance(self.backbone, FactoryConfig):
-            frames = self.data.num_frames
-            self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        self.backbone.require_clips(num_frames=self.data.num_frames, crop_size=self.data.crop_size)
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,6 @@ from re2tal.experiments.experiment import (
     newest,
     note_config,
     prepare_process,
-    start_from_pretrained,
 )
 from re2tal.experiments.finetuning import (
     Classifier,
@@ -28,6 +27,7 @@ from re2tal.experiments.finetuning import (
     list_clips,
 )
 from re2tal.experiments.loading import load_epochs
+from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.networks.backbones import build_backbone
 from re2tal.training import (
     LeaveSignalsToMain,
@@ -170,7 +170,7 @@ def _write_backbone(path: Path, best: Path, *, config: FinetuneConfig) -> None:
         path=path,
         tensors=tensors,
         dropped={},
-        layout=Layout(kind=backbone.kind, part="backbone", writer="re2tal", rewired=backbone.reversible),
+        layout=Layout(kind=backbone.weight_names, part="backbone", writer="re2tal", rewired=backbone.reversible),
         averaged=True,
         epoch=content["epoch"],
         coefficients=content["coefficients"],

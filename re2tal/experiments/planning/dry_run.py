@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from re2tal.common.types import Batch, Clip, TimeGrid
+from re2tal.common.types import Batch, PixelClip, TimeGrid
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector
 from re2tal.data import collate
@@ -25,7 +25,7 @@ def example_batch(config: ExperimentConfig, *, num_classes: int, num_clips: int,
     sampling, (height, width) = config.data.sampling, config.data.crop_size
     num_steps = num_steps or sampling.num_steps
     starts = torch.rand(8) * 0.8 * num_steps
-    clip = Clip(
+    clip = PixelClip(
         video_id="random",
         frames=torch.randint(0, 256, (3, num_steps * sampling.frames_per_step, height, width), dtype=torch.uint8),
         mask=torch.ones(num_steps, dtype=torch.bool),
@@ -90,7 +90,8 @@ class DryRun:
             self._trainer.optimizer.zero_grad(set_to_none=True)
             tracker.restart()
             with tracker.labelled("parameters"):
-                self._stretch_position_code(num_steps)
+                pyramid = self._model.get_submodule("pyramid")
+                self.config.pyramid.fit_steps(pyramid, num_steps=num_steps)
             with tracker.labelled("input"):
                 batch = example_batch(
                     self.config, num_classes=self.num_classes, num_clips=num_clips, num_steps=num_steps
@@ -100,13 +101,6 @@ class DryRun:
                 if parameter.grad is not None:
                     tracker.relabel(parameter.grad, "gradients")
             return tracker.peak()
-
-    def _stretch_position_code(self, num_steps: int) -> None:
-        """As a config for clips of this length has it."""
-        pyramid = self._model.get_submodule("pyramid")
-        code, needed = pyramid.position_code, max(num_steps, self.config.pyramid.max_steps)
-        if isinstance(code, Tensor) and code.shape[-1] != needed:
-            pyramid.position_code = code.new_empty((*code.shape[:-1], needed))
 
 
 class NoBatches:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -10,11 +10,11 @@ from re2tal.config import ConfigError, ExperimentConfig
 from re2tal.config.building import count_classes
 from re2tal.experiments.planning.dry_run import DryRun
 from re2tal.experiments.planning.memory import MIB, available_memory, resident_memory
+from re2tal.networks.backbones.config import Way
 from re2tal.reversible.tiles import most_bytes
 
 __all__ = ["PARTS", "WAYS", "Estimate", "MemoryPlan", "Way", "make_plan", "way_of", "what_fits"]
 
-Way = Literal["plain", "checkpointed", "reversible"]
 WAYS: dict[Way, dict[str, bool]] = {
     "plain": {"reversible": False, "activation_checkpointing": False},
     "checkpointed": {"reversible": False, "activation_checkpointing": True},
@@ -155,7 +155,7 @@ def make_plan(
     estimates = _Estimates(config, device=device, processes=processes)
     num_clips = _clips_of_a_process(config, processes)
     own = way_of(config)
-    ways = [own] if quick else list(WAYS)
+    ways = [own] if quick else [way for way in WAYS if way == own or way in config.backbone.ways]
     own_size: list[Estimate] = []
     longest: dict[Way, Estimate | None] = {}
     largest: dict[Way, Estimate | None] = {}
@@ -176,7 +176,8 @@ def what_fits(config: ExperimentConfig, *, memory: int, device: torch.device, pr
     # It did not fit, whatever was expected.
     memory = min(memory, estimates.of(way, num_clips=num_clips).total * 9 // 10)
     found = []
-    if way != "reversible" and estimates.of("reversible", num_clips=num_clips).total <= memory:
+    can_rewire = way != "reversible" and "reversible" in config.backbone.ways
+    if can_rewire and estimates.of("reversible", num_clips=num_clips).total <= memory:
         off = " backbone.activation_checkpointing=False" if way == "checkpointed" else ""
         found.append(f"backbone.reversible=True{off}")
     batch = estimates.largest_batch(way, memory)
@@ -203,9 +204,9 @@ class _Estimates:
     """Of one experiment on one device, each made once."""
 
     def __init__(self, config: ExperimentConfig, *, device: torch.device, processes: int) -> None:
-        if config.backbone.kind == "factory":
+        if not config.backbone.ways:
             raise ConfigError(
-                f"a step with {config.backbone.factory} cannot be rehearsed: finding its blocks takes tensors with "
+                f"a step with {config.backbone!r:.200} cannot be rehearsed: finding its blocks takes tensors with "
                 "values, and a rehearsal's have none; train for a step instead, with few steps a clip at first"
             )
         self.config, self.device, self.processes = config, device, processes

@@ -1,6 +1,7 @@
 """Video networks: (B, 3, T, H, W) raw frames to (B, C, S) features on the detector's step grid."""
 
 from re2tal.networks.backbones.backbone import Backbone, BackboneConfig, build_backbone
+from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk
 from re2tal.networks.backbones.pixels import pixel_norm
 from re2tal.networks.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
@@ -12,6 +13,7 @@ __all__ = [
     "Bottleneck",
     "FactoryConfig",
     "FactoryTrunk",
+    "NetworkConfig",
     "PathwayConfig",
     "SlowFast",
     "SlowFastConfig",

@@ -34,6 +34,11 @@ def checkpoint_blocks(network: nn.Module) -> nn.Module:
         if type(stage) is nn.Sequential
         and any(isinstance(block, SwinTransformerBlock | Bottleneck) for block in stage.children())
     ]
+    if not planned:
+        raise ValueError(
+            f"{type(network).__name__} has no residual block of Video Swin or SlowFast to checkpoint; set "
+            "backbone.activation_checkpointing=False"
+        )
     for parent, name, stage in planned:
         setattr(parent, name, CheckpointedSequential(*stage.children()))
     return network

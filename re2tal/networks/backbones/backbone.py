@@ -1,24 +1,40 @@
 """From raw frames to one feature vector for every step: run the network, pool over space."""
 
 from collections.abc import Iterable
-from typing import Annotated, assert_never
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from re2tal.common.extension import OneOf
 from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
-from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk, rewire_factory
-from re2tal.networks.backbones.slowfast import SlowFast, SlowFastConfig
-from re2tal.networks.backbones.swin import SwinConfig, SwinTrunk
-from re2tal.reversible import rewire, set_coefficients, set_tiles
+from re2tal.networks.backbones.config import NetworkConfig
+from re2tal.networks.backbones.factory import FactoryConfig
+from re2tal.networks.backbones.slowfast import SlowFastConfig
+from re2tal.networks.backbones.swin import SwinConfig
+from re2tal.reversible import set_coefficients, set_tiles
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
-BackboneConfig = Annotated[SwinConfig | SlowFastConfig | FactoryConfig, Field(discriminator="kind")]
+BackboneConfig = Annotated[NetworkConfig, OneOf(SwinConfig, SlowFastConfig, FactoryConfig)]
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+
+
+@runtime_checkable
+class PiecewiseNetwork(Protocol):
+    """A network that cuts clips into pieces which do not see each other."""
+
+    @property
+    def piece_frames(self) -> int:
+        """F, frames of a piece; clips have a multiple of it."""
+
+    def of_pieces(self, pieces: Tensor) -> Tensor:
+        """(N, 3, F, H, W) uint8 RGB -> (N, C, t), each piece's own features."""
+
+    def joined(self, features: Tensor) -> Tensor:
+        """(B, P, C, t) features of the P pieces of clips -> (B, C, P * t, 1, 1), as the network gives of clips."""
 
 
 class Backbone(nn.Module):
@@ -71,17 +87,18 @@ class Backbone(nn.Module):
 
         None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them.
         """
-        return self.network.config.clip_frames if isinstance(self.network, FactoryTrunk) else None
+        return self.network.piece_frames if isinstance(self.network, PiecewiseNetwork) else None
 
     def of_pieces(self, pieces: Tensor) -> Tensor:
         """(N, 3, `piece_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
-        assert isinstance(self.network, FactoryTrunk), "there are no pieces, see piece_frames"
+        assert isinstance(self.network, PiecewiseNetwork), "there are no pieces, see piece_frames"
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return self.network.of_pieces(pieces)
 
     def join(self, features: Tensor, num_steps: int) -> Tensor:
         """(B, P, C, t) features of the P pieces of clips -> (B, C, S) float32, as `forward` of whole clips."""
-        return _on_steps((FactoryTrunk.joined(features),), num_steps)
+        assert isinstance(self.network, PiecewiseNetwork), "there are no pieces, see piece_frames"
+        return _on_steps((self.network.joined(features),), num_steps)
 
 
 def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:
@@ -96,21 +113,9 @@ def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:
 
 def build_backbone(config: BackboneConfig) -> Backbone:
     """The network that `config` describes, rewired or checkpointed if it says so, with fresh weights."""
-    network: nn.Module
-    match config:
-        case SwinConfig():
-            network = SwinTrunk(config)
-        case SlowFastConfig():
-            network = SlowFast(config)
-        case FactoryConfig():
-            network = FactoryTrunk(config)
-        case _:
-            assert_never(config)
+    network = config.build_network()
     if config.reversible:
-        if isinstance(network, FactoryTrunk):
-            rewire_factory(network)
-        else:
-            network = rewire(network)
+        network = config.rewired(network)
         if config.tile_mib != "auto":
             set_tiles(network, None if config.tile_mib == "off" else round(config.tile_mib * 2**20))
         set_coefficients(network, alpha=config.alpha, beta=config.beta)

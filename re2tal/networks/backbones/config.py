@@ -1,17 +1,32 @@
 """What the configs of all backbones have in common."""
 
+from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from torch import nn
 
-from re2tal.common.settings import Settings
+from re2tal.common.extension import Extensible
+from re2tal.reversible import rewire
 
-__all__ = ["NetworkConfig"]
+__all__ = ["NetworkConfig", "Way"]
+
+Way = Literal["plain", "checkpointed", "reversible"]
+"""How a backbone is trained."""
 
 
-class NetworkConfig(Settings):
-    """How any backbone is trained and where its weights come from."""
+class NetworkConfig(Extensible):
+    """How any backbone is trained and where its weights come from; a class for each network says what it is.
+
+    Its network maps (B, 3, T, H, W) uint8 RGB to one or more feature maps (B, C_i, T_i, H_i, W_i). The C_i add up to
+    `out_channels`, a field or a property of the class.
+    """
+
+    weight_names: ClassVar[Literal["swin", "slowfast", "factory"]] = "factory"
+    """Whose names of weights are known; "factory": they stay as a file has them."""
+    ways: ClassVar[tuple[Way, ...]] = ("plain",)
+    """In which `re2tal plan` can rehearse a step; "reversible" where `rewired` does without values of tensors."""
 
     reversible: bool = False
     """Rewire the stages, so that training stores no activations inside them."""
@@ -37,6 +52,27 @@ class NetworkConfig(Settings):
     checkpoint, or what `re2tal import-weights` made of one. None: fresh weights."""
     pretrained_allow: tuple[str, ...] = ()
     """Names (or patterns like `features.6.*`) that may be missing, unknown or of another shape in that file."""
+
+    if TYPE_CHECKING:  # an abstract property could not be overridden by a field
+
+        @property
+        def out_channels(self) -> int:
+            """Channels of all its feature maps together."""
+
+    @abstractmethod
+    def build_network(self) -> nn.Module:
+        """The network, not rewired, with fresh weights."""
+
+    def rewired(self, network: nn.Module) -> nn.Module:
+        """The network with its residual blocks reversible, under the same names of weights."""
+        return rewire(network)
+
+    def executed_file(self) -> str | None:
+        """The source of code that building the network executes, if there is any beside its class."""
+        return None
+
+    def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
+        """Refuse clips that it cannot take, by a ValueError."""
 
     @model_validator(mode="after")
     def _frozen_weights_come_from_somewhere(self) -> "NetworkConfig":

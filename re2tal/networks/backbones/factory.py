@@ -7,13 +7,13 @@ B batch, C channels, T frames, P pieces, H/W space, N tokens.
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from re2tal.networks.backbones.config import NetworkConfig
+from re2tal.networks.backbones.config import NetworkConfig, Way
 from re2tal.networks.backbones.pixels import PixelNorm
 from re2tal.networks.zoo.named import create
 from re2tal.reversible import rewire
@@ -29,6 +29,7 @@ class FactoryConfig(NetworkConfig):
     results the first counts.
     """
 
+    ways: ClassVar[tuple[Way, ...]] = ()
     kind: Literal["factory"] = "factory"
     factory: str
     """torchvision:NAME, timm:NAME, transformers:CLASS (such as VideoMAEModel), or path/to/file.py:FUNCTION, which
@@ -67,6 +68,20 @@ class FactoryConfig(NetworkConfig):
             )
         return self
 
+    def build_network(self) -> "FactoryTrunk":
+        """The network that the factory makes."""
+        return FactoryTrunk(self)
+
+    def rewired(self, network: nn.Module) -> nn.Module:
+        """Its residual blocks are found by running it on noise."""
+        assert isinstance(network, FactoryTrunk)
+        rewire_factory(network)
+        return network
+
+    def executed_file(self) -> str | None:
+        """A factory in a file."""
+        return self.factory if ".py:" in self.factory else None
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take."""
         if num_frames % self.clip_frames:
@@ -99,6 +114,11 @@ class FactoryTrunk(nn.Module):
                     f"backbone.left_out names {name!r}, which {config.factory} does not have; it has {names}"
                 ) from None
             setattr(self.net.get_submodule(parent), last, nn.Identity())
+
+    @property
+    def piece_frames(self) -> int:
+        """Frames that the network takes at a time."""
+        return self.config.clip_frames
 
     def inputs(self, pieces: Tensor) -> dict[str, Any]:
         """What the network is called with, for pieces in its own order of dimensions."""

@@ -7,7 +7,7 @@ B batch, C channels, T frames, H/W space.
 """
 
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import PositiveInt, model_validator
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.common.settings import Settings
-from re2tal.networks.backbones.config import NetworkConfig
+from re2tal.networks.backbones.config import NetworkConfig, Way
 from re2tal.networks.backbones.pixels import PixelNorm
 
 __all__ = ["Bottleneck", "PathwayConfig", "SlowFast", "SlowFastConfig"]
@@ -38,6 +38,8 @@ class PathwayConfig(Settings):
 class SlowFastConfig(NetworkConfig):
     """A SlowFast network of any depth, width and stage plan; the defaults are SlowFast-101, 8x8."""
 
+    weight_names = "slowfast"
+    ways: ClassVar[tuple[Way, ...]] = ("plain", "checkpointed", "reversible")
     kind: Literal["slowfast"] = "slowfast"
     blocks: tuple[PositiveInt, ...] = (3, 4, 23, 3)
     """Bottlenecks in each stage. (3, 4, 6, 3) is depth 50, (3, 4, 23, 3) depth 101."""
@@ -73,6 +75,10 @@ class SlowFastConfig(NetworkConfig):
     def out_channels(self) -> int:
         """Channels of the slow and the fast features together."""
         return (self.slow.base_channels + self.fast.base_channels) * EXPANSION * 2 ** (len(self.blocks) - 1)
+
+    def build_network(self) -> "SlowFast":
+        """SlowFast without its classifier."""
+        return SlowFast(self)
 
 
 class ConvNorm(nn.Module):

@@ -4,13 +4,13 @@ Liu et al., "Video Swin Transformer", CVPR 2022. torchvision computes exactly wh
 both against the same numbers), so it is used as it is.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d, SwinTransformer3d
 
-from re2tal.networks.backbones.config import NetworkConfig
+from re2tal.networks.backbones.config import NetworkConfig, Way
 from re2tal.networks.backbones.pixels import PixelNorm
 
 __all__ = ["PatchEmbedding", "SwinConfig", "SwinTrunk"]
@@ -19,6 +19,8 @@ __all__ = ["PatchEmbedding", "SwinConfig", "SwinTrunk"]
 class SwinConfig(NetworkConfig):
     """A Video Swin of any size; the defaults are Swin-T (patch 2x4x4, window 8x7x7)."""
 
+    weight_names = "swin"
+    ways: ClassVar[tuple[Way, ...]] = ("plain", "checkpointed", "reversible")
     kind: Literal["swin"] = "swin"
     embed_dim: PositiveInt = 96
     """Channels after the patch embedding; doubled between stages."""
@@ -56,6 +58,10 @@ class SwinConfig(NetworkConfig):
     def out_channels(self) -> int:
         """Channels of the last stage."""
         return self.embed_dim * 2 ** (len(self.depths) - 1)
+
+    def build_network(self) -> "SwinTrunk":
+        """Video Swin without its classifier."""
+        return SwinTrunk(self)
 
 
 class PatchEmbedding(PatchEmbed3d):

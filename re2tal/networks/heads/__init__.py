@@ -1,15 +1,19 @@
 """Levels -> class logits and boundary offsets of every point; targets and losses in training."""
 
 from re2tal.networks.heads.head import Head, HeadConfig, HeadOutputs
+from re2tal.networks.heads.interface import DetectionHead, HeadSettings, RegressionRange
 from re2tal.networks.heads.losses import diou_loss, focal_loss
 from re2tal.networks.heads.points import Points, decode, make_points
 from re2tal.networks.heads.targets import Targets, assign_targets
 
 __all__ = [
+    "DetectionHead",
     "Head",
     "HeadConfig",
-    "Points",
     "HeadOutputs",
+    "HeadSettings",
+    "Points",
+    "RegressionRange",
     "Targets",
     "assign_targets",
     "decode",

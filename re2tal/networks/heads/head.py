@@ -11,18 +11,18 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, distributed, nn
 
-from re2tal.common.settings import Settings
 from re2tal.common.types import Proposals
+from re2tal.networks.heads.interface import HeadSettings, RegressionRange
 from re2tal.networks.heads.losses import diou_loss, focal_loss
-from re2tal.networks.heads.points import Points, decode, make_points
+from re2tal.networks.heads.points import Points, decode, make_points, reaches
 from re2tal.networks.heads.targets import assign_targets
 from re2tal.networks.layers import MaskedConvNorm
 
 __all__ = ["Head", "HeadConfig", "HeadOutputs"]
 
 
-class HeadConfig(Settings):
-    """Sizes, targets and losses of the head."""
+class HeadConfig(HeadSettings):
+    """Sizes, targets and losses of ActionFormer's head."""
 
     num_convs: PositiveInt = 2
     """Convolutions before the classifier, and as many before the regressor."""
@@ -41,6 +41,15 @@ class HeadConfig(Settings):
     """Both losses are divided by a running mean of the number of positive points; this is where it starts."""
     normalizer_momentum: float = Field(default=0.9, ge=0, lt=1)
     """How slowly that mean moves."""
+
+    def build(self, *, in_channels: int, num_classes: int, strides: Sequence[int]) -> "Head":
+        """ActionFormer's head, with fresh weights."""
+        return Head(self, in_channels=in_channels, num_classes=num_classes, strides=strides)
+
+    def regression_ranges(self, strides: Sequence[int]) -> Sequence[RegressionRange]:
+        """That of the first level begins at 0, and that of the last is open."""
+        *bounded, (low, _) = reaches(len(strides), first_reach=self.first_reach)
+        return [*bounded, (low, None)]
 
 
 @dataclass(frozen=True, kw_only=True)

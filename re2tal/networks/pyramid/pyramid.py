@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from re2tal.common.settings import Settings
 from re2tal.networks.layers import ChannelNorm, MaskedConvNorm
 from re2tal.networks.pyramid.blocks import TransformerBlock
+from re2tal.networks.pyramid.interface import PyramidSettings
 
 __all__ = ["Pyramid", "PyramidConfig"]
 
 _Count = Annotated[int, Field(ge=0)]
 
 
-class PyramidConfig(Settings):
-    """Sizes of the feature pyramid."""
+class PyramidConfig(PyramidSettings):
+    """Sizes of ActionFormer's feature pyramid."""
 
     channels: PositiveInt = 512
     """Channels of every level."""
@@ -43,6 +43,24 @@ class PyramidConfig(Settings):
     def strides(self) -> tuple[int, ...]:
         """Steps between neighbours, per level."""
         return tuple(2**level for level in range(self.arch[2] + 1))
+
+    def build(self, *, in_channels: int) -> "Pyramid":
+        """ActionFormer's pyramid, with fresh weights."""
+        return Pyramid(self, in_channels=in_channels)
+
+    def require_steps(self, num_steps: int) -> None:
+        """Clips must not be longer than the position code."""
+        if self.position_code and num_steps > self.max_steps:
+            raise ValueError(
+                f"data.sampling.num_steps must not exceed the position code of pyramid.max_steps = {self.max_steps}, "
+                f"got {num_steps}; set both alike, or switch pyramid.position_code off"
+            )
+
+    def fit_steps(self, pyramid: nn.Module, *, num_steps: int) -> None:
+        """Stretch the position code."""
+        code, needed = pyramid.position_code, max(num_steps, self.max_steps)
+        if isinstance(code, Tensor) and code.shape[-1] != needed:
+            pyramid.position_code = code.new_empty((*code.shape[:-1], needed))
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

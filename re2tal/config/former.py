@@ -1,4 +1,4 @@
-"""Config files of earlier versions go on working: while one runs, modules also stand under their former names."""
+"""What earlier versions wrote goes on working: modules that moved, settings that are gone."""
 
 import importlib
 import re
@@ -6,8 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["former_names"]
+from re2tal.training import log
+
+__all__ = ["former_names", "without_removed"]
 
 _MOVED = {
     "re2tal.backbones": "re2tal.networks.backbones",
@@ -36,3 +39,23 @@ def former_names(path: Path) -> Iterator[None]:
     finally:
         for alias in added:
             del sys.modules[alias]
+
+
+_REMOVED = {
+    "backbone.cell_mib": "tiles are of backbone.tile_mib",
+    "backbone.lanes": "tiles are computed one after the other",
+    "data.sampling.validation_overlap": "no validation loss is computed",
+}
+"""Settings that earlier versions had, and why they decide nothing any more: they are of speed and memory alone."""
+
+
+def without_removed(values: Any, *, source: Path | str) -> Any:
+    """The nested settings of a config that was written as JSON, without those that are gone; the log names them."""
+    for key, reason in _REMOVED.items():
+        *path, last = key.split(".")
+        place = values
+        for name in path:
+            place = place.get(name) if isinstance(place, dict) else None
+        if isinstance(place, dict) and place.pop(last, None) is not None:
+            log.info("the config in %s has %s, which is left out: %s", source, key, reason)
+    return values
