@@ -58,7 +58,7 @@ def pyramid() -> list[str]:
     parts, number = [], 0
     for level, stride in enumerate(strides):
         y = 170 + 42 * level
-        covered = f"{points.min_reach[number]:g}-{points.max_reach[number]:g}" if level < LEVELS - 1 else "the rest"
+        covered = f"{points.min_range[number]:g}-{points.max_range[number]:g}" if level < LEVELS - 1 else "the rest"
         parts.append(text(LEFT - 14, y + 5, f"level {level}: stride {stride}, range {covered}"))
         for index in range(STEPS // stride):
             taken = [action for action in range(len(ACTIONS)) if owner[action][number] > 0]

@@ -162,7 +162,7 @@ def features(config: ExperimentConfig, *, overlap: float, num_clips: int, repeat
         detector = ClipDetector(model, config=config, device=torch.device("cpu"), video_labels=None, share=share)
         found[share] = [window.scores for window in detector.in_clips(batches)]
         if detector.features is not None:
-            row.update(pieces=detector.features.num_pieces, computed=detector.features.num_computed)
+            row.update(pieces=detector.features.num_sub_clips, computed=detector.features.num_computed)
 
     ways = partial(detect, False), partial(detect, True)
     row["anew_cpu_s"], row["shared_cpu_s"] = least_seconds(*ways, repeats=repeats)

@@ -113,22 +113,22 @@ class CentreHead(nn.Module):
         ideal = outputs.strides.new_tensor(self.strides) * self.config.strides_per_action  # (L,)
         level = (lengths[:, None] / ideal).log().abs().argmin(dim=1)  # (N,)
         here = strides == outputs.strides.new_tensor(self.strides)[level]  # (P, N)
-        way = (middles - positions) / strides  # (P, N), in strides
-        centre = here & (way.abs() <= 0.5)
+        strategy = (middles - positions) / strides  # (P, N), in strides
+        centre = here & (strategy.abs() <= 0.5)
         width = (lengths / 12 / strides).clamp(min=0.5)
-        warmth = torch.where(centre, 1.0, here * (-(way**2) / (2 * width**2)).exp().clamp(max=0.99))
+        warmth = torch.where(centre, 1.0, here * (-(strategy**2) / (2 * width**2)).exp().clamp(max=0.99))
         one_hot = F.one_hot(labels, self.num_classes)  # (N, K)
         heat = (warmth[:, :, None] * one_hot).amax(dim=1)  # (P, K)
         chosen = centre.float().argmax(dim=1)  # (P,)
-        best_way = way.gather(1, chosen[:, None])[:, 0]
+        best_way = strategy.gather(1, chosen[:, None])[:, 0]
         length = (lengths[chosen] / strides[:, 0] / self.config.strides_per_action).clamp(min=1e-3).log()
         return heat, torch.stack((best_way, length), dim=-1), centre.any(dim=1)
 
     @torch.no_grad()
     def proposals(self, predictions: CentreOutputs) -> list[Proposals]:
         """Segments and scores of the points inside the video, per clip."""
-        way, length = predictions.sizes.unbind(-1)  # (B, P)
-        middle = predictions.positions + way * predictions.strides
+        strategy, length = predictions.sizes.unbind(-1)  # (B, P)
+        middle = predictions.positions + strategy * predictions.strides
         half = length.clamp(max=10).exp() * self.config.strides_per_action * predictions.strides / 2
         segments = torch.stack((middle - half, middle + half), dim=-1)  # (B, P, 2)
         return [

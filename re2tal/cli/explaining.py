@@ -19,7 +19,7 @@ def explain(
     json: Json = False,
     cfg_options: Options = None,
 ) -> None:
-    """Tell what steps, windows, strides and reaches of an experiment are in seconds, and which actions suit them.
+    """Tell what steps, windows, strides and regression ranges of an experiment are in seconds, and which actions suit them.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def _print_times(times: "Times") -> None:
     print_table(rows, title=f"{times.name}: videos of {video}", caption=times.source)
     has_ranges, has_shares = times.levels[0].reach_steps is not None, times.levels[0].share is not None
     heading = ["level", "stride in steps", "in seconds"]
-    heading += ["reach in steps", "learns actions of"] if has_ranges else []
+    heading += ["regression range in steps", "learns actions of"] if has_ranges else []
     rows = [[*heading, *(["share of actions"] if has_shares else [])]]
     for number, level in enumerate(times.levels):
         row = [str(number), str(level.stride_steps), _seconds(level.stride_seconds)]

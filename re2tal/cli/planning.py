@@ -26,7 +26,7 @@ def plan(
 ) -> None:
     """Tell before training what memory a step will take, of what, and the longest clip and largest batch that fit.
 
-    A step is rehearsed on tensors without values, in each way of training: plain, with checkpointed blocks, and
+    A step is rehearsed on tensors without values, in each training strategy: plain, with checkpointed blocks, and
     reversible. Neither videos nor weights are needed.
 
     Parameters
@@ -38,7 +38,7 @@ def plan(
     device
         That is trained on; by default a GPU if there is one. Figures for a GPU have not been checked against one.
     quick
-        Rehearse this config's own way alone, and do not look for what fits.
+        Dry-run this config's own training strategy alone, and do not look for what fits.
     json
         Print one line of JSON, memory in MiB, and nothing else.
     """
@@ -49,7 +49,7 @@ def plan(
     from re2tal.training import counting
 
     settings = load_config(config, cfg_options or [])
-    with counting("ways of training") as tell:
+    with counting("training strategies") as tell:
         made = make_plan(
             settings,
             memory=None if memory is None else parse_memory(memory),
@@ -68,7 +68,7 @@ def _print_plan(plan: "MemoryPlan") -> None:
     from re2tal.experiments.planning import MIB, PARTS, format_memory
 
     first = plan.estimates[0]
-    rows = [["", *(f"{e.way} (this config)" if e.way == plan.own else e.way for e in plan.estimates)]]
+    rows = [["", *(f"{e.strategy} (this config)" if e.strategy == plan.own else e.strategy for e in plan.estimates)]]
     shown = [part for part in PARTS if any(e.parts[part] >= MIB for e in plan.estimates)]
     for part in shown:
         sizes = [e.parts[part] for e in plan.estimates]
@@ -78,9 +78,9 @@ def _print_plan(plan: "MemoryPlan") -> None:
         [f"fits in {format_memory(plan.memory)}", *("yes" if e.total <= plan.memory else "no" for e in plan.estimates)]
     )
     if plan.longest:
-        longest = [plan.longest[e.way] for e in plan.estimates]
+        longest = [plan.longest[e.strategy] for e in plan.estimates]
         rows.append(["longest clip that fits", *(f"{e.num_frames} frames" if e else "none" for e in longest)])
-        largest = [plan.largest[e.way] for e in plan.estimates]
+        largest = [plan.largest[e.strategy] for e in plan.estimates]
         rows.append(["largest batch that fits", *(f"{e.num_clips} clips" if e else "none" for e in largest)])
     title = f"{plan.name}: {first.num_clips} clip(s) of {first.num_frames} frames in a process, on {plan.device}"
     print_table(rows, title=title, caption="\n".join(f"{part}: {PARTS[part]}" for part in shown))

@@ -80,7 +80,7 @@ def _whole_number(digits: str) -> int | float:
 
 
 class _Short(reprlib.Repr):
-    """As `repr`, but of the beginning alone, however large or deep the value."""
+    """The beginning of what `repr` gives, however large or deep the value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,5 +150,5 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """The same, but for line breaks and tabs, which stay."""
+    """`text` with escapes for what a terminal would obey, but for line breaks and tabs, which stay."""
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))

@@ -40,7 +40,7 @@ def describe(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def without_rewiring(config: ExperimentConfig) -> ExperimentConfig:
-    """The same parameters under the same names, also without values, which finding unknown blocks would take."""
+    """A config whose parameters and names are those of `config`, and which can be built without values."""
     return config.model_copy(update={"backbone": config.backbone.model_copy(update={"reversible": False})})
 
 

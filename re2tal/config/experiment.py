@@ -102,7 +102,7 @@ def load_config(path: Path | str, options: Sequence[str] = ()) -> ExperimentConf
 
 
 def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C]) -> C:
-    """As `load_config`, of a file whose `config` is of another kind."""
+    """Run a config file whose `config` is of a certain kind of settings, take it, and apply `options`."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")

@@ -32,7 +32,7 @@ def write_rows(path: Path, videos: Iterable[tuple[str, Sequence[Mapping[str, Any
 
 @contextmanager
 def writing_rows(path: Path) -> Iterator[Callable[[str, Sequence[Mapping[str, Any]]], None]]:
-    """The same for whoever has one video after the other: gives a function that takes its id and rows."""
+    """Write one video after the other: gives a function that takes its id and rows."""
     known: set[str] = set()
 
     def write(video_id: str, rows: Sequence[Mapping[str, Any]]) -> None:

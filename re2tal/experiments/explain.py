@@ -1,4 +1,4 @@
-"""What the steps, windows, strides and reaches of an experiment are in seconds."""
+"""What the steps, windows, strides and regression ranges of an experiment are in seconds."""
 
 import math
 from collections.abc import Sequence

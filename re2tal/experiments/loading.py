@@ -31,7 +31,7 @@ def load_epochs(
     workers = LoaderProcesses.within(
         config.prefetch_mib,
         wanted=config.num_workers,
-        batch_bytes=batches.piece_size * clip_bytes,
+        batch_bytes=batches.micro_batch_size * clip_bytes,
         purpose="training",
     )
     return EpochLoader(

@@ -51,7 +51,7 @@ class ClipDetector:
         self.features: WindowFeatures | None = None
         """Of the backbone, where windows can share them."""
         if share and isinstance(model, Detector) and isinstance(model.backbone, Backbone):
-            in_pieces = model.backbone.piece_frames is not None and self._are_windows
+            in_pieces = model.backbone.sub_clip_frames is not None and self._are_windows
             self.features = WindowFeatures(model.backbone, device=device, runs=runs) if in_pieces else None
 
     def in_clips(self, batches: Iterable[Batch]) -> Iterator[Detections]:
@@ -60,7 +60,7 @@ class ClipDetector:
             yield from self.in_batch(batch)
 
     def in_batch(self, batch: Batch) -> Iterator[Detections]:
-        """The same of the clips of one batch."""
+        """What is found in every clip of a batch, in seconds of its video."""
         with torch.no_grad(), autocast(self._config.training.amp, device=self._device):
             if self.features is not None:
                 batch = batch.features_by(self.features.of)

@@ -57,7 +57,7 @@ class PredictionFolder:
 
     @property
     def table(self) -> Path:
-        """The same as CSV."""
+        """Detections of all videos, as CSV."""
         return self.path / "detections.csv"
 
     @property

@@ -64,7 +64,7 @@ def read_via_project(path: Path, content: Any) -> Reading:
 
 
 def read_via_table(path: Path, text: str) -> Reading:
-    """As `read_via_project`."""
+    """The temporal segments of a table that VIA has exported."""
     lines = text.splitlines(keepends=True)
     comments = {
         name.strip(): value.strip()

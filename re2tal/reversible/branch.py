@@ -85,7 +85,7 @@ class Branch:
                 yield holder, name, parameter
 
     def buffers(self) -> Iterator[tuple[nn.Module, str, Tensor]]:
-        """The same for buffers, those of the owner included: a branch that was cut out of it may read them."""
+        """Where the branch or its owner holds buffers: a branch that was cut out of its owner may read all of them."""
         for module in dict.fromkeys((self.owner, *self.modules())):
             for name, buffer in module._buffers.items():
                 if buffer is not None:

@@ -34,7 +34,7 @@ class Coefficients:
     alpha: float = 0.0
     """In [0, 1], a multiple of 1 / 4096."""
     beta: float = 1.0
-    """The same."""
+    """In [0, 1], a multiple of 1 / 4096."""
 
     def __post_init__(self) -> None:
         _check(self.alpha, self.beta)

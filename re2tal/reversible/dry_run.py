@@ -1,4 +1,4 @@
-"""For programs that rehearse a step on tensors without values, to know what it will take.
+"""For programs that run a step dry, on tensors without values, to know what it will take.
 
 They ask what the engine is doing, and may have it compute a few tiles of a branch instead of all: tiles are freed one
 after the other, so the largest one decides what is needed.

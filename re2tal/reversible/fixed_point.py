@@ -166,7 +166,7 @@ class Pair:
         return Pair(stream, stream, format)
 
     def recast(self, format: FixedPoint | None) -> Pair:
-        """The same in another format."""
+        """A pair of the same values in another format."""
         return Pair(_stream(self.u.values, format), _stream(self.v.values, format), format)
 
 

@@ -23,7 +23,7 @@ from re2tal.training.progress import log
 __all__ = ["AnomalyHandler", "TrainingError", "load_anomaly"]
 
 _MOST_FILES = 3
-"""Of the newest faults, for each process."""
+"""Of the newest anomalies, for each process."""
 _LARGEST_RECONSTRUCTION_ERROR = 1e-4
 """Exact streams come back with none at all."""
 
@@ -60,10 +60,10 @@ class AnomalyHandler:
         self._step = 0
         self._buffers: list[Tensor] = []
         """As they were before the step."""
-        self._piece: Batch | None = None
+        self._micro_batch: Batch | None = None
         self._random_state: dict[str, Any] = {}
         self._is_suspect = False
-        """Whether `_piece` is where something went wrong; else it is the latest."""
+        """Whether `_micro_batch` is where something went wrong; else it is the latest."""
 
     def begin(self, step: int) -> None:
         """Optimizer step `step`, counted from 1, begins."""
@@ -72,23 +72,23 @@ class AnomalyHandler:
 
     def end(self) -> None:
         """The step is over; nothing of it is kept in memory."""
-        self._piece, self._buffers = None, []
+        self._micro_batch, self._buffers = None, []
 
     @contextmanager
-    def watching(self, piece: Batch, losses: Mapping[str, float]) -> Iterator[None]:
-        """Around the forward and backward pass of a piece, which adds to `losses`.
+    def watching(self, micro_batch: Batch, losses: Mapping[str, float]) -> Iterator[None]:
+        """Around the forward and backward pass of a micro-batch, which adds to `losses`.
 
         Raises:
-            TrainingError: streams of a reversible chain have grown past what any grid holds.
+            TrainingError: streams of a reversible chain have grown past what any fixed-point format holds.
         """
         if not self._is_suspect:
-            self._piece, self._random_state = piece, random_state.capture(self.processes.device)
+            self._micro_batch, self._random_state = micro_batch, random_state.capture(self.processes.device)
         try:
             yield
         except StreamOverflowError as error:
             path = self._save(None, losses, math.nan, None)
             raise TrainingError(f"step {self._step}, {self._videos()}: {error}; the state is in {path}") from error
-        # With one piece a step, the norm of all gradients says the same.
+        # With one micro-batch a step, the norm of all gradients says the same.
         if not _are_finite(losses) or (self.config.accumulate > 1 and not self._gradients_are_finite()):
             self._is_suspect = True
 
@@ -103,7 +103,7 @@ class AnomalyHandler:
             losses: of this process.
             norm: of the gradients over all processes, before clipping.
             scale: that the loss was multiplied by for fp16; None without. While it is above 1, gradients that are
-                not finite are no fault: the scale is being looked for.
+                not finite are no anomaly: the scale is being looked for.
 
         Raises:
             TrainingError: training has to stop.
@@ -163,7 +163,7 @@ class AnomalyHandler:
         return "all is finite when it is computed again, so some kernel does not repeat, or the hardware fails"
 
     def _videos(self) -> str:
-        return ", ".join(self._piece.video_ids) if self._piece is not None else "no videos"
+        return ", ".join(self._micro_batch.video_ids) if self._micro_batch is not None else "no videos"
 
     @staticmethod
     def _is_lasting(origin: Origin | None) -> bool:
@@ -178,15 +178,15 @@ class AnomalyHandler:
 
     @contextmanager
     def _again(self) -> Iterator[None]:
-        """Inside, the piece meets the random state, and the model no gradients, as before."""
+        """Inside, the micro-batch meets the random state, and the model no gradients, as before."""
         with random_state.preserved(self.processes.device):
             random_state.restore(self._random_state, device=self.processes.device)
             yield
 
     def _loss(self, scale: float | None) -> Tensor:
-        assert self._piece is not None
+        assert self._micro_batch is not None
         with autocast(self.config.amp, device=self.processes.device):
-            losses = self.model(self._piece.to(self.processes.device))
+            losses = self.model(self._micro_batch.to(self.processes.device))
         return losses["loss"] / self.config.accumulate * (1.0 if scale is None else scale)
 
     def _trace(self, scale: float | None) -> Origin | None:
@@ -227,7 +227,7 @@ class AnomalyHandler:
     # Kept
 
     def _save(self, origin: Origin | None, losses: Mapping[str, float], norm: float, scale: float | None) -> Path:
-        assert self._piece is not None
+        assert self._micro_batch is not None
         own = f"_rank{self.processes.rank}" if self.processes.world_size > 1 else ""
         path = self.folder.path / "faults" / f"step_{self._step:06d}{own}.pth"
         content = {
@@ -240,7 +240,10 @@ class AnomalyHandler:
             "scale": scale,
             "origin": None if origin is None else asdict(origin),
             "random_state": self._random_state,
-            "batch": {**vars(self._piece.to("cpu")), "grids": tuple(asdict(grid) for grid in self._piece.grids)},
+            "batch": {
+                **vars(self._micro_batch.to("cpu")),
+                "grids": tuple(asdict(grid) for grid in self._micro_batch.grids),
+            },
         }
         save_checkpoint(path, content)
         files = sorted(file for file in path.parent.iterdir() if re.fullmatch(rf"step_\d+{own}\.pth", file.name))

@@ -15,7 +15,7 @@ __all__ = ["EpochLoader", "GlobalBatches"]
 
 
 class GlobalBatches(Sampler[list[int]]):
-    """The batches of an epoch, as one process loads them: its part of each batch, in `accumulate` pieces.
+    """The batches of an epoch, as one process loads them: its part of each batch, in `accumulate` micro-batches.
 
     The order depends on seed and epoch alone. So a batch holds the same clips however many processes share
     it, and a resumed run meets the clips that the undisturbed one would have met. An incomplete last batch
@@ -26,8 +26,8 @@ class GlobalBatches(Sampler[list[int]]):
         self, num_clips: int, *, batch_size: int, accumulate: int = 1, seed: int = 0, processes: Processes | None = None
     ) -> None:
         processes = processes or Processes()
-        pieces = processes.world_size * accumulate
-        if batch_size % pieces:
+        micro_batches = processes.world_size * accumulate
+        if batch_size % micro_batches:
             raise ValueError(
                 f"batch_size must be a multiple of processes x accumulate = {processes.world_size} x {accumulate}, "
                 f"got {batch_size}; change training.batch_size or start fewer processes"
@@ -39,7 +39,7 @@ class GlobalBatches(Sampler[list[int]]):
             )
         self.num_clips = num_clips
         self.batch_size = batch_size
-        self.piece_size = batch_size // pieces
+        self.micro_batch_size = batch_size // micro_batches
         self.accumulate = accumulate
         self.seed = seed
         self.rank = processes.rank
@@ -60,11 +60,11 @@ class GlobalBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_clips).tolist()
-        own = self.rank * self.accumulate * self.piece_size
+        own = self.rank * self.accumulate * self.micro_batch_size
         for step in range(self.first_step, self.steps_per_epoch):
-            for piece in range(self.accumulate):
-                start = step * self.batch_size + own + piece * self.piece_size
-                yield order[start : start + self.piece_size]
+            for micro_batch in range(self.accumulate):
+                start = step * self.batch_size + own + micro_batch * self.micro_batch_size
+                yield order[start : start + self.micro_batch_size]
 
 
 class EpochDataset(Protocol):
@@ -79,7 +79,7 @@ class EpochDataset(Protocol):
 
 
 class EpochLoader:
-    """The pieces of every batch of an epoch, loaded by `num_workers` processes that live as long as this does."""
+    """The micro-batches of every batch of an epoch, loaded by `num_workers` processes that live as long as it does."""
 
     def __init__(
         self,

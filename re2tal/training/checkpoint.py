@@ -90,7 +90,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content`; a crash on the way leaves the file that was there before.
 
     Raises:
-        DiskFullError: there is no room.
+        DiskFullError: the disk is full.
     """
     needed = size_of(content)
     with (
@@ -112,7 +112,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
-    """As `load_checkpoint`, unchecked.
+    """Read a checkpoint without checking that its bytes are those that were written.
 
     Args:
         path: of the file.

@@ -16,9 +16,9 @@ class TrainingConfig(Settings):
     epochs: int = Field(gt=0)
     """Passes over the training set."""
     batch_size: int = Field(default=2, gt=0)
-    """Clips per optimizer step, over all processes and accumulated pieces together."""
+    """Clips per optimizer step, over all processes and accumulated micro-batches together."""
     accumulate: int = Field(default=1, gt=0)
-    """Pieces a process cuts its share of a batch into: less memory, more time, the same mean of gradients."""
+    """Micro-batches a process cuts its share of a batch into: less memory, more time, the same mean of gradients."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Of pyramid and head, at the end of the warm-up."""
     backbone_learning_rate: float = Field(default=1e-5, gt=0)
@@ -62,7 +62,7 @@ class TrainingConfig(Settings):
     num_workers: int = Field(default=2, ge=0)
     """Processes that load clips, for each training process; 0: it loads them itself."""
     prefetch_mib: int = Field(default=4096, ge=0)
-    """Memory in MiB for batches that wait, made ahead by the loader processes of one training process. Each makes two
+    """Memory in MiB for batches that wait, prefetched by the loader processes of one training process. Each makes two
     ahead if they fit, else one; where not even one for each fits, fewer processes are started, and the log tells it.
     4 GiB hold thirteen batches of THUMOS's (two clips of 1024 frames, 294 MiB): two for each of six processes. Stored
     features and small clips never come near it. What is loaded does not depend on it."""
@@ -74,7 +74,7 @@ class TrainingConfig(Settings):
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size must be a multiple of accumulate, got {self.batch_size} and {self.accumulate}; "
-                f"accumulate cuts the batch into equal pieces"
+                f"accumulate cuts the batch into equal micro-batches"
             )
         return self
 

@@ -15,19 +15,19 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class DiskFullError(ValueError):
-    """There is no room for a file of a run; what was written before it is whole."""
+    """The disk is too full for a file of a run; what was written before it is whole."""
 
 
 @contextmanager
 def telling_of_full_disk(path: Path, *, needed: int | None = None) -> Iterator[None]:
-    """Inside, writing `path`, a file of a run, may fail for want of room.
+    """Inside, writing `path`, a file of a run, may fail for want of space.
 
     Args:
         path: the file.
         needed: bytes that it takes, if that is known.
 
     Raises:
-        DiskFullError: names the file, the room and the way on.
+        DiskFullError: names the file, the space and the fix.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def telling_of_full_disk(path: Path, *, needed: int | None = None) -> Iterator[N
         free = shutil.disk_usage(path.parent).free
         takes = "" if needed is None else f"it takes {_mib(needed)}, "
         raise DiskFullError(
-            f"{path} cannot be written ({cause.strerror}): {takes}{_mib(free)} are free there; make room, for example "
+            f"{path} cannot be written ({cause.strerror}): {takes}{_mib(free)} are free there; free some, for example "
             "with a lower training.keep_checkpoints or another work_dir, and go on with --resume auto: what was saved "
             "before is whole"
         ) from error

@@ -44,7 +44,7 @@ BEST_BY = "average_mAP"
 
 
 class TrainingLoader(Protocol):
-    """What the loop needs to know of its data: `accumulate` pieces for every optimizer step."""
+    """What the loop needs to know of its data: `accumulate` micro-batches for every optimizer step."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -54,7 +54,7 @@ class TrainingLoader(Protocol):
         """Choose the epoch's order and random draws, and the step to begin at."""
 
     def __iter__(self) -> Iterator[Batch]:
-        """This process's pieces of every batch."""
+        """This process's micro-batches of every batch."""
 
 
 class Trainer:
@@ -179,12 +179,12 @@ class Trainer:
         first = self.done % steps
         self.loader.set_epoch(epoch, first_step=first)
         self.parallel.train()
-        pieces = iter(self.loader)
+        micro_batches = iter(self.loader)
         progress.resume()
         for step in range(first, steps):
             self.schedule.set_step(self.done)
             self.annealing.set_step(self.done)
-            self.window.append(self.step(islice(pieces, self.config.accumulate)))
+            self.window.append(self.step(islice(micro_batches, self.config.accumulate)))
             self.done += 1
             progress.step(self.done, losses={"loss": self.window[-1]["loss"]})
             is_last = step == steps - 1
@@ -194,7 +194,7 @@ class Trainer:
             if not is_last and self._heed_clock_and_signals():
                 progress.resume()
 
-    def step(self, pieces: Iterable[Batch]) -> dict[str, float]:
+    def step(self, micro_batches: Iterable[Batch]) -> dict[str, float]:
         """One optimizer step; returns this process's losses and the norm of the gradients before clipping.
 
         Raises:
@@ -203,10 +203,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.anomalies.begin(self.schedule.step + 1)
         means: dict[str, float] = {}
-        for number, piece in enumerate(pieces, start=1):
-            with self.anomalies.watching(piece, means), self._exchange_gradients(number == self.config.accumulate):
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            with (
+                self.anomalies.watching(micro_batch, means),
+                self._exchange_gradients(number == self.config.accumulate),
+            ):
                 with autocast(self.config.amp, device=self.processes.device):
-                    losses: Mapping[str, Tensor] = self.parallel(piece.to(self.processes.device))
+                    losses: Mapping[str, Tensor] = self.parallel(micro_batch.to(self.processes.device))
                 for name, value in losses.items():
                     means[name] = means.get(name, 0.0) + float(value.detach()) / self.config.accumulate
                 # Also of a loss that is not finite: the other processes wait for its gradients.
@@ -216,7 +219,7 @@ class Trainer:
         return means
 
     def _exchange_gradients(self, now: bool) -> AbstractContextManager[object]:
-        """Under DDP, average gradients over the processes only when the last piece has added its own."""
+        """Under DDP, average gradients over the processes only when the last micro-batch has added its own."""
         if isinstance(self.parallel, DistributedDataParallel) and not now:
             return self.parallel.no_sync()
         return nullcontext()

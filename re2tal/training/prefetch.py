@@ -31,7 +31,7 @@ class LoaderProcesses:
 
     @staticmethod
     def within(limit_mib: int, *, wanted: int, batch_bytes: int, purpose: str) -> "LoaderProcesses":
-        """As many of the wanted processes as may each have a batch, and two batches for each where there is room.
+        """As many of the wanted processes as may each have a batch, and two batches for each where they fit.
 
         Args:
             limit_mib: `training.prefetch_mib`, for all batches that wait, in MiB.

@@ -100,7 +100,7 @@ class AugmentConfig(AugmentSettings):
     def apply(
         self, frames: Iterable[Tensor], *, rng: np.random.Generator, size: tuple[int, int], num_frames: int
     ) -> Tensor:
-        """As `augment` does, the same in every frame."""
+        """Crop, flip and change colours by `augment`, alike in every frame."""
         return augment(frames, rng=rng, config=self, size=size, num_frames=num_frames)
 
 

@@ -114,7 +114,7 @@ def test_where_all_pieces_are_new_they_are_equal_to_the_last_bit(folder: Path, n
         for batch in batches(config, size=1):
             features = WindowFeatures(backbone, device=CPU)
             assert torch.equal(features.of(batch), backbone(batch.frames, 16))
-            assert features.num_computed == features.num_pieces == 32 // NETWORKS[network][1]
+            assert features.num_computed == features.num_sub_clips == 32 // NETWORKS[network][1]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -127,7 +127,7 @@ def test_every_piece_of_a_video_is_computed_once(folder: Path, network: str, siz
             features.of(batch)
     # Two videos of 48 frames, three windows of 32 each.
     length = NETWORKS[network][1]
-    assert (features.num_computed, features.num_pieces) == (2 * 48 // length, 2 * 3 * 32 // length)
+    assert (features.num_computed, features.num_sub_clips) == (2 * 48 // length, 2 * 3 * 32 // length)
 
 
 def test_what_fills_up_a_short_video_is_computed_once(folder: Path) -> None:
@@ -155,7 +155,7 @@ def test_runs_that_come_in_turn_share_nothing_and_lose_nothing(folder: Path) -> 
             for batch in pair:
                 assert_close(apart.of(batch), backbone(batch.frames, 16))
                 forgetful.of(batch)
-    assert apart.num_computed == 2 * 6 and forgetful.num_computed == forgetful.num_pieces == 2 * 3 * 4
+    assert apart.num_computed == 2 * 6 and forgetful.num_computed == forgetful.num_sub_clips == 2 * 3 * 4
 
 
 def test_memory_is_that_of_a_batch_of_features_for_each_run(folder: Path) -> None:

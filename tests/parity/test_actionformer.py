@@ -96,7 +96,7 @@ def test_levels_and_masks(golden: SimpleNamespace) -> None:
 def test_points(golden: SimpleNamespace) -> None:
     network, tensors = golden.build(), golden.tensors
     points = network(tensors["input"], tensors["mask"]).points
-    ours = torch.stack((points.positions, points.min_reach, points.max_reach, points.strides), dim=1)
+    ours = torch.stack((points.positions, points.min_range, points.max_range, points.strides), dim=1)
     assert torch.equal(ours, torch.cat([tensors[f"points{level}"] for level in range(6)]))
 
 

@@ -15,7 +15,7 @@ from re2tal.config.building import build_detector
 from re2tal.config.presets import demo
 from re2tal.experiments.planning import NoBatches, available_memory, example_batch, make_plan, parse_memory
 from re2tal.experiments.planning.dry_run import DryRun
-from re2tal.experiments.planning.plan import WAYS, _largest, way_of
+from re2tal.experiments.planning.plan import STRATEGIES, _largest, strategy_of
 from re2tal.experiments.planning.tracker import MemoryTracker
 from re2tal.training import Processes, RunFolder, Trainer
 
@@ -92,9 +92,9 @@ def _allocations(profile: Any) -> Iterator[int]:
     yield from (e.nbytes() for e in sorted(events, key=lambda e: e.start_ns()))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_rehearsed_step_takes_what_a_real_one_takes(way: Any, tmp_path: Path) -> None:
-    options = [f"backbone.{key}={value}" for key, value in WAYS[way].items()]
+@pytest.mark.parametrize("way", STRATEGIES)
+def test_the_rehearsed_step_takes_what_a_real_one_takes(strategy: Any, tmp_path: Path) -> None:
+    options = [f"backbone.{key}={value}" for key, value in STRATEGIES[strategy].items()]
     config = small(*options, *LARGER, "backbone.freeze_norms=True")
     rehearsed = sum(rehearse(config).values())
     assert rehearsed == pytest.approx(peak_of_real_step(config, tmp_path, num_clips=2), rel=0.1)
@@ -114,8 +114,8 @@ def test_parts_are_the_sizes_of_what_they_name() -> None:
 
 
 def test_reversible_activations_do_not_grow_with_depth_and_plain_ones_do() -> None:
-    def activations(way: str, depth: int) -> int:
-        options = [f"backbone.{key}={value}" for key, value in WAYS[way].items()]  # type: ignore[index]
+    def activations(strategy: str, depth: int) -> int:
+        options = [f"backbone.{key}={value}" for key, value in STRATEGIES[strategy].items()]  # type: ignore[index]
         config = small(*options, f"backbone.blocks=({depth},{depth},{depth})", "backbone.freeze_norms=True")
         parts = rehearse(config)
         return parts["activations"] + parts.get("tile", 0)
@@ -131,12 +131,12 @@ def test_the_longest_clip_fits_and_a_longer_one_does_not() -> None:
     config = small()
     memory = 2 * make_plan(config, memory=2**40, device=CPU, quick=True).estimates[0].total
     plan = make_plan(config, memory=memory, device=CPU)
-    assert plan.fits and plan.own == way_of(config) == "reversible"
-    for way in WAYS:
-        longest, largest = plan.longest[way], plan.largest[way]
+    assert plan.fits and plan.own == strategy_of(config) == "reversible"
+    for strategy in STRATEGIES:
+        longest, largest = plan.longest[strategy], plan.largest[strategy]
         assert longest is not None and largest is not None
         assert longest.total <= memory and largest.total <= memory
-        options = [f"backbone.{key}={value}" for key, value in WAYS[way].items()]
+        options = [f"backbone.{key}={value}" for key, value in STRATEGIES[strategy].items()]
         longer = [*options, f"data.sampling.num_steps={longest.num_frames * 21 // 20}"]
         more = [*options, f"training.batch_size={largest.num_clips + max(1, largest.num_clips // 20)}"]
         for changed in (longer, more):

@@ -37,7 +37,7 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(small_disk: P
     with pytest.raises(DiskFullError) as caught:
         trainer.run(None)
     message = str(caught.value)
-    assert "No space left on device" in message and "MiB are free there; make room" in message
+    assert "No space left on device" in message and "MiB are free there; free some" in message
     newest = newest_good(RunFolder(small_disk))
     assert newest is not None and load_checkpoint(newest)["epoch"] >= 1
     assert not list(small_disk.rglob("*.tmp"))

@@ -45,7 +45,7 @@ class FalsePositiveProfile:
     gain: dict[ErrorType, tuple[float, ...]]
     """Of each error type, I: how much higher `mean_ap` is once the errors are taken out."""
     normalized_gain: dict[ErrorType, tuple[float, ...]]
-    """The same for `normalized_mean_ap`, as published diagnoses show it."""
+    """Of each error type, I: how much higher `normalized_mean_ap` is, as published diagnoses show it."""
 
     @property
     def num_predictions(self) -> int:

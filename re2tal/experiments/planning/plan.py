@@ -1,4 +1,4 @@
-"""Memory of a training step in every way of training, and what is the most that fits."""
+"""Memory of a training step in every training strategy, and what is the most that fits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from re2tal.config import ConfigError, ExperimentConfig
 from re2tal.config.building import count_classes
 from re2tal.experiments.planning.dry_run import DryRun
 from re2tal.experiments.planning.memory import MIB, available_memory, resident_memory
-from re2tal.networks.backbones.config import Way
+from re2tal.networks.backbones.config import TrainingStrategy
 from re2tal.reversible.tiles import most_bytes
 
-__all__ = ["PARTS", "WAYS", "Estimate", "MemoryPlan", "Way", "make_plan", "way_of", "what_fits"]
+__all__ = ["PARTS", "STRATEGIES", "Estimate", "MemoryPlan", "TrainingStrategy", "make_plan", "strategy_of", "what_fits"]
 
-WAYS: dict[Way, dict[str, bool]] = {
+STRATEGIES: dict[TrainingStrategy, dict[str, bool]] = {
     "plain": {"reversible": False, "activation_checkpointing": False},
     "checkpointed": {"reversible": False, "activation_checkpointing": True},
     "reversible": {"reversible": True, "activation_checkpointing": False},
 }
-"""Settings of the backbone for each way of training."""
+"""Settings of the backbone for each training strategy."""
 
 PARTS = {
     "parameters": "the network's weights",
@@ -37,7 +37,7 @@ PARTS = {
 }
 """What memory goes into, in the order of telling."""
 
-_BEYOND_TENSORS: dict[Way, Callable[[float], float]] = {
+_BEYOND_TENSORS: dict[TrainingStrategy, Callable[[float], float]] = {
     "plain": lambda mib: min(mib, 400 + 0.07 * mib),
     "checkpointed": lambda mib: min(1.1 * mib, 800 + 0.1 * mib),
     "reversible": lambda mib: 60 + 0.08 * mib,
@@ -56,7 +56,7 @@ _DEFAULT_CLASSES = 20
 """If neither the config nor the annotations tell: hardly matters."""
 
 
-def way_of(config: ExperimentConfig) -> Way:
+def strategy_of(config: ExperimentConfig) -> TrainingStrategy:
     """How a config trains its backbone."""
     if config.backbone.reversible:
         return "reversible"
@@ -67,7 +67,7 @@ def way_of(config: ExperimentConfig) -> Way:
 class Estimate:
     """The memory of one training step at its fullest, in bytes by part."""
 
-    way: Way
+    strategy: TrainingStrategy
     num_frames: int
     """Of a clip."""
     num_clips: int
@@ -88,19 +88,19 @@ class MemoryPlan:
     device: str
     memory: int
     """Bytes that a process may take."""
-    own: Way
+    own: TrainingStrategy
     """How the config trains."""
     estimates: list[Estimate]
     """Of the config as it is, one for every way."""
-    longest: dict[Way, Estimate | None]
+    longest: dict[TrainingStrategy, Estimate | None]
     """The longest clips that fit; None: not even the shortest. Empty in a quick plan."""
-    largest: dict[Way, Estimate | None]
+    largest: dict[TrainingStrategy, Estimate | None]
     """The largest batches of the config's clips that fit. Empty in a quick plan."""
 
     @property
     def fits(self) -> bool:
         """Whether the config fits as it is."""
-        return next(e for e in self.estimates if e.way == self.own).total <= self.memory
+        return next(e for e in self.estimates if e.strategy == self.own).total <= self.memory
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; memory in MiB."""
@@ -117,11 +117,11 @@ class MemoryPlan:
             "num_frames": self.estimates[0].num_frames,
             "num_clips": self.estimates[0].num_clips,
             "ways": {
-                e.way: {
+                e.strategy: {
                     "total_mib": mib(e.total),
                     "parts_mib": {name: mib(size) for name, size in e.parts.items()},
-                    "longest_clip_frames": (longest := self.longest.get(e.way)) and longest.num_frames,
-                    "largest_batch": (largest := self.largest.get(e.way)) and largest.num_clips,
+                    "longest_clip_frames": (longest := self.longest.get(e.strategy)) and longest.num_frames,
+                    "largest_batch": (largest := self.largest.get(e.strategy)) and largest.num_clips,
                 }
                 for e in self.estimates
             },
@@ -137,15 +137,15 @@ def make_plan(
     quick: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> MemoryPlan:
-    """Rehearse a step of `config` in every way of training.
+    """Dry-run a step of `config` with every training strategy.
 
     Args:
         config: of the experiment; neither its data nor its weights are needed.
         memory: bytes that a process may take; by default what is free now.
         processes: that share a batch.
         device: trained on; by default the first GPU if there is one.
-        quick: rehearse the config's own way alone, and do not look for what fits.
-        tell: is called with how many ways of training are done, and of how many.
+        quick: dry-run the config's own strategy alone, and do not look for what fits.
+        tell: is called with how many training strategies are done, and of how many.
 
     Raises:
         ConfigError: the batch cannot be shared out.
@@ -154,17 +154,21 @@ def make_plan(
     memory = available_memory(device) if memory is None else memory
     estimates = _Estimates(config, device=device, processes=processes)
     num_clips = _clips_of_a_process(config, processes)
-    own = way_of(config)
-    ways = [own] if quick else [way for way in WAYS if way == own or way in config.backbone.ways]
+    own = strategy_of(config)
+    strategies = (
+        [own]
+        if quick
+        else [strategy for strategy in STRATEGIES if strategy == own or strategy in config.backbone.strategies]
+    )
     own_size: list[Estimate] = []
-    longest: dict[Way, Estimate | None] = {}
-    largest: dict[Way, Estimate | None] = {}
-    for way in ways:
-        own_size.append(estimates.of(way, num_clips=num_clips))
+    longest: dict[TrainingStrategy, Estimate | None] = {}
+    largest: dict[TrainingStrategy, Estimate | None] = {}
+    for strategy in strategies:
+        own_size.append(estimates.of(strategy, num_clips=num_clips))
         if not quick:
-            longest[way] = estimates.longest_clip(way, memory, num_clips=num_clips)
-            largest[way] = estimates.largest_batch(way, memory)
-        tell(len(own_size), len(ways))
+            longest[strategy] = estimates.longest_clip(strategy, memory, num_clips=num_clips)
+            largest[strategy] = estimates.largest_batch(strategy, memory)
+        tell(len(own_size), len(strategies))
     return MemoryPlan(config.name, device.type, memory, own, own_size, longest, largest)
 
 
@@ -172,19 +176,19 @@ def what_fits(config: ExperimentConfig, *, memory: int, device: torch.device, pr
     """Settings, as `--cfg-options` takes them, each of which alone makes a step fit; the least harmful first."""
     estimates = _Estimates(config, device=device, processes=processes)
     num_clips = _clips_of_a_process(config, processes)
-    way = way_of(config)
+    strategy = strategy_of(config)
     # It did not fit, whatever was expected.
-    memory = min(memory, estimates.of(way, num_clips=num_clips).total * 9 // 10)
+    memory = min(memory, estimates.of(strategy, num_clips=num_clips).total * 9 // 10)
     found = []
-    can_rewire = way != "reversible" and "reversible" in config.backbone.ways
+    can_rewire = strategy != "reversible" and "reversible" in config.backbone.strategies
     if can_rewire and estimates.of("reversible", num_clips=num_clips).total <= memory:
-        off = " backbone.activation_checkpointing=False" if way == "checkpointed" else ""
+        off = " backbone.activation_checkpointing=False" if strategy == "checkpointed" else ""
         found.append(f"backbone.reversible=True{off}")
-    batch = estimates.largest_batch(way, memory)
+    batch = estimates.largest_batch(strategy, memory)
     if batch is not None and batch.num_clips < num_clips:
         pieces = next(n for n in range(1, num_clips + 1) if num_clips % n == 0 and num_clips // n <= batch.num_clips)
         found.append(f"training.accumulate={config.training.accumulate * pieces}")
-    clip = estimates.longest_clip(way, memory, num_clips=num_clips)
+    clip = estimates.longest_clip(strategy, memory, num_clips=num_clips)
     if clip is not None:
         found.append(f"data.sampling.num_steps={clip.num_frames // config.data.sampling.frames_per_step}")
     return found
@@ -204,60 +208,60 @@ class _Estimates:
     """Of one experiment on one device, each made once."""
 
     def __init__(self, config: ExperimentConfig, *, device: torch.device, processes: int) -> None:
-        if not config.backbone.ways:
+        if not config.backbone.strategies:
             raise ConfigError(
                 f"a step with {config.backbone!r:.200} cannot be rehearsed: finding its blocks takes tensors with "
-                "values, and a rehearsal's have none; train for a step instead, with few steps a clip at first"
+                "values, and a dry run's have none; train for a step instead, with few steps a clip at first"
             )
         self.config, self.device, self.processes = config, device, processes
         self._num_classes = count_classes(config.data) or _DEFAULT_CLASSES
         self._libraries = _LIBRARIES if device.type == "cpu" else 0
-        self._rehearsals: dict[Way, DryRun] = {}
-        self._known: dict[tuple[Way, int, int], Estimate] = {}
+        self._rehearsals: dict[TrainingStrategy, DryRun] = {}
+        self._known: dict[tuple[TrainingStrategy, int, int], Estimate] = {}
 
-    def of(self, way: Way, *, num_clips: int, num_steps: int | None = None) -> Estimate:
+    def of(self, strategy: TrainingStrategy, *, num_clips: int, num_steps: int | None = None) -> Estimate:
         """For clips of the config's length, or of `num_steps`."""
         num_steps = num_steps or self.config.data.sampling.num_steps
-        key = (way, num_steps, num_clips)
+        key = (strategy, num_steps, num_clips)
         if key not in self._known:
-            self._known[key] = self._rehearse(way, num_steps=num_steps, num_clips=num_clips)
+            self._known[key] = self._rehearse(strategy, num_steps=num_steps, num_clips=num_clips)
         return self._known[key]
 
-    def _rehearse(self, way: Way, *, num_steps: int, num_clips: int) -> Estimate:
-        if way not in self._rehearsals:
-            backbone = self.config.backbone.model_copy(update=WAYS[way])
+    def _rehearse(self, strategy: TrainingStrategy, *, num_steps: int, num_clips: int) -> Estimate:
+        if strategy not in self._rehearsals:
+            backbone = self.config.backbone.model_copy(update=STRATEGIES[strategy])
             on_cuda = self.device.type == "cuda" and backbone.tile_mib == "auto"
-            self._rehearsals[way] = DryRun(
+            self._rehearsals[strategy] = DryRun(
                 self.config.model_copy(update={"backbone": backbone}),
                 num_classes=self._num_classes,
                 tile_bytes=most_bytes("auto", self.device) if on_cuda else None,
             )
-        tensors = self._rehearsals[way].step(num_steps=num_steps, num_clips=num_clips)
+        tensors = self._rehearsals[strategy].step(num_steps=num_steps, num_clips=num_clips)
         lasting = sum(tensors.get(part, 0) for part in ("parameters", "optimizer", "average"))
         allocated = sum(tensors.values()) - lasting
-        more = {"kernels": self._beyond_tensors(way, allocated), "libraries": self._libraries}
+        more = {"kernels": self._beyond_tensors(strategy, allocated), "libraries": self._libraries}
         if self.processes > 1:
             more["exchange"] = tensors["gradients"]
         parts = {name: (tensors | more).get(name, 0) for name in PARTS}
-        return Estimate(way, num_steps * self.config.data.sampling.frames_per_step, num_clips, parts)
+        return Estimate(strategy, num_steps * self.config.data.sampling.frames_per_step, num_clips, parts)
 
-    def _beyond_tensors(self, way: Way, allocated: int) -> int:
+    def _beyond_tensors(self, strategy: TrainingStrategy, allocated: int) -> int:
         if self.device.type == "cuda":
             return round(_SHARE_BEYOND_ON_CUDA * allocated)
-        return round(_BEYOND_TENSORS[way](allocated / MIB) * MIB)
+        return round(_BEYOND_TENSORS[strategy](allocated / MIB) * MIB)
 
-    def longest_clip(self, way: Way, memory: int, *, num_clips: int) -> Estimate | None:
+    def longest_clip(self, strategy: TrainingStrategy, memory: int, *, num_clips: int) -> Estimate | None:
         """In whole strides of the deepest level."""
         unit = self.config.pyramid.strides[-1]
         return _largest(
-            lambda units: self.of(way, num_clips=num_clips, num_steps=units * unit),
+            lambda units: self.of(strategy, num_clips=num_clips, num_steps=units * unit),
             memory,
             start=-(-self.config.data.sampling.num_steps // unit),
         )
 
-    def largest_batch(self, way: Way, memory: int) -> Estimate | None:
+    def largest_batch(self, strategy: TrainingStrategy, memory: int) -> Estimate | None:
         """Of the config's clips."""
-        return _largest(lambda num_clips: self.of(way, num_clips=num_clips), memory, start=1)
+        return _largest(lambda num_clips: self.of(strategy, num_clips=num_clips), memory, start=1)
 
 
 def _largest(estimate: Callable[[int], Estimate], memory: int, *, start: int) -> Estimate | None:

@@ -23,18 +23,18 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @runtime_checkable
-class PiecewiseNetwork(Protocol):
-    """A network that cuts clips into pieces which do not see each other."""
+class SubClipNetwork(Protocol):
+    """A network that cuts clips into sub-clips which do not see each other."""
 
     @property
-    def piece_frames(self) -> int:
-        """F, frames of a piece; clips have a multiple of it."""
+    def sub_clip_frames(self) -> int:
+        """F, frames of a sub-clip; clips have a multiple of it."""
 
-    def of_pieces(self, pieces: Tensor) -> Tensor:
-        """(N, 3, F, H, W) uint8 RGB -> (N, C, t), each piece's own features."""
+    def of_sub_clips(self, sub_clips: Tensor) -> Tensor:
+        """(N, 3, F, H, W) uint8 RGB -> (N, C, t), each sub-clip's own features."""
 
     def joined(self, features: Tensor) -> Tensor:
-        """(B, P, C, t) features of the P pieces of clips -> (B, C, P * t, 1, 1), as the network gives of clips."""
+        """(B, P, C, t) features of the P sub-clips of clips -> (B, C, P * t, 1, 1), as the network gives of clips."""
 
 
 class Backbone(nn.Module):
@@ -82,22 +82,22 @@ class Backbone(nn.Module):
         return _on_steps(feature_maps, num_steps)
 
     @property
-    def piece_frames(self) -> int | None:
-        """Length of the pieces that clips are cut into and that go through the network independently of each other.
+    def sub_clip_frames(self) -> int | None:
+        """Length of the sub-clips that clips are cut into and that go through the network independently of each other.
 
         None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them.
         """
-        return self.network.piece_frames if isinstance(self.network, PiecewiseNetwork) else None
+        return self.network.sub_clip_frames if isinstance(self.network, SubClipNetwork) else None
 
-    def of_pieces(self, pieces: Tensor) -> Tensor:
-        """(N, 3, `piece_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
-        assert isinstance(self.network, PiecewiseNetwork), "there are no pieces, see piece_frames"
+    def of_sub_clips(self, sub_clips: Tensor) -> Tensor:
+        """(N, 3, `sub_clip_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
+        assert isinstance(self.network, SubClipNetwork), "there are no sub-clips, see sub_clip_frames"
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.network.of_pieces(pieces)
+            return self.network.of_sub_clips(sub_clips)
 
     def join(self, features: Tensor, num_steps: int) -> Tensor:
-        """(B, P, C, t) features of the P pieces of clips -> (B, C, S) float32, as `forward` of whole clips."""
-        assert isinstance(self.network, PiecewiseNetwork), "there are no pieces, see piece_frames"
+        """(B, P, C, t) features of the P sub-clips of clips -> (B, C, S) float32, as `forward` of whole clips."""
+        assert isinstance(self.network, SubClipNetwork), "there are no sub-clips, see sub_clip_frames"
         return _on_steps((self.network.joined(features),), num_steps)
 
 

@@ -10,9 +10,9 @@ from torch import nn
 from re2tal.common.extension import Extensible
 from re2tal.reversible import rewire
 
-__all__ = ["NetworkConfig", "Way"]
+__all__ = ["NetworkConfig", "TrainingStrategy"]
 
-Way = Literal["plain", "checkpointed", "reversible"]
+TrainingStrategy = Literal["plain", "checkpointed", "reversible"]
 """How a backbone is trained."""
 
 
@@ -25,8 +25,8 @@ class NetworkConfig(Extensible):
 
     weight_names: ClassVar[Literal["swin", "slowfast", "factory"]] = "factory"
     """Whose names of weights are known; "factory": they stay as a file has them."""
-    ways: ClassVar[tuple[Way, ...]] = ("plain",)
-    """In which `re2tal plan` can rehearse a step; "reversible" where `rewired` does without values of tensors."""
+    strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain",)
+    """In which `re2tal plan` can dry-run a step; "reversible" where `rewired` does without values of tensors."""
 
     reversible: bool = False
     """Rewire the stages, so that training stores no activations inside them."""
@@ -35,7 +35,7 @@ class NetworkConfig(Extensible):
     `beta` near 0, is near the network that was rewired, whose weights then need no training on trimmed clips first.
     `training.anneal_epochs` leads from there to Re2TAL."""
     beta: float = Field(default=1.0, ge=0, le=1)
-    """The same of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every element and
+    """How much it passes on of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every element and
     module are kept in training; with 0, all of them."""
     tile_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
     """What a tile of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages

@@ -1,8 +1,8 @@
 """Any network of torchvision, timm, transformers or a file of one's own as a backbone.
 
-Such networks take clips of one length, so a longer clip is cut into pieces that go through side by side.
+Such networks take clips of one length, so a longer clip is cut into sub-clips that go through side by side.
 
-B batch, C channels, T frames, P pieces, H/W space, N tokens.
+B batch, C channels, T frames, P sub-clips, H/W space, N tokens.
 """
 
 import inspect
@@ -13,7 +13,7 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from re2tal.networks.backbones.config import NetworkConfig, Way
+from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 from re2tal.networks.zoo.named import create
 from re2tal.reversible import rewire
@@ -24,12 +24,12 @@ __all__ = ["FactoryConfig", "FactoryTrunk", "rewire_factory"]
 class FactoryConfig(NetworkConfig):
     """A network by its name, and what it takes and gives.
 
-    What it gives is recognised by its dimensions: (B, C), one feature of a piece; (B, N, C), tokens, those of a time
-    beside each other and times in order; (B, C, H, W), maps of a picture; (B, C, T, H, W), maps of a piece. Of several
-    results the first counts.
+    What it gives is recognised by its dimensions: (B, C), one feature of a sub-clip; (B, N, C), tokens, those of a time
+    beside each other and times in order; (B, C, H, W), maps of a picture; (B, C, T, H, W), maps of a sub-clip. Of
+    several results the first counts.
     """
 
-    ways: ClassVar[tuple[Way, ...]] = ()
+    strategies: ClassVar[tuple[TrainingStrategy, ...]] = ()
     kind: Literal["factory"] = "factory"
     factory: str
     """torchvision:NAME, timm:NAME, transformers:CLASS (such as VideoMAEModel), or path/to/file.py:FUNCTION, which
@@ -47,7 +47,7 @@ class FactoryConfig(NetworkConfig):
     size: tuple[PositiveInt, PositiveInt] = (224, 224)
     """(height, width) of the frames that it takes."""
     time_positions: PositiveInt = 1
-    """Times that the tokens of one piece stand for: frames over the length of a tubelet. 1 if it gives no tokens."""
+    """Times that the tokens of one sub-clip stand for: frames over the length of a tubelet. 1 if it gives no tokens."""
     out_channels: PositiveInt
     """Channels of what it gives."""
 
@@ -97,7 +97,7 @@ class FactoryConfig(NetworkConfig):
 
 
 class FactoryTrunk(nn.Module):
-    """Frames in, one feature for every time position of every piece out."""
+    """Frames in, one feature for every time position of every sub-clip out."""
 
     def __init__(self, config: FactoryConfig) -> None:
         super().__init__()
@@ -116,42 +116,42 @@ class FactoryTrunk(nn.Module):
             setattr(self.net.get_submodule(parent), last, nn.Identity())
 
     @property
-    def piece_frames(self) -> int:
+    def sub_clip_frames(self) -> int:
         """Frames that the network takes at a time."""
         return self.config.clip_frames
 
-    def inputs(self, pieces: Tensor) -> dict[str, Any]:
-        """What the network is called with, for pieces in its own order of dimensions."""
+    def inputs(self, sub_clips: Tensor) -> dict[str, Any]:
+        """What the network is called with, for sub-clips in its own order of dimensions."""
         first = next(iter(inspect.signature(self.net.forward).parameters))
-        return {first: pieces, **self.config.arguments}
+        return {first: sub_clips, **self.config.arguments}
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
         """(B, 3, T, H, W) uint8 RGB, or normalised, with T a multiple of `clip_frames` -> one (B, C, T', 1, 1)."""
         batch, _, num_frames = frames.shape[:3]
         self.config.require_clips(num_frames=num_frames, crop_size=(frames.shape[3], frames.shape[4]))
-        pieces = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
-        features = self.of_pieces(pieces.flatten(0, 1))  # (B * P, C, T' / P)
+        sub_clips = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
+        features = self.of_sub_clips(sub_clips.flatten(0, 1))  # (B * P, C, T' / P)
         return (self.joined(features.unflatten(0, (batch, -1))),)
 
-    def of_pieces(self, pieces: Tensor) -> Tensor:
-        """(N, 3, `clip_frames`, H, W) uint8 RGB, or normalised -> (N, C, T' / P): each piece's own features."""
-        pieces = self.normalise(pieces)
+    def of_sub_clips(self, sub_clips: Tensor) -> Tensor:
+        """(N, 3, `clip_frames`, H, W) uint8 RGB, or normalised -> (N, C, T' / P): each sub-clip's own features."""
+        sub_clips = self.normalise(sub_clips)
         match self.config.takes:
             case "BCTHW":
                 pass
             case "BTCHW":
-                pieces = pieces.transpose(1, 2).contiguous()
+                sub_clips = sub_clips.transpose(1, 2).contiguous()
             case "BCHW":
-                pieces = pieces.squeeze(2)
-        return self._pooled(_first_tensor(self.net(**self.inputs(pieces))))
+                sub_clips = sub_clips.squeeze(2)
+        return self._pooled(_first_tensor(self.net(**self.inputs(sub_clips))))
 
     @staticmethod
     def joined(features: Tensor) -> Tensor:
-        """(B, P, C, T' / P) features of the pieces of clips -> (B, C, T', 1, 1), as `forward` gives them."""
+        """(B, P, C, T' / P) features of the sub-clips of clips -> (B, C, T', 1, 1), as `forward` gives them."""
         return features.transpose(1, 2).flatten(2)[..., None, None]
 
     def _pooled(self, found: Tensor) -> Tensor:
-        """The mean over space of what the network gives for pieces."""
+        """The mean over space of what the network gives for sub-clips."""
         config = self.config
         match found.ndim:
             case 2:

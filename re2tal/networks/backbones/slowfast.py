@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.common.settings import Settings
-from re2tal.networks.backbones.config import NetworkConfig, Way
+from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 
 __all__ = ["Bottleneck", "PathwayConfig", "SlowFast", "SlowFastConfig"]
@@ -39,7 +39,7 @@ class SlowFastConfig(NetworkConfig):
     """A SlowFast network of any depth, width and stage plan; the defaults are SlowFast-101, 8x8."""
 
     weight_names = "slowfast"
-    ways: ClassVar[tuple[Way, ...]] = ("plain", "checkpointed", "reversible")
+    strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain", "checkpointed", "reversible")
     kind: Literal["slowfast"] = "slowfast"
     blocks: tuple[PositiveInt, ...] = (3, 4, 23, 3)
     """Bottlenecks in each stage. (3, 4, 6, 3) is depth 50, (3, 4, 23, 3) depth 101."""

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d, SwinTransformer3d
 
-from re2tal.networks.backbones.config import NetworkConfig, Way
+from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 
 __all__ = ["PatchEmbedding", "SwinConfig", "SwinTrunk"]
@@ -20,7 +20,7 @@ class SwinConfig(NetworkConfig):
     """A Video Swin of any size; the defaults are Swin-T (patch 2x4x4, window 8x7x7)."""
 
     weight_names = "swin"
-    ways: ClassVar[tuple[Way, ...]] = ("plain", "checkpointed", "reversible")
+    strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain", "checkpointed", "reversible")
     kind: Literal["swin"] = "swin"
     embed_dim: PositiveInt = 96
     """Channels after the patch embedding; doubled between stages."""

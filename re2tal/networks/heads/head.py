@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from re2tal.common.types import Proposals
 from re2tal.networks.heads.interface import HeadSettings, RegressionRange
 from re2tal.networks.heads.losses import diou_loss, focal_loss
-from re2tal.networks.heads.points import Points, decode, make_points, reaches
+from re2tal.networks.heads.points import Points, decode, level_ranges, make_points
 from re2tal.networks.heads.targets import assign_targets
 from re2tal.networks.layers import MaskedConvNorm
 
@@ -48,7 +48,7 @@ class HeadConfig(HeadSettings):
 
     def regression_ranges(self, strides: Sequence[int]) -> Sequence[RegressionRange]:
         """That of the first level begins at 0, and that of the last is open."""
-        *bounded, (low, _) = reaches(len(strides), first_reach=self.first_reach)
+        *bounded, (low, _) = level_ranges(len(strides), first_reach=self.first_reach)
         return [*bounded, (low, None)]
 
 

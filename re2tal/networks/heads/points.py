@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Points", "decode", "make_points", "reaches"]
+__all__ = ["Points", "decode", "make_points", "level_ranges"]
 
-_LONGEST_REACH = 10_000.0
+_LONGEST_RANGE = 10_000.0
 """In steps; the deepest level takes whatever is too long for the others."""
 
 
@@ -21,15 +21,15 @@ class Points:
 
     positions: Tensor
     strides: Tensor
-    min_reach: Tensor
+    min_range: Tensor
     """A point answers for an action only if its farther boundary is at least this far away,"""
-    max_reach: Tensor
+    max_range: Tensor
     """and at most this far."""
 
 
-def reaches(num_levels: int, *, first_reach: float) -> list[tuple[float, float]]:
-    """(min, max) reach of every level: [0, r], [r, 2r], [2r, 4r] ..., the last one open."""
-    bounds = [0.0, *(first_reach * 2.0**level for level in range(num_levels - 1)), _LONGEST_REACH]
+def level_ranges(num_levels: int, *, first_reach: float) -> list[tuple[float, float]]:
+    """(min, max) regression range of every level: [0, r], [r, 2r], [2r, 4r] ..., the last one open."""
+    bounds = [0.0, *(first_reach * 2.0**level for level in range(num_levels - 1)), _LONGEST_RANGE]
     return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
@@ -45,12 +45,12 @@ def make_points(
         )
 
     steps = [torch.arange(length, device=device) * stride for length, stride in zip(lengths, strides, strict=True)]
-    min_reach, max_reach = zip(*reaches(len(lengths), first_reach=first_reach), strict=True)
+    min_range, max_range = zip(*level_ranges(len(lengths), first_reach=first_reach), strict=True)
     return Points(
         positions=torch.cat(steps).float(),
         strides=per_point(strides),
-        min_reach=per_point(min_reach),
-        max_reach=per_point(max_reach),
+        min_range=per_point(min_range),
+        max_range=per_point(max_range),
     )
 
 

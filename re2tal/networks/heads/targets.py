@@ -31,7 +31,7 @@ class Targets:
 def assign_targets(
     points: Points, *, segments: Tensor, labels: Tensor, num_classes: int, center_radius: float
 ) -> Targets:
-    """Give each point the shortest action that it lies in the middle of and that is in its reach.
+    """Give each point the shortest action that it lies in the middle of and that lies in its regression range.
 
     Args:
         points: P points.
@@ -54,9 +54,9 @@ def assign_targets(
     central = (positions > inner_starts) & (positions < inner_ends)
 
     farther = distances.amax(-1)  # (P, N)
-    in_reach = (farther >= points.min_reach[:, None]) & (farther <= points.max_reach[:, None])
+    in_range = (farther >= points.min_range[:, None]) & (farther <= points.max_range[:, None])
 
-    lengths = (ends - starts).expand_as(central).masked_fill(~(central & in_reach), float("inf"))  # (P, N)
+    lengths = (ends - starts).expand_as(central).masked_fill(~(central & in_range), float("inf"))  # (P, N)
     shortest, chosen = lengths.min(dim=1)  # (P,)
     matches = (lengths <= shortest[:, None] + _SAME_LENGTH) & lengths.isfinite()
     one_hot = F.one_hot(labels, num_classes).to(distances.dtype)  # (N, K)

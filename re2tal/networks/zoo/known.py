@@ -34,4 +34,4 @@ KNOWN: tuple[str, ...] = (
     *(f"timm:{name}" for name in _TIMM),
     *(f"transformers:{name}" for name in _TRANSFORMERS),
 )
-"""As `load` takes them, which builds them at full size."""
+"""Names that `load` takes; it builds them at full size."""

@@ -34,7 +34,7 @@ class Verification:
     """With alpha=1, beta=0, of outputs and gradients against the network that was never rewired, the worst; None where
     that is another function: blocks apply activations after their additions, or chains were built and not rewired."""
     gradient_errors: dict[str, float]
-    """The same for the gradient of every parameter and input, by name. Relative to its own norm, or to 1e-4 of the
+    """Of the gradient of every parameter and input, relative L2, by name. Relative to its own norm, or to 1e-4 of the
     norm of all gradients together if that is more: a gradient that vanishes (of a bias before a batch norm, say) is
     rounding noise."""
     reconstruction_error: float
@@ -42,7 +42,7 @@ class Verification:
     saved_bytes: int
     """Kept for the backward pass in mode `reversible`, parameters left out."""
     saved_bytes_store: int
-    """The same in mode `store`."""
+    """Kept for the backward pass in mode `store`, parameters left out."""
     tolerance: float
     """Largest gradient error that passes."""
 

@@ -71,7 +71,7 @@ class Tape:
     after: tuple[TapeStep, ...]
     """What brings the result into the order of `x`; each takes the value `terms[0]` and makes it anew."""
     activations: tuple[TapeStep, ...]
-    """Likewise; what the module applies after its addition."""
+    """What the module applies after its addition; each takes the value `terms[0]` and makes it anew."""
     copies: bool
     """Whether `x` is written to."""
     sources: tuple[Node, ...] = field(compare=False, repr=False, default=())
@@ -251,7 +251,7 @@ def _renamed(step: TapeStep, names: Mapping[int, int]) -> TapeStep:
 
 
 def _forgetting(steps: Sequence[TapeStep], *, keep: Sequence[int]) -> tuple[TapeStep, ...]:
-    """The same steps, each of which drops what it is the last to need."""
+    """Steps that compute the same, each of which drops what it is the last to need."""
     seen = set(keep)
     result = []
     for step in reversed(steps):
