@@ -35,8 +35,8 @@ class NetworkConfig(Extensible):
     `beta` near 0, is near the network that was rewired, whose weights then need no training on trimmed clips first.
     `training.anneal_epochs` leads from there to Re2TAL."""
     beta: float = Field(default=1.0, ge=0, le=1)
-    """How much it passes on of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every element and
-    module are kept in training; with 0, all of them."""
+    """How much it passes on of what the module before it was given. 1 is Re2TAL. Below 1, log2(1 / beta) bits of every
+    element and module are kept in training; with 0, all of them."""
     tile_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
     """What a tile of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
     are computed in whole branches."""
