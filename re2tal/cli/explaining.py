@@ -19,7 +19,7 @@ def explain(
     json: Json = False,
     cfg_options: Options = None,
 ) -> None:
-    """Tell what steps, windows, strides and regression ranges of an experiment are in seconds, and which actions suit them.
+    """Tell what steps, windows, strides and regression ranges are in seconds, and which actions suit them.
 
     Parameters
     ----------
