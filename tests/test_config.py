@@ -1,11 +1,14 @@
 """Config files, options on the command line, and what is said when they are wrong."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from re2tal.config import ConfigError, ExperimentConfig, load_config, override, read_json_config
+from re2tal.networks.backbones import SlowFastConfig
+from re2tal.networks.heads import HeadConfig
 from tests.tiny_experiment import CONFIG
 
 
@@ -28,20 +31,35 @@ def test_a_config_survives_the_json_of_a_checkpoint(path: Path) -> None:
     assert ExperimentConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_a_setting_that_earlier_versions_had_is_left_out_with_a_line_in_the_log(
+def test_settings_that_earlier_versions_had_are_left_out_with_a_line_in_the_log(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = load_config(path)
     values = config.model_dump(mode="json")
     values["data"]["sampling"]["validation_overlap"] = 0.25
+    values["backbone"] |= {"cell_mib": "auto", "lanes": "off"}
     with caplog.at_level("INFO", logger="re2tal"):
         assert read_json_config(json.dumps(values), source="best.pth") == config
         assert read_json_config(config.model_dump_json(), source="best.pth") == config
-    (line,) = caplog.messages
-    assert line.startswith("the config in best.pth has data.sampling.validation_overlap, which is left out")
+    named = ("backbone.cell_mib", "backbone.lanes", "data.sampling.validation_overlap")
+    assert all(f"best.pth has {name}, which is" in line for name, line in zip(named, caplog.messages, strict=True))
     values["data"]["sampling"]["validation_overlaps"] = 0.25
     with pytest.raises(ConfigError, match="validation_overlaps"):
         read_json_config(json.dumps(values), source="best.pth")
+
+
+def test_a_config_file_of_an_earlier_version_finds_the_modules_that_have_moved(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text(
+        "from pathlib import Path\n"
+        "from re2tal.backbones import SlowFastConfig\n"
+        "from re2tal.heads import HeadConfig\n"
+        "from re2tal.presets import thumos\n"
+        "config = thumos(name='old', backbone=SlowFastConfig()).model_copy(update={'head': HeadConfig(num_convs=1)})\n"
+    )
+    config = load_config(path)
+    assert config.head == HeadConfig(num_convs=1) and isinstance(config.backbone, SlowFastConfig)
+    assert not {"re2tal.backbones", "re2tal.heads", "re2tal.presets"} & sys.modules.keys()
 
 
 @pytest.mark.parametrize(
