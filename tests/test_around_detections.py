@@ -4,15 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import detector_outputs
+import metric
 import numpy as np
+import postprocessing
 import pytest
-
-from tests.scripts import load_script
-
-OUTPUTS = load_script("benchmarks/detector_outputs.py")
-POSTPROCESSING = load_script("benchmarks/postprocessing.py")
-METRIC = load_script("benchmarks/metric.py")
-TEST_SET = load_script("benchmarks/test_set.py")
+import test_set
 
 
 def _json_of(program: Any, *arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
@@ -26,8 +23,8 @@ def _json_of(program: Any, *arguments: str, monkeypatch: pytest.MonkeyPatch, cap
 
 def test_what_a_detector_says_is_clustered_around_the_actions_with_a_long_tail() -> None:
     rng = np.random.default_rng(0)
-    video = OUTPUTS.random_video(150.0, num_classes=20, rng=rng)
-    windows = list(OUTPUTS.windows_of(video, num_classes=20, rng=rng))
+    video = detector_outputs.random_video(150.0, num_classes=20, rng=rng)
+    windows = list(detector_outputs.windows_of(video, num_classes=20, rng=rng))
     assert [grid.start_seconds for _, grid in windows] == pytest.approx([0, 34.1, 68.3, 81.7], abs=0.1)
     scores = np.concatenate([proposals.scores.numpy().ravel() for proposals, _ in windows])
     assert len(windows[0][0].segments) == 1008
@@ -46,7 +43,7 @@ def test_what_a_detector_says_is_clustered_around_the_actions_with_a_long_tail()
 def test_postprocessing_is_measured_against_one_pick_after_the_other(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = _json_of(POSTPROCESSING, "--cases", "1", "2", "9", "--repeats", "1", monkeypatch=monkeypatch, capsys=capsys)
+    rows = _json_of(postprocessing, "--cases", "1", "2", "9", "--repeats", "1", monkeypatch=monkeypatch, capsys=capsys)
     assert [row["candidates"] for row in rows] == [2000, 2000, 2000]
     assert rows[1]["kept"] == 100
     assert all(row["difference"] < 1e-6 and row["ms"] > 0 and row["sequential_ms"] > 0 for row in rows)
@@ -56,7 +53,7 @@ def test_the_metric_is_measured_in_fresh_processes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = ("--predictions", "6000", "--videos", "200", "--classes", "10")
-    rows = _json_of(METRIC, *sizes, monkeypatch=monkeypatch, capsys=capsys)
+    rows = _json_of(metric, *sizes, monkeypatch=monkeypatch, capsys=capsys)
     assert [row["part"] for row in rows] == ["tables", "npz", "json", "plain"]
     assert rows[0]["predictions"] == 6000 and rows[0]["average_mAP"] == rows[1]["average_mAP"] == rows[2]["average_mAP"]
     assert rows[3]["difference"] < 1e-9 and 0 < rows[3]["predictions"] < 200
@@ -70,7 +67,7 @@ def test_a_test_set_is_measured_through_the_code_of_testing(
     if not path.is_file():
         pytest.skip(f"no file {path}")
     arguments = ("--annotations", str(path), "--videos", "3")
-    row = _json_of(TEST_SET, *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    row = _json_of(test_set, *arguments, monkeypatch=monkeypatch, capsys=capsys)
     assert row["videos"] == 3 and row["windows"] >= 3 and row["candidates"] == 2000 * row["windows"]
     assert 0 < row["detections"] <= 6000 and row["all_s"] > 0 and row["average_mAP"] > 0
 
@@ -79,4 +76,4 @@ def test_a_missing_annotation_file_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.argv", ["test_set.py", "--annotations", "nowhere.json"])
     monkeypatch.setattr("torch.set_num_threads", lambda number: None)
     with pytest.raises(SystemExit, match=r"no file nowhere.json; give --annotations"):
-        TEST_SET.main()
+        test_set.main()

@@ -2,9 +2,8 @@
 
 import gc
 import json
-import sys
-from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -17,18 +16,13 @@ from re2tal.detections import VideoScoresError
 from re2tal.detections.video_scores import UntrimmedNetConfig
 from re2tal.evaluation import EvaluationError, read_ground_truth, read_predictions
 from re2tal.labels import ReadOptions, SourceError, read_sources
-from tests.scripts import ROOT, load_script
 
 CASES = 2000
 
 
 @pytest.fixture(scope="module")
-def bad_text() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(str(ROOT / "stress"))
-        yield load_script("stress/bad_text.py")
-        for name in [name for name in sys.modules if name.startswith("text_corpus")]:
-            monkeypatch.delitem(sys.modules, name)
+def bad_text() -> ModuleType:
+    return import_module("bad_text")
 
 
 def test_damaged_files_are_read_or_refused(bad_text: ModuleType) -> None:

@@ -1,20 +1,19 @@
 """The benchmark that compares plain and rewired networks: its table, and that the compared networks are comparable."""
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from re2tal.config import load_config
-from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    load_script("benchmarks/ucf_mini.py")  # which the other imports
-    return load_script("benchmarks/claim_in_small.py")
+    return import_module("claim_in_small")
 
 
 @pytest.mark.parametrize("data", ["demo", "ucf_mini"])

@@ -8,16 +8,15 @@ import pytest
 from re2tal.cli import app
 from re2tal.config import load_config
 from re2tal.experiments.explain import times_of
-from tests.scripts import load_script
 from tests.test_architecture import MAY_IMPORT
+from tools import write_reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/measured/*.md")])
-REFERENCE = load_script("tools/write_reference.py")
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    assert (ROOT / "docs/settings.md").read_text() == REFERENCE.settings(), "run make docs"
+    assert (ROOT / "docs/settings.md").read_text() == write_reference.settings(), "run make docs"
 
 
 def sections(text: str) -> dict[str, set[str]]:
@@ -28,7 +27,7 @@ def sections(text: str) -> dict[str, set[str]]:
 
 def test_the_commands_are_those_of_the_code() -> None:
     written = sections((ROOT / "docs/commands.md").read_text())
-    assert written == sections(REFERENCE.commands()), "run make docs"
+    assert written == sections(write_reference.commands()), "run make docs"
     assert {f"re2tal {name}" for name in app.resolved_commands() if not name.startswith("-")} == written.keys()
 
 

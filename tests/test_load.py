@@ -5,6 +5,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import load
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,10 +19,8 @@ from re2tal.experiments import experiment
 from re2tal.report.videos import table_videos
 from re2tal.training import Processes, RunFolder
 from re2tal.video import AugmentConfig
-from tests.scripts import load_script
 from tests.tiny_experiment import make_tiny_experiment
 
-load = load_script("stress/load.py")
 _times = st.floats(0, 0.05) | st.sampled_from([0.0, 0.001, 0.002, 0.003, 0.004, 0.005, 1e300])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +13,6 @@ from re2tal.config import load_config, override
 from re2tal.config.building import build_detector
 from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.reversible import verify
-from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -20,18 +20,17 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def networks() -> ModuleType:
     pytest.importorskip("timm")
-    return load_script("benchmarks/pretrained_networks.py")
+    return import_module("pretrained_networks")
 
 
 @pytest.fixture(scope="module")
 def script(networks: ModuleType) -> ModuleType:
-    return load_script("benchmarks/pretrained.py")
+    return import_module("pretrained")
 
 
 @pytest.fixture(scope="module")
 def detector() -> ModuleType:
-    load_script("benchmarks/ucf_mini.py")  # which the other imports
-    return load_script("benchmarks/pretrained_detector.py")
+    return import_module("pretrained_detector")
 
 
 def wheel_of(networks: ModuleType, network: str, folder: Path, *, last: int = 0) -> dict[str, torch.Tensor]:

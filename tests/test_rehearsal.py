@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,6 @@ import torch
 
 from re2tal.config import load_config
 from tests.gradient_worker import changes, gradients
-from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs" / "re2tal").glob("*.py"))
@@ -18,7 +18,7 @@ CONFIGS = sorted((REPOSITORY / "configs" / "re2tal").glob("*.py"))
 
 @pytest.fixture(scope="session")
 def script() -> ModuleType:
-    return load_script("tools/rehearse.py")
+    return import_module("tools.rehearse")
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,15 @@
 """The program behind the figures of sample preparation, and the memory that a training clip takes."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from tests.scripts import load_script
-
 
 @pytest.fixture(scope="module")
 def script():  # type: ignore[no-untyped-def]
-    return load_script("benchmarks/sample_preparation.py")
+    return import_module("sample_preparation")
 
 
 def test_a_clip_is_made_in_the_memory_that_it_takes(script, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -1,6 +1,7 @@
 """The programs that measure start-up and where the time goes."""
 
 import cProfile
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -12,12 +13,11 @@ from re2tal.data import DataConfig, TrainingSet, collate
 from re2tal.data.demo import make_demo_set
 from re2tal.detections import PostprocessConfig, detect_window
 from re2tal.video import AugmentConfig
-from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def profiling() -> ModuleType:
-    return load_script("benchmarks/profile_run.py")
+    return import_module("profile_run")
 
 
 def test_time_is_told_by_what_it_went_into(profiling: ModuleType, tmp_path: Path) -> None:
@@ -59,14 +59,14 @@ def test_the_table_has_a_column_for_each_pass(profiling: ModuleType) -> None:
 
 
 def test_commands_are_timed() -> None:
-    start_up = load_script("benchmarks/start_up.py")
+    start_up = import_module("start_up")
     seconds, processor = start_up.answered(["--version"])
     assert processor > 0 and seconds > 0
     assert start_up.median([(1.0, 2.0), (3.0, 4.0), (2.0, 9.0)]) == {"seconds": 2.0, "cpu_seconds": 4.0}
 
 
 def test_training_is_timed_up_to_its_first_step(tmp_path: Path) -> None:
-    start_up = load_script("benchmarks/start_up.py")
+    start_up = import_module("start_up")
     make_demo_set(tmp_path, num_train=16, num_test=2)
     seconds, processor = start_up.first_step(tmp_path)
     assert seconds > 0 and processor > 0

@@ -1,6 +1,7 @@
 """The programs that measure a test pass, and what overlapping windows have in common."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,17 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.scripts import load_script
-
 
 @pytest.fixture(scope="module")
 def testing() -> ModuleType:
-    return load_script("benchmarks/testing.py")
+    return import_module("testing")
 
 
 @pytest.fixture(scope="module")
 def windows() -> ModuleType:
-    return load_script("benchmarks/window_features.py")
+    return import_module("window_features")
 
 
 def run(program: ModuleType, *arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:

@@ -3,19 +3,17 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict:
     monkeypatch.setattr("sys.argv", [name, *arguments, "--json", "--threads", "1"])
-    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
-    load_script(f"benchmarks/{name}").main()
+    import_module(name.removesuffix(".py")).main()
     return json.loads(capsys.readouterr().out)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,6 @@ from re2tal.config import ExperimentConfig, building, load_config, override
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision
 from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder
-from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NETWORKS = ("slowfast", "re2slowfast", "swin", "re2swin")
@@ -23,7 +23,7 @@ TIOUS = (0.1, 0.3, 0.5, 0.7)
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    return load_script("benchmarks/ucf_mini.py")
+    return import_module("ucf_mini")
 
 
 def _config(network: str) -> ExperimentConfig:

@@ -2,18 +2,17 @@
 
 import sys
 import warnings
+from importlib import import_module
 from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 
-from tests.scripts import load_script
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    return load_script("benchmarks/works_with.py")
+    return import_module("works_with")
 
 
 def case(benchmark: ModuleType, run: object, network: str = "ResNet") -> object:

@@ -1,17 +1,16 @@
 """configs/zoo: a network of a library as the backbone of a whole experiment, in small, by the commands."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-from tests.scripts import load_script
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 def test_the_dress_rehearsal_of_videomae(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    script = load_script("tools/rehearse.py")
+    script = import_module("tools.rehearse")
     script.lay_out(tmp_path, data / "annotations", configs=script.ZOO)
     config = script.ZOO / "e2e_thumos_re2tal_actionformer_videomae.py"
     result = script.rehearse(config, folder=tmp_path, processes=1)

@@ -92,7 +92,7 @@ def _allocations(profile: Any) -> Iterator[int]:
     yield from (e.nbytes() for e in sorted(events, key=lambda e: e.start_ns()))
 
 
-@pytest.mark.parametrize("way", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_rehearsed_step_takes_what_a_real_one_takes(strategy: Any, tmp_path: Path) -> None:
     options = [f"backbone.{key}={value}" for key, value in STRATEGIES[strategy].items()]
     config = small(*options, *LARGER, "backbone.freeze_norms=True")

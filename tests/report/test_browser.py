@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import report_page
 
 from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 from re2tal.video import write_video
 from tests.report.report_data import HOSTILE, write_found, write_three, write_truth
-from tests.scripts import load_script
 
 pytest.importorskip("playwright", reason="playwright is not installed; pip install 're2tal[dev]'")
-bench = load_script("benchmarks/report_page.py")
 pytestmark = pytest.mark.skipif(
-    bench.find_chromium() is None, reason="no chromium on the path; apt-get install chromium"
+    report_page.find_chromium() is None, reason="no chromium on the path; apt-get install chromium"
 )
 
 FPS, SECONDS = 10, 20
@@ -24,7 +23,7 @@ FPS, SECONDS = 10, 20
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
-    with bench.browser(viewport={"width": 1280, "height": 900}) as opened:
+    with report_page.browser(viewport={"width": 1280, "height": 900}) as opened:
         yield opened
 
 
@@ -332,7 +331,7 @@ def test_names_that_are_code_stay_text(page: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_videos", [1000, 5000])
 def test_thousands_of_videos_are_a_few_elements(page: Any, tmp_path: Path, num_videos: int) -> None:
-    sources = bench.make_detections(tmp_path, num_videos=num_videos, num_detections=10)
+    sources = report_page.make_detections(tmp_path, num_videos=num_videos, num_detections=10)
     write_report(sources, out=tmp_path / "report.html")
     opened(page, tmp_path / "report.html")
     milliseconds = page.evaluate("performance.getEntriesByName('report-ready')[0].startTime")

@@ -1,6 +1,5 @@
 """Whatever is done to a rewired network, it computes what it should or refuses: stress/modifications.py in small."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -9,21 +8,15 @@ from types import ModuleType
 import pytest
 import torch
 
-from tests.scripts import ROOT, load_script
-
 NETWORKS = 100
 
 
 @pytest.fixture(scope="module")
 def modifications() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(str(ROOT / "stress"))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield load_script("stress/modifications.py")
-        torch.set_num_threads(threads)
-        for name in [name for name in sys.modules if name.startswith("modifying")]:
-            monkeypatch.delitem(sys.modules, name)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield import_module("modifications")
+    torch.set_num_threads(threads)
 
 
 def test_modified_networks_compute_what_plain_autograd_does_or_refuse(modifications: ModuleType) -> None:

@@ -2,17 +2,15 @@
 
 import random
 
+import faults
 import pytest
 import torch
 from torch import Tensor, nn
 
 from re2tal.reversible import ReversibleChain, first_non_finite, first_to_differ, rewire
-from tests.scripts import load_script
 
 from .networks import NETWORKS, loss_of, mlp_net, re2_swin
 from .towers import Tower
-
-faults = load_script("stress/faults.py")
 
 
 @pytest.mark.filterwarnings("ignore::re2tal.reversible.StoredWarning")  # faults are put in by patching modules

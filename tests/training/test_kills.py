@@ -6,16 +6,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import kills
 import numpy as np
 import pytest
+import restarts
 import torch
 
 from re2tal.training import load_checkpoint, save_checkpoint
 from re2tal.weights import WeightsError, read_weights
-from tests.scripts import load_script
-
-kills = load_script("stress/kills.py")
-restarts = load_script("stress/restarts.py")
 
 
 def test_a_training_killed_at_named_points_ends_like_one_left_alone(tmp_path: Path) -> None:

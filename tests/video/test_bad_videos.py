@@ -5,27 +5,26 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scripts import ROOT, load_script
 from tests.video.videos import decode_in_order, make_video
 
 KINDS = ("wrong in sound part", "untyped error", "crash", "hang")
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(ROOT / "stress")
-    return load_script("stress/bad_videos.py")
+def program() -> Any:
+    return import_module("bad_videos")
 
 
 def test_a_small_corpus_is_read_and_leaves_memory_flat() -> None:
     command = [
         sys.executable,
-        ROOT / "stress/bad_videos.py",
+        Path(__file__).parents[2] / "stress/bad_videos.py",
         "--files",
         "130",
         "--clips",

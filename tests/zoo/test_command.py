@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import torch
 
 from re2tal.cli import app
 from re2tal.networks.zoo import KNOWN, load, measure
-from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[2]
 FACTORY = """
@@ -107,8 +107,7 @@ def test_a_network_at_full_size_is_found_by_name() -> None:
 def test_the_benchmark_prints_a_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["rewire_zoo.py", "--only", "torchvision:vit_b_16", "torchvision:swin_v2_t", "--repeats", "1"]
     monkeypatch.setattr("sys.argv", [*arguments, "--json"])
-    load_script("benchmarks/reduced_networks.py")  # which the other imports
-    script = load_script("benchmarks/rewire_zoo.py")
+    script = import_module("rewire_zoo")
     script.main()
     rows = json.loads(capsys.readouterr().out)
     assert [row["model"] for row in rows] == ["torchvision:vit_b_16", "torchvision:swin_v2_t"]
@@ -124,7 +123,7 @@ def test_the_benchmark_takes_published_networks_of_timm_s_files(
 ) -> None:
     arguments = ["--families", "--only", "timm:starnet", "timm:vgg", "--repeats", "1"]
     monkeypatch.setattr("sys.argv", ["rewire_zoo.py", *arguments])
-    load_script("benchmarks/rewire_zoo.py").main()
+    import_module("rewire_zoo").main()
     printed = capsys.readouterr().out
     assert re.search(r"^timm:starnet_s1 +15 of 15 +\d\.\de-1\d ", printed, flags=re.MULTILINE)
     assert "timm:vgg11: found no residual block to rewire in VGG: no module adds to what it is given" in printed

@@ -4,6 +4,7 @@ import copy
 import importlib.util
 
 import pytest
+import reduced_networks
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +12,6 @@ from re2tal.networks.zoo import KNOWN
 from re2tal.networks.zoo.measuring import in_dtype, wake
 from re2tal.reversible import report_of, rewire, unrewire, verify
 from re2tal.reversible.tracing.trees import tensors_in
-from tests.scripts import load_script
-
-reduced = load_script("benchmarks/reduced_networks.py")
 
 # What other libraries warn of when they are imported and built is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -26,7 +24,7 @@ def outputs(model: nn.Module, example: object) -> list[Tensor]:
 
 
 def test_there_are_many_and_those_that_the_command_lists() -> None:
-    assert len(KNOWN) >= 60 and tuple(reduced.REDUCED) == KNOWN
+    assert len(KNOWN) >= 60 and tuple(reduced_networks.REDUCED) == KNOWN
     assert {name.partition(":")[0] for name in KNOWN} == {"torchvision", "timm", "transformers"}
 
 
@@ -35,7 +33,7 @@ def test_rewired_networks_train_as_plain_autograd_trains_them(name: str) -> None
     library = name.partition(":")[0]
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    network = reduced.build_reduced(name)
+    network = reduced_networks.build_reduced(name)
     model, example = network.model.double(), in_dtype(network.example, torch.float64)
     wake(model)
     state = copy.deepcopy(model.state_dict())
