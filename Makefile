@@ -6,14 +6,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: demo test stress lint check install format docs clean
+.PHONY: demo test test-slow stress lint check install format docs clean
 
 demo: $(STAMP)
 	$(BIN)/re2tal demo
 
 # One thread for each of the test processes, or they would wait for each other.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+# What takes half a minute and more, each with the reason beside its mark: five minutes in all.
+test-slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m slow
 
 # The long versions of what docs/reliability.md promises.
 stress: $(STAMP)
@@ -24,7 +28,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test
+check: lint test test-slow
 
 install: $(STAMP)
 

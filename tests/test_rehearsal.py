@@ -29,7 +29,12 @@ def folder(script: ModuleType, data: Path, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+FAST = "e2e_thumos_re2tal_actionformer_swin_tiny"
+# Each trains and tests by the commands of docs/reproduce.md, which takes most of a minute.
+SLOW_BUT_ONE = [pytest.param(path, marks=() if path.stem == FAST else pytest.mark.slow) for path in CONFIGS]
+
+
+@pytest.mark.parametrize("config", SLOW_BUT_ONE, ids=[path.stem for path in CONFIGS])
 def test_every_command_of_the_page_works(config: Path, script: ModuleType, folder: Path) -> None:
     result = script.rehearse(config, folder=folder, processes=2)
     assert result["num_predictions"] > 0

@@ -8,6 +8,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.mark.slow  # trains and tests VideoMAE by the commands of docs/reproduce.md
 def test_the_dress_rehearsal_of_videomae(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     script = import_module("tools.rehearse")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from working_with import distributed_processes, exporting, peft_methods, torch_tools, trainers
+from working_with import exporting, peft_methods, processes, torch_tools, trainers
 from working_with.judging import Case
 
-_PARTS = (torch_tools, exporting, trainers, distributed_processes, peft_methods)
+_PARTS = (torch_tools, exporting, trainers, processes, peft_methods)
 """The last asks peft, whose import takes seconds, what it offers."""
 
 

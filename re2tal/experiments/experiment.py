@@ -362,7 +362,12 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
         raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
     weights = read_weights(path)
     if weights.class_names is None:
-        log.info("%s does not name its classes; they are taken in the data's order: %s", path, some(class_names))
+        log.info(
+            "%s does not name its classes; they are taken in the data's order: %s (%d)",
+            path,
+            some(class_names),
+            len(class_names),
+        )
     elif weights.class_names != class_names:
         raise CheckpointError(
             f"{path} was trained on the classes {some(weights.class_names)} ({len(weights.class_names)}), the data has "

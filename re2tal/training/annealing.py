@@ -64,6 +64,6 @@ def coefficients(model: nn.Module) -> Pair | None:
 
 
 def set_coefficients(model: nn.Module, values: Pair | None) -> None:
-    """Set what `coefficients` gave."""
-    if values is not None:
+    """Set what `coefficients` gave; nothing for a network without chains."""
+    if values is not None and any(True for _ in reversible.chains(model)):
         reversible.set_coefficients(model, alpha=values[0], beta=values[1])

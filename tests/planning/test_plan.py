@@ -127,6 +127,7 @@ def test_reversible_activations_do_not_grow_with_depth_and_plain_ones_do() -> No
 # The plan
 
 
+@pytest.mark.slow  # searches by some sixty dry runs
 def test_the_longest_clip_fits_and_a_longer_one_does_not() -> None:
     config = small()
     memory = 2 * make_plan(config, memory=2**40, device=CPU, quick=True).estimates[0].total
@@ -223,6 +224,7 @@ def test_plan_prints_one_line_of_json_and_nothing_else(re2tal: Any, capsys: pyte
     assert sum(parts.values()) == pytest.approx(told["ways"]["reversible"]["total_mib"], abs=1)
 
 
+@pytest.mark.slow  # the whole search for a Swin; the README's command is the fast one
 def test_plan_prints_a_table(re2tal: Any, capsys: pytest.CaptureFixture[str]) -> None:
     smaller = ("pyramid.arch=(1,0,1)", "data.sampling.num_steps=32")
     assert re2tal("plan", "configs/demo/re2swin.py", "--memory", "1GiB", "--cfg-options", *smaller) == 0

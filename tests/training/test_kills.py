@@ -16,6 +16,7 @@ from re2tal.training import load_checkpoint, save_checkpoint
 from re2tal.weights import WeightsError, read_weights
 
 
+@pytest.mark.slow  # a process for every point at which it is killed
 def test_a_training_killed_at_named_points_ends_like_one_left_alone(tmp_path: Path) -> None:
     runs = kills.Runs(tmp_path, videos=4, seed=1)
     alone = runs.alone(threads=1, workers=0)
@@ -25,6 +26,7 @@ def test_a_training_killed_at_named_points_ends_like_one_left_alone(tmp_path: Pa
     assert kills.differences(alone, result["folder"]) == []
 
 
+@pytest.mark.slow  # torchrun waits for what is dead before it starts again
 def test_one_of_two_processes_is_killed_and_torchrun_starts_both_again(tmp_path: Path) -> None:
     launches = restarts.Launches(tmp_path, videos=4, seed=1)
     row = launches.restarted("killed", kills=[kills.Kill("backward", 3, rank=1)])
