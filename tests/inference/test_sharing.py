@@ -238,7 +238,7 @@ def test_a_backbone_that_sees_the_whole_window_shares_nothing_and_says_why(
     model = built(config)
     assert ClipDetector(model, config=config, device=CPU, video_labels=None).features is None
     tell_of_sharing(model.backbone, config=config.data)
-    assert "for every window anew: this backbone does not cut clips into pieces" in caplog.text
+    assert "for every window anew: this backbone does not cut clips into sub-clips" in caplog.text
     (batch, *_) = batches(config, size=2)
     with torch.no_grad():
         assert torch.equal(WindowFeatures(model.backbone, device=CPU).of(batch), model.backbone(batch.frames, 16))
@@ -254,7 +254,7 @@ def test_why_features_are_not_shared_is_told(folder: Path, caplog: pytest.LogCap
 
     assert why() is None and why("data.sampling.test_overlap=0.5") is None
     assert "do not overlap" in str(why("data.sampling.test_overlap=0"))
-    assert "begin every 12 frames of a clip, and the backbone takes pieces of 8" in str(
+    assert "begin every 12 frames of a clip, and the backbone takes sub-clips of 8" in str(
         why("data.sampling.test_overlap=0.6")
     )
     assert why("data.sampling={'kind': 'resize', 'num_steps': 16, 'frames_per_step': 2}") == "clips are whole videos"
