@@ -1,4 +1,4 @@
-"""Features of overlapping windows: computed once where the backbone cuts clips into pieces, and the same."""
+"""Features of overlapping windows: computed once where the backbone cuts clips into sub-clips, and the same."""
 
 import json
 import logging
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configured(folder: Path, network: str = "video", *options: str) -> ExperimentConfig:
-    """Windows of 32 frames, every 8; pieces of 8 frames, or of one."""
+    """Windows of 32 frames, every 8; sub-clips of 8 frames, or of one."""
     takes, clip_frames = NETWORKS[network]
     backbone = {
         "kind": "factory",
@@ -107,7 +107,7 @@ def test_shared_features_are_those_of_whole_clips(folder: Path, network: str, si
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_where_all_pieces_are_new_they_are_equal_to_the_last_bit(folder: Path, network: str) -> None:
+def test_where_all_sub_clips_are_new_they_are_equal_to_the_last_bit(folder: Path, network: str) -> None:
     config = configured(folder, network)
     backbone = built(config).backbone
     with torch.no_grad():
@@ -259,4 +259,4 @@ def test_why_features_are_not_shared_is_told(folder: Path, caplog: pytest.LogCap
     )
     assert why("data.sampling={'kind': 'resize', 'num_steps': 16, 'frames_per_step': 2}") == "clips are whole videos"
     tell_of_sharing(backbone, config=config.data)
-    assert "computed once, in pieces of 8 frames" in caplog.text
+    assert "computed once, in sub-clips of 8 frames" in caplog.text
