@@ -6,14 +6,14 @@ whatever is picked elsewhere before: all such segments, of all classes and every
 *round*. A video has some dozens of rounds where it has thousands of picks.
 
 To find them, overlapping segments must be compared in pairs, and most pairs are of segments that are nothing yet. So
-rounds are made among the best segments alone, the *front*: those down to some part of the score of the best one left.
-No other can come before them. Once they are picked or have fallen out of the front, their picks lower all others, and
-the next front begins.
+rounds are made among the best segments alone, a *batch*: those down to some part of the score of the best one left.
+No other can come before them. Once they are picked or have fallen out of the batch, their picks lower all others, and
+the next batch begins.
 
 A factor is kept as its logarithm, a *penalty*, so that what several picks do to a segment is a sum.
 
 N segments, sorted by group, start and end: who comes first in this order goes first among equal scores. F segments in
-the front.
+the batch.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ __all__ = ["suppress"]
 Doubles = NDArray[np.float64]
 
 _STEP = np.log(2.5)
-"""How far a front reaches below the best score left, in logarithms. (Measured, one core, 2000 segments of 20 classes
+"""How far a batch goes below the best score left, in logarithms. (Measured, one core, 2000 segments of 20 classes
 and 10,000 of 20: down to 1 / 1.5 4.2 and 8.4 ms, 1 / 2 2.9 and 6.8, 1 / 2.5 2.8 and 7.5, 1 / 3 2.8 and 7.7, 1 / 4 3.2
-and 8.5; all in one front 16 and 80.)"""
+and 8.5; all in one batch 16 and 80.)"""
 _PAIRS, _PAIRS_EACH = 2000, 1
-"""Of a front at most, in all and for each segment that there is: where all overlap, a round has one pick and goes
-through all pairs, so that these should not cost much more than what every front costs, which goes through all
+"""Of a batch at most, in all and for each segment that there is: where all overlap, a round has one pick and goes
+through all pairs, so that these should not cost much more than what every batch costs, which goes through all
 segments."""
 
 
@@ -57,8 +57,8 @@ def suppress(segments: Floats, *, scores: Floats, groups: Indices, config: NmsCo
     while len(levels) and (best := levels.max()) >= floor:
         if np.count_nonzero(of_picks > best) >= config.max_segments:
             break
-        front = line.front(levels, lowest=max(best - _STEP, floor))
-        picked, of_picked = line.rounds(front, levels[front.members])
+        batch = line.batch(levels, lowest=max(best - _STEP, floor))
+        picked, of_picked = line.rounds(batch, levels[batch.members])
         picks, of_picks = np.concatenate((picks, picked)), np.concatenate((of_picks, of_picked))
         levels[picked] = -np.inf
         if len(picks) < config.max_segments or levels.max() >= of_picks.min():
@@ -69,8 +69,8 @@ def suppress(segments: Floats, *, scores: Floats, groups: Indices, config: NmsCo
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Front:
-    """The best segments that are left, and what they need to stay in front of all others."""
+class _Batch:
+    """The best segments that are left, and what they need to stay ahead of all others."""
 
     members: Indices
     """(F,) ascending."""
@@ -92,7 +92,7 @@ class _Line:
         self._behind = np.searchsorted(self._starts + shift, self._ends + shift)
         np.maximum(self._behind, np.arange(1, len(segments) + 1), out=self._behind)
 
-    def front(self, levels: Doubles, *, lowest: float) -> _Front:
+    def batch(self, levels: Doubles, *, lowest: float) -> _Batch:
         """The segments from the level `lowest` up, or fewer of them where too many overlap."""
         members = np.flatnonzero(levels >= lowest)
         behind = len(levels)  # of those whose level is just the lowest, who has this number or a higher one is out
@@ -102,30 +102,30 @@ class _Line:
             share = (_PAIRS + _PAIRS_EACH * len(levels)) / max(num_pairs, 1)
             if share >= 1:
                 needed = np.where(members < behind, lowest, np.nextafter(lowest, np.inf))
-                return _Front(members=members, needed=needed, ranges=(first, last))
+                return _Batch(members=members, needed=needed, ranges=(first, last))
             of_group = np.unique(self._groups[members], return_counts=True)[1]
             if num_pairs > (of_group * (of_group - 1)).sum() / 4:
                 # Half of all pairs overlap: hardly more than one in each group can be picked at once.
                 members = _best_of_each(self._groups[members], levels[members], members)
                 alone = np.zeros(len(members), np.int64)
-                return _Front(members=members, needed=np.full(len(members), lowest), ranges=(alone, alone))
+                return _Batch(members=members, needed=np.full(len(members), lowest), ranges=(alone, alone))
             members, behind = _best(members, levels[members], count=int(len(members) * share**0.5))
             lowest = float(levels[behind])
 
-    def rounds(self, front: _Front, levels: Doubles) -> tuple[Indices, Doubles]:
-        """Pick until the front is empty.
+    def rounds(self, batch: _Batch, levels: Doubles) -> tuple[Indices, Doubles]:
+        """Pick until the batch is empty.
 
         Args:
-            front: see there.
+            batch: see there.
             levels: (F,) logarithms of the scores of its members.
 
         Returns:
             The picks and their levels.
         """
-        earlier, later, iou = self._pairs(front.members, front.members, *front.ranges)
-        penalties = self._penalties(iou, front.members, earlier)
+        earlier, later, iou = self._pairs(batch.members, batch.members, *batch.ranges)
+        penalties = self._penalties(iou, batch.members, earlier)
         # By how much the later one lowers the earlier, where that differs.
-        backward = self._penalties(iou, front.members, later) if self._config.iou_threshold_slope else None
+        backward = self._penalties(iou, batch.members, later) if self._config.iou_threshold_slope else None
         picks: list[Indices] = []
         picked_levels: list[Doubles] = []
         left = np.ones(len(levels), bool)
@@ -143,11 +143,11 @@ class _Line:
             lowering = penalties if backward is None else np.where(is_earlier_better, penalties, backward)
             levels = levels - np.bincount(worse.take(lowered), lowering.take(lowered), len(levels))
             levels[found] = -np.inf
-            left = levels >= front.needed
+            left = levels >= batch.needed
             stay = (left.take(earlier) & left.take(later)).nonzero()[0]
             earlier, later, penalties = earlier.take(stay), later.take(stay), penalties.take(stay)
             backward = None if backward is None else backward.take(stay)
-        return front.members[np.concatenate(picks)], np.concatenate(picked_levels)
+        return batch.members[np.concatenate(picks)], np.concatenate(picked_levels)
 
     def penalties(self, picks: Indices, others: Indices) -> Doubles:
         """(O,) by how much the picks lower the levels of other segments; both ascending."""

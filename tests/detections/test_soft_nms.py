@@ -78,20 +78,20 @@ def _same(items: dict[str, Tensor], *, config: NmsConfig) -> int:
 
 
 @pytest.fixture(params=["wide", "narrow"])
-def fronts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds among many segments at once, and among hardly any."""
     if request.param == "narrow":
         monkeypatch.setattr(suppression, "_PAIRS", 3)
         monkeypatch.setattr(suppression, "_PAIRS_EACH", 0)
 
 
-@pytest.mark.usefixtures("fronts")
+@pytest.mark.usefixtures("batches")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_result_equals_plain_loops(name: str) -> None:
     assert _same(candidates(150), config=CONFIGS[name]) == 17 or name != "few"
 
 
-@pytest.mark.usefixtures("fronts")
+@pytest.mark.usefixtures("batches")
 @pytest.mark.parametrize("seed", range(40))
 def test_random_candidates_of_any_kind_equal_plain_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def test_random_candidates_of_any_kind_equal_plain_loops(seed: int) -> None:
         _same(items, config=config)
 
 
-@pytest.mark.usefixtures("fronts")
+@pytest.mark.usefixtures("batches")
 @pytest.mark.parametrize("seed", range(40))
 def test_ties_that_arise_go_to_the_earlier_segment(seed: int) -> None:
     """On whole numbers with factors of 0, so that nothing is rounded."""
