@@ -26,7 +26,7 @@ REDUCED = {
     "make test": "",
     "python benchmarks/ways_of_training.py": "--frames 4 --size 32 --depths 1 --repeats 0 --pictures pictures",
     "re2tal rewire torchvision:r3d_18": "",
-    "re2tal plan": "",
+    "re2tal plan": "--quick",
     "re2tal show": "",
     "re2tal explain": "",
     "re2tal check-data configs/demo/re2slowfast.py": "",

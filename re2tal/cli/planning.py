@@ -26,7 +26,7 @@ def plan(
 ) -> None:
     """Tell before training what memory a step will take, of what, and the longest clip and largest batch that fit.
 
-    A step is rehearsed on tensors without values, in each training strategy: plain, with checkpointed blocks, and
+    A step is run dry, on tensors without values, in each training strategy: plain, with checkpointed blocks, and
     reversible. Neither videos nor weights are needed.
 
     Parameters

@@ -29,7 +29,7 @@ def small(*options: str) -> ExperimentConfig:
     return override(demo(data=Path("nowhere")), [*SMALL, *options])
 
 
-def rehearse(config: ExperimentConfig) -> dict[str, int]:
+def dry_run(config: ExperimentConfig) -> dict[str, int]:
     return DryRun(config, num_classes=5).step(num_steps=config.data.sampling.num_steps, num_clips=2)
 
 
@@ -93,11 +93,11 @@ def _allocations(profile: Any) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_rehearsed_step_takes_what_a_real_one_takes(strategy: Any, tmp_path: Path) -> None:
+def test_the_dry_run_takes_what_a_real_one_takes(strategy: Any, tmp_path: Path) -> None:
     options = [f"backbone.{key}={value}" for key, value in STRATEGIES[strategy].items()]
     config = small(*options, *LARGER, "backbone.freeze_norms=True")
-    rehearsed = sum(rehearse(config).values())
-    assert rehearsed == pytest.approx(peak_of_real_step(config, tmp_path, num_clips=2), rel=0.1)
+    planned = sum(dry_run(config).values())
+    assert planned == pytest.approx(peak_of_real_step(config, tmp_path, num_clips=2), rel=0.1)
 
 
 def test_parts_are_the_sizes_of_what_they_name() -> None:
@@ -106,7 +106,7 @@ def test_parts_are_the_sizes_of_what_they_name() -> None:
     size = sum(p.nbytes for p in model.parameters())
     buffers = sum(b.nbytes for b in model.buffers())
     batch = example_batch(config, num_classes=5, num_clips=2)
-    parts = rehearse(config)
+    parts = dry_run(config)
     assert size <= parts["parameters"] <= size + buffers + 2**16
     assert size <= parts["average"] <= size + buffers + 2**16
     assert parts["optimizer"] == pytest.approx(2 * size, rel=0.01)
@@ -117,7 +117,7 @@ def test_reversible_activations_do_not_grow_with_depth_and_plain_ones_do() -> No
     def activations(strategy: str, depth: int) -> int:
         options = [f"backbone.{key}={value}" for key, value in STRATEGIES[strategy].items()]  # type: ignore[index]
         config = small(*options, f"backbone.blocks=({depth},{depth},{depth})", "backbone.freeze_norms=True")
-        parts = rehearse(config)
+        parts = dry_run(config)
         return parts["activations"] + parts.get("tile", 0)
 
     assert activations("reversible", 8) < 1.1 * activations("reversible", 2)
@@ -224,10 +224,9 @@ def test_plan_prints_one_line_of_json_and_nothing_else(re2tal: Any, capsys: pyte
     assert sum(parts.values()) == pytest.approx(told["ways"]["reversible"]["total_mib"], abs=1)
 
 
-@pytest.mark.slow  # the whole search for a Swin; the README's command is the fast one
+@pytest.mark.slow  # the whole search
 def test_plan_prints_a_table(re2tal: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    smaller = ("pyramid.arch=(1,0,1)", "data.sampling.num_steps=32")
-    assert re2tal("plan", "configs/demo/re2swin.py", "--memory", "1GiB", "--cfg-options", *smaller) == 0
+    assert re2tal("plan", "configs/demo/re2slowfast.py", "--memory", "1GiB", "--cfg-options", *SMALL) == 0
     shown = capsys.readouterr().out
     assert "longest clip that fits" in shown and "reversible (this config)" in shown
 
@@ -238,8 +237,8 @@ def test_a_wrong_amount_of_memory_is_answered_in_one_message(re2tal: Any) -> Non
 
 def test_the_bits_that_coefficients_drop_are_counted() -> None:
     whole, halves = (
-        rehearse(small(f"backbone.alpha={alpha}", f"backbone.beta={beta}"))["activations"]
+        dry_run(small(f"backbone.alpha={alpha}", f"backbone.beta={beta}"))["activations"]
         for alpha, beta in ((0, 1), (0.5, 0.5))
     )
-    eighths = rehearse(small("backbone.alpha=0.875", "backbone.beta=0.125", "training.anneal_epochs=2"))["activations"]
+    eighths = dry_run(small("backbone.alpha=0.875", "backbone.beta=0.125", "training.anneal_epochs=2"))["activations"]
     assert 0 < halves - whole < eighths - whole

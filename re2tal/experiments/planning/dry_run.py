@@ -1,4 +1,4 @@
-"""One training step of an experiment, rehearsed on tensors without values: what it takes, and of what."""
+"""One training step of an experiment, run dry, on tensors without values: what it takes, and of what."""
 
 from collections.abc import Iterator
 from pathlib import Path

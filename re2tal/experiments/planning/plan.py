@@ -210,13 +210,13 @@ class _Estimates:
     def __init__(self, config: ExperimentConfig, *, device: torch.device, processes: int) -> None:
         if not config.backbone.strategies:
             raise ConfigError(
-                f"a step with {config.backbone!r:.200} cannot be rehearsed: finding its blocks takes tensors with "
+                f"a step with {config.backbone!r:.200} cannot be run dry: finding its blocks takes tensors with "
                 "values, and a dry run's have none; train for a step instead, with few steps a clip at first"
             )
         self.config, self.device, self.processes = config, device, processes
         self._num_classes = count_classes(config.data) or _DEFAULT_CLASSES
         self._libraries = _LIBRARIES if device.type == "cpu" else 0
-        self._rehearsals: dict[TrainingStrategy, DryRun] = {}
+        self._dry_runs: dict[TrainingStrategy, DryRun] = {}
         self._known: dict[tuple[TrainingStrategy, int, int], Estimate] = {}
 
     def of(self, strategy: TrainingStrategy, *, num_clips: int, num_steps: int | None = None) -> Estimate:
@@ -224,19 +224,19 @@ class _Estimates:
         num_steps = num_steps or self.config.data.sampling.num_steps
         key = (strategy, num_steps, num_clips)
         if key not in self._known:
-            self._known[key] = self._rehearse(strategy, num_steps=num_steps, num_clips=num_clips)
+            self._known[key] = self._run_dry(strategy, num_steps=num_steps, num_clips=num_clips)
         return self._known[key]
 
-    def _rehearse(self, strategy: TrainingStrategy, *, num_steps: int, num_clips: int) -> Estimate:
-        if strategy not in self._rehearsals:
+    def _run_dry(self, strategy: TrainingStrategy, *, num_steps: int, num_clips: int) -> Estimate:
+        if strategy not in self._dry_runs:
             backbone = self.config.backbone.model_copy(update=STRATEGIES[strategy])
             on_cuda = self.device.type == "cuda" and backbone.tile_mib == "auto"
-            self._rehearsals[strategy] = DryRun(
+            self._dry_runs[strategy] = DryRun(
                 self.config.model_copy(update={"backbone": backbone}),
                 num_classes=self._num_classes,
                 tile_bytes=most_bytes("auto", self.device) if on_cuda else None,
             )
-        tensors = self._rehearsals[strategy].step(num_steps=num_steps, num_clips=num_clips)
+        tensors = self._dry_runs[strategy].step(num_steps=num_steps, num_clips=num_clips)
         lasting = sum(tensors.get(part, 0) for part in ("parameters", "optimizer", "average"))
         allocated = sum(tensors.values()) - lasting
         more = {"kernels": self._beyond_tensors(strategy, allocated), "libraries": self._libraries}
