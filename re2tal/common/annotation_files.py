@@ -4,7 +4,7 @@ That layout is ActivityNet's, {id: {"subset", "duration", "frame", "annotations"
 read:
 
 * ActivityNet's own, {"database": {id: entry}};
-* that of feature packages, {v_id: {"duration_second", "annotations"}}, with the subsets in a CSV file;
+* that of feature packages, {v_id: {"duration_second", "annotations"}}, with the subsets in the entries or a CSV file;
 * THUMOS-14's text files, <class>_val.txt and <class>_test.txt, in a folder or zip archives.
 """
 
@@ -116,11 +116,17 @@ def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, An
         return content["database"]
     if isinstance(content, dict) and has_subsets:
         return {name.removeprefix("v_"): _with_duration(entry) for name, entry in content.items()}
+    if isinstance(content, dict) and content and all(map(_tells_its_subset, content.values())):
+        return {name: _with_duration(entry) for name, entry in content.items()}
     found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
     raise AnnotationFileError(
         f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {found}; bring it to '
         "ActivityNet's layout, or, without a database, give the subsets in a CSV file (columns video, subset)"
     )
+
+
+def _tells_its_subset(entry: Any) -> bool:
+    return isinstance(entry, dict) and "annotations" in entry and "subset" in entry
 
 
 def _with_duration(entry: Any) -> Any:

@@ -52,7 +52,15 @@ def detect_window(
         config: see there.
         merged_later: the clip is a window and `merge_windows` follows: suppression is left to it.
         video_labels: what `config.video_labels` names, as read; labels are then indices of its class names.
+
+    Raises:
+        ValueError: scores are not numbers, which no threshold lets pass: nothing would be found, in silence.
     """
+    if bool(proposals.scores.isnan().any()):
+        raise ValueError(
+            f"scores must be numbers, the network gives NaN for video {video_id!r}; its weights are probably broken: "
+            "take an earlier checkpoint, or set training.amp=none if it computes in half precision"
+        )
     segments, scores, labels = _candidates(proposals, config=config)
     if not merged_later:
         segments, scores, labels = soft_nms(segments, scores=scores, labels=labels, config=config.nms)

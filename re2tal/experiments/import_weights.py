@@ -20,6 +20,7 @@ from re2tal.weights import (
     compare,
     read_weights,
     refuse,
+    require_finite,
     require_kind,
     write_weights,
 )
@@ -114,6 +115,7 @@ def import_weights(
         source=f"{file}, compared with {network},",
         fix="give the --config of the network that it holds, or --allow names (or patterns of them) to differ",
     )
+    require_finite({name: file.tensors[name] for name in placement.placed}, source=file)
     dtypes = {name: value.dtype for name, value in model.state_dict().items()}
     with source.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -83,9 +83,9 @@ def read_elan(path: Path, raw: bytes) -> Reading:
 
 
 def _media(header: Element | None, *, path: Path) -> tuple[Media, ...]:
-    """Names of the video: those of the descriptors, films before sounds; last the name of the file itself."""
+    """Names of the video: films in the header, sounds if there is none; last the name of the file itself."""
     descriptors = [] if header is None else list(header.iter("MEDIA_DESCRIPTOR"))
-    found: list[tuple[bool, Media]] = []
+    found: dict[bool, list[Media]] = {True: [], False: []}
     for descriptor in descriptors:
         try:
             origin = float(descriptor.get("TIME_ORIGIN") or 0) / 1000
@@ -95,10 +95,10 @@ def _media(header: Element | None, *, path: Path) -> tuple[Media, ...]:
             name = unquote(descriptor.get(attribute) or "")
             if name:
                 is_film = descriptor.get("MIME_TYPE", "").startswith("video") or name.lower().endswith(VIDEO_SUFFIXES)
-                found.append((not is_film, Media(name=name, origin_seconds=origin)))
+                found[is_film].append(Media(name=name, origin_seconds=origin))
     old = "" if header is None else header.get("MEDIA_FILE", "")
     last = [Media(name=name) for name in (old, path.stem) if name]
-    return (*(media for _, media in sorted(found, key=lambda item: item[0])), *last)
+    return (*(found[True] or found[False]), *last)
 
 
 def _slots(root: Element, *, units_per_second: float, path: Path) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
-from re2tal.common.video_files import VIDEO_SUFFIXES
+from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
 
@@ -107,7 +107,9 @@ def _plain(name: str) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    return next((name.removesuffix(suffix) for suffix in VIDEO_SUFFIXES if name.endswith(suffix)), name)
+    """A file of sound that is linked beside a video is called like it."""
+    suffixes = (*VIDEO_SUFFIXES, *SOUND_SUFFIXES)
+    return next((name.removesuffix(suffix) for suffix in suffixes if name.endswith(suffix)), name)
 
 
 def common_pattern(files: Sequence[PurePosixPath]) -> tuple[str, dict[PurePosixPath, str]]:

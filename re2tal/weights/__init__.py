@@ -7,7 +7,7 @@ from re2tal.weights.intact import require_intact
 from re2tal.weights.loading import Pretrained, load_detector, load_pretrained, require_kind
 from re2tal.weights.names import BACKBONE_PREFIX, Layout, NameMap, map_names
 from re2tal.weights.pickles import load_pickle
-from re2tal.weights.placing import Difference, Placement, compare, place, refuse
+from re2tal.weights.placing import Difference, Placement, compare, place, refuse, require_finite
 
 __all__ = [
     "BACKBONE_PREFIX",
@@ -28,6 +28,7 @@ __all__ = [
     "place",
     "read_weights",
     "refuse",
+    "require_finite",
     "require_intact",
     "require_kind",
     "write_weights",

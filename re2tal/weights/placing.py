@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.names import is_recomputed
 
-__all__ = ["Difference", "Placement", "compare", "place", "refuse"]
+__all__ = ["Difference", "Placement", "compare", "place", "refuse", "require_finite"]
+
+_MOST_NAMED = 10
+"""Differences of each kind that an error names."""
 
 Shape = tuple[int, ...]
 
@@ -50,15 +53,17 @@ class Placement:
         differences = (*self.missing, *self.unexpected, *self.of_another_shape)
         return tuple(item for item in differences if not any(fnmatchcase(item.name, rule) for rule in self.allow))
 
-    def differences(self) -> str:
-        """What does not fit, name by name, one on a line; empty if everything does."""
+    def differences(self, *, most: int | None = None) -> str:
+        """What does not fit, name by name, one on a line, of each kind at most so many; empty if everything does."""
         parts = {
             "missing, only in the model": self.missing,
             "unexpected, only in the file": self.unexpected,
             "of another shape": self.of_another_shape,
         }
         return "".join(
-            f"\n  {title} ({len(items)}):" + "".join(f"\n    {item}" for item in items)
+            f"\n  {title} ({len(items)}):"
+            + "".join(f"\n    {item}" for item in items[:most])
+            + (f"\n    and {len(items) - most} more" if most is not None and len(items) > most else "")
             for title, items in parts.items()
             if items
         )
@@ -126,23 +131,41 @@ def place(
         dropped: see `compare`.
 
     Raises:
-        WeightsError: something does not fit and is not allowed to; the model is left as it was.
+        WeightsError: something does not fit and is not allowed to, or is not finite; the model is left as it was.
     """
     placement = compare(weights, model, allow=allow, dropped=dropped)
     refuse(placement, source=source, fix=fix)
+    require_finite({name: weights[name] for name in placement.placed}, source=source)
     model.load_state_dict({name: weights[name] for name in placement.placed}, strict=False)
     return placement
+
+
+def require_finite(weights: Mapping[str, Tensor], *, source: object) -> None:
+    """Raise a WeightsError if a tensor holds NaN or infinity: a network with such weights finds nothing, in silence."""
+    broken = [
+        (name, int((~value.isfinite()).sum()), value.numel())
+        for name, value in weights.items()
+        if value.is_floating_point() and not value.is_meta and not bool(value.isfinite().all())
+    ]
+    if broken:
+        name, count, numbers = broken[0]
+        raise WeightsError(
+            f"{len(broken)} of {len(weights)} tensors of {source} hold NaN or infinity, such as {name} ({count} of "
+            f"{numbers} numbers); such weights are broken: take an earlier checkpoint, or download the file again"
+        )
 
 
 def refuse(placement: Placement, *, source: object, fix: str) -> None:
     """Raise a WeightsError that lists the differences name by name, unless all are allowed and something fits."""
     if not placement.placed:
-        raise WeightsError(f"{source} has no tensor that fits the model{placement.differences()}\n{fix}")
+        raise WeightsError(
+            f"{source} has no tensor that fits the model{placement.differences(most=_MOST_NAMED)}\n{fix}"
+        )
     if refused := placement.refused:
         raise WeightsError(
             f"{source} does not fit the model: {len(placement.placed)} tensors do, {len(refused)} do not"
             + (f" and are not allowed to by {', '.join(placement.allow)}" if placement.allow else "")
-            + f"{placement.differences()}\n{fix}"
+            + f"{placement.differences(most=_MOST_NAMED)}\n{fix}"
         )
 
 

@@ -29,6 +29,13 @@ def test_windows_become_candidates_in_seconds_inside_the_video_best_first() -> N
     assert found.segments.tolist() == [[10, 14], [20, 30], [0, 12], [0, 12], [20, 30]]
 
 
+def test_scores_that_are_no_numbers_are_an_error_and_not_an_empty_result() -> None:
+    scores = torch.tensor([[0.9, 0.1], [float("nan"), 0.6]])
+    broken = Proposals(segments=torch.tensor([[0.0, 8.0], [20.0, 60.0]]), scores=scores)
+    with pytest.raises(ValueError, match="NaN for video 'v'; its weights are probably broken"):
+        detect_window(broken, grid=GRID, video_id="v", config=PostprocessConfig(), merged_later=True)
+
+
 def test_only_the_best_candidates_above_the_least_score_are_kept() -> None:
     assert detect(merged_later=True, max_candidates=2).scores.tolist() == pytest.approx([0.9, 0.6])
     assert detect(merged_later=True, min_score=0.25).scores.tolist() == pytest.approx([0.9, 0.6, 0.3])

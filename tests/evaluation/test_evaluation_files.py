@@ -100,6 +100,13 @@ def test_class_agnostic_ground_truth_counts_an_action_under_two_labels_once(tmp_
     assert truth.class_names == ("action",) and truth.segments.tolist() == [[0, 10], [5, 8]]
 
 
+def test_a_ground_truth_without_a_database_may_tell_the_subsets_itself(tmp_path: Path) -> None:
+    path = _write(tmp_path / "flat.json", DATABASE)
+    whole = _write(tmp_path / "whole.json", {"database": DATABASE})
+    flat, expected = (read_ground_truth(file, subset="validation") for file in (path, whole))
+    assert flat.video_ids == expected.video_ids and np.array_equal(flat.segments, expected.segments)
+
+
 def test_a_ground_truth_without_subsets_takes_them_from_a_table(tmp_path: Path) -> None:
     flat = {f"v_{name}": {"annotations": entry["annotations"]} for name, entry in DATABASE.items()}
     path = _write(tmp_path / "flat.json", flat)

@@ -114,6 +114,11 @@ def test_tiers_may_be_chosen_and_be_the_label(tmp_path: Path, clips: Path) -> No
     assert not chosen.report.notes
 
 
+def test_a_video_is_found_by_the_sound_that_alone_is_linked(tmp_path: Path, clips: Path) -> None:
+    text = eaf([(1.0, 2.0, "run")], media=["c.mp4"]).replace("c.mp4", "c.wav").replace("video/mp4", "audio/x-wav")
+    assert segments_of(bring_in(write(tmp_path, text), videos=clips)) == {"c": [(1.0, 2.0, "run")]}
+
+
 def test_the_video_is_the_film_that_the_header_names_and_begins_where_it_says(tmp_path: Path, clips: Path) -> None:
     segments = [(1.0, 2.0, "run & <jump>")]
     sound = '<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds"><MEDIA_DESCRIPTOR MEDIA_URL="file:///b.wav" '

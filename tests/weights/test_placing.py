@@ -38,11 +38,24 @@ def test_differences_are_listed_by_name_and_shape() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_no_name_is_left_out_of_a_long_list() -> None:
+def test_a_long_list_of_names_has_an_end() -> None:
     model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(20)])
     with pytest.raises(WeightsError) as caught:
         place({"0.bias": torch.zeros(1)}, model, source="x.pth", fix="")
-    assert all(f"\n    {number}.weight (1, 1)" in str(caught.value) for number in range(20))
+    missing = [f"{number}.{kind}" for number in range(20) for kind in ("weight", "bias")]
+    missing.remove("0.bias")
+    assert all(f"\n    {name} (1," in str(caught.value) for name in missing[:10])
+    assert "\n    and 29 more" in str(caught.value) and "(39)" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_and_the_model_stays_as_it_was(value: float) -> None:
+    model = nn.Linear(2, 3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    broken = {**before, "weight": torch.tensor([[1.0, 2.0], [3.0, value], [5.0, 6.0]])}
+    with pytest.raises(WeightsError, match=r"1 of 2 tensors of x.pth hold NaN or infinity, such as weight \(1 of 6"):
+        place(broken, model, source="x.pth", fix="")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_allowed_differences_leave_the_model_as_it_was_there() -> None:
