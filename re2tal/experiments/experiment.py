@@ -18,6 +18,7 @@ from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
 from re2tal.data import (
+    AnnotationError,
     Annotations,
     DataSettings,
     TrainingClips,
@@ -105,6 +106,8 @@ def train(
     clips = training_clips(config.data, config.augment, seed=config.training.seed, annotations=annotations)
     tensorboard = tensorboard_logger(config.training, folder=folder, processes=processes)
     tester = Tester(config, processes=processes, annotations=annotations, tensorboard=tensorboard) if evaluate else None
+    if tester is not None:
+        tester.require_actions()
     model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
@@ -245,6 +248,19 @@ class Tester:
             ignore_labels=data.ignore_labels,
             one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
         )
+
+    def require_actions(self) -> None:
+        """Refuse test videos without any action: the first evaluation would stop the run, after hours.
+
+        Raises:
+            AnnotationError: there is none that counts.
+        """
+        if len(self.truth().segments) == 0:
+            subset = self.config.data.test_subset
+            raise AnnotationError(
+                f"no video of data.test_subset {subset!r} shows an action that counts, so nothing can be evaluated; "
+                "annotate some, choose another subset, look at data.ignore_labels, or train with --not_eval"
+            )
 
     def write_truth(self, path: Path) -> None:
         """Keep annotations that come from no file, for `re2tal report`, `evaluate` and `diagnose`."""

@@ -158,6 +158,12 @@ def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
         yield f"no video is in the subset 'training'; there are {', '.join(map(repr, sorted(subsets)))}"
     if subsets == {"training"} and any(entry["annotations"] for entry in database.values()):
         yield "all videos are for training and none is left to validate on; give --split, or another --group"
+    shown = {entry["subset"] for entry in database.values() if entry["annotations"]}
+    if shown == {"training"} != subsets:
+        yield (
+            "no video outside of training shows an action, so that nothing can be evaluated; label another video, or "
+            "split anew with --resplit"
+        )
 
 
 def print_report(report: ImportReport) -> None:

@@ -12,7 +12,8 @@ def split_groups(groups: Mapping[str, Counter[str]], *, share: float, seed: int)
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", 2011) of
     groups in place of samples: the class that is left in the fewest annotations is shared out first, each of its groups
-    to the side that lacks it most. A class of one group goes to training. Groups without annotations come last.
+    to the side that lacks it most. A class of one group goes to training. Groups without annotations come last. Then
+    a class of several groups that one side lacks gets one there, where no class has to leave the other side for it.
 
     Args:
         groups: annotations of each class, by group.
@@ -50,7 +51,25 @@ def split_groups(groups: Mapping[str, Counter[str]], *, share: float, seed: int)
     chosen = [name for name in order if sides[name]]
     if not chosen:  # the smallest, which takes least from training
         chosen = order[-1:]
-    return frozenset(chosen if len(chosen) < len(order) else chosen[1:])
+    return _with_all_classes(groups, frozenset(chosen if len(chosen) < len(order) else chosen[1:]))
+
+
+def _with_all_classes(groups: Mapping[str, Counter[str]], chosen: frozenset[str]) -> frozenset[str]:
+    """`chosen`, changed so that both sides show every class that they can."""
+    shown_by = {
+        label: sorted(name for name, counts in groups.items() if counts[label])
+        for label in sum(groups.values(), Counter())
+    }
+    for names in sorted(shown_by.values(), key=lambda names: (len(names), names)):
+        for side in (chosen, frozenset(groups) - chosen):
+            if side.isdisjoint(names):
+                other = frozenset(groups) - side
+                movable = [
+                    name for name in names if all(not other.isdisjoint({*shown_by[c]} - {name}) for c in groups[name])
+                ]
+                if movable:
+                    chosen ^= {min(movable, key=lambda name: (groups[name].total(), name))}
+    return chosen
 
 
 def _hash(name: str, seed: int) -> str:

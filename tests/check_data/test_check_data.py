@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from re2tal.config import ExperimentConfig, building, load_config
+from re2tal.data import AnnotationError
 from re2tal.experiments import experiment
 from re2tal.experiments.checking import DataReport, check_data
 from re2tal.training import Processes, RunFolder
@@ -60,6 +61,16 @@ def test_sound_data_gives_counts_and_no_findings(tiny: Path) -> None:
     assert (training.annotated, training.with_actions, training.actions, training.to_check) == (4, 4, 8, 4)
     assert (testing.annotated, testing.with_actions, testing.actions, testing.to_check) == (2, 2, 4, 2)
     assert told == [(number, 6) for number in range(1, 7)]
+
+
+def test_test_videos_without_an_action_stop_a_run_before_its_first_step(tiny: Path, tmp_path: Path) -> None:
+    _change(tiny, video4={"annotations": []}, video5={"annotations": []})
+    report = _check(tiny)
+    assert _found(report) == {("error", "no actions", "testing"): 1} and report.stops_a_run
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(AnnotationError, match="nothing can be evaluated; .* or train with --not_eval"):
+        experiment.train(load_config(tiny), processes=Processes(), folder=folder, deterministic=False)
+    assert not folder.path.exists()
 
 
 def test_broken_videos_stop_testing_but_training_bears_some(tiny: Path) -> None:

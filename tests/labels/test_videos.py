@@ -123,3 +123,11 @@ def test_a_class_of_one_group_is_trained_on() -> None:
     counts = {"a": Counter({"rare": 9}), "b": Counter({"x": 1}), "c": Counter({"x": 1}), "d": Counter({"x": 1})}
     for seed in range(5):
         assert "a" not in split_groups(counts, share=0.3, seed=seed)
+
+
+def test_both_sides_show_every_class_that_they_can() -> None:
+    groups = {"a": Counter(run=11), "b": Counter(run=3, jump=2), "c": Counter()}
+    for seed in range(20):
+        assert "a" in split_groups(groups, share=0.2, seed=seed)  # not b, which alone shows jumps
+    alone = {"a": Counter(run=4), "b": Counter(jump=4)}
+    assert all(len(split_groups(alone, share=0.2, seed=seed)) == 1 for seed in range(20))

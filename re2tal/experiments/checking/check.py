@@ -129,6 +129,14 @@ def _choose(
         findings.add(
             "error", "subset", "every video is listed missing or blocked; correct the lists", subset=subset.role
         )
+    if subset.role == "testing" and subset.to_check and not any(video.actions for video in subset.to_check):
+        findings.add(
+            "error",
+            "no actions",
+            f"no video of {names!r} shows an action, so that the first evaluation would stop a run; annotate some, "
+            "choose another subset, or look at data.ignore_labels",
+            subset=subset.role,
+        )
     not_counted = missing - blocked
     lost = [video.video_id for video in subset.videos if video.video_id in not_counted]
     if lost and subset.role == "testing":
