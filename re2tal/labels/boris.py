@@ -172,7 +172,7 @@ def read_boris_table(path: Path, table: Table) -> Reading:
         raise SourceError(f'{path} is no table of BORIS: it has no columns "Behavior", "Subject" and times')
     header = [cell.strip() for cell in table.rows[number].cells]
     above = _lines_above(table.rows[:number])
-    events: list[_Event] = []
+    rows: list[tuple[str, str, dict[str, str]]] = []
     for row in table.rows[number + 1 :]:
         cells = (
             dict.fromkeys(header, "")
@@ -185,12 +185,27 @@ def read_boris_table(path: Path, table: Table) -> Reading:
             reading.drop("no video time", where, "names no media file")
             continue
         reading.listed.setdefault(media, None)
+        rows.append((where, media, cells))
+    played = _played_in_turn(rows)
+    events: list[_Event] = []
+    for where, media, cells in rows:
         try:
-            events += _row_events(cells, where=where, media=media)
+            events += _row_events(cells, where=where, media=media, played=played.get(cells.get("Observation id", "")))
         except TimeError as error:
             reading.drop("unparsable time", where, str(error))
     _add_events(events, reading=reading)
     return reading
+
+
+def _played_in_turn(rows: Iterable[tuple[str, str, Mapping[str, str]]]) -> dict[str, tuple[str, ...]]:
+    """The media of each observation in their order: times count on through them, so that each begins with its first."""
+    begins: dict[str, dict[str, float]] = {}
+    for _, media, cells in rows:
+        seconds = _number(_first(cells, "Time", "Start (s)"))
+        if seconds is not None and (observation := cells.get("Observation id", "")):
+            known = begins.setdefault(observation, {})
+            known[media] = min(seconds, known.get(media, seconds))
+    return {observation: tuple(sorted(known, key=known.__getitem__)) for observation, known in begins.items()}
 
 
 def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
@@ -198,12 +213,12 @@ def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
     return {row.cells[0].strip(): row.cells[1].strip() for row in rows if len(row.cells) > 1 and row.cells[1].strip()}
 
 
-def _row_events(cells: Mapping[str, str], *, where: str, media: str) -> list[_Event]:
+def _row_events(cells: Mapping[str, str], *, where: str, media: str, played: tuple[str, ...] | None) -> list[_Event]:
     modifiers = "|".join(cell for name, cell in cells.items() if name.startswith("Modifier") and cell)
     fields = {**cells, "behavior": cells["Behavior"], "subject": cells["Subject"], "modifiers": modifiers}
     key = (cells.get("Observation id", ""), cells["Subject"], cells["Behavior"], modifiers)
     kind = _first(cells, "Behavior type", "Status").upper()
-    playlist = _table_playlist(cells, media=media)
+    playlist = _table_playlist(cells, media=played or (media,))
 
     def event(status: str, column: str, *, number: str = "") -> _Event:
         # Rows of segments are pairs already: the line tells them apart where segments of one behaviour overlap.
@@ -226,10 +241,13 @@ def _row_events(cells: Mapping[str, str], *, where: str, media: str) -> list[_Ev
     return [event(_START, "Start (s)", number=where), event(_STOP, "Stop (s)", number=where)]
 
 
-def _table_playlist(cells: Mapping[str, str], *, media: str) -> _Playlist:
-    """From `Source`, "player #1:a.mp4;b.mp4|player #2:c.mp4", and `Media duration (s)`, "10.0;20.0|30.0"."""
+def _table_playlist(cells: Mapping[str, str], *, media: tuple[str, ...]) -> _Playlist:
+    """From `Source`, "player #1:a.mp4;b.mp4|player #2:c.mp4", and `Media duration (s)`, "10.0;20.0|30.0".
+
+    Older tables have neither: they are of `media`, of unknown lengths.
+    """
     found = _PLAYER_1.search(cells.get("Source", ""))
-    names = tuple(name.strip() for name in found["files"].split(";") if name.strip()) if found else (media,)
+    names = tuple(name.strip() for name in found["files"].split(";") if name.strip()) if found else media
     told = cells.get("Media duration (s)", "").split("|")[0].split(";")
     lengths = [_number(text) for text in told] + [None] * len(names)
     offset = _number(cells.get("Time offset (s)")) or 0.0
@@ -268,6 +286,8 @@ def _add(event: _Event, *, end: float | None, reading: Reading) -> None:
     if media is None:
         detail = "stands in a later media file, and the length of an earlier one is not told"
         reading.drop("no video time", event.where, detail)
+        if event.media is not None:  # of which nothing is known, least of all that nothing happens in it
+            reading.listed.pop(event.media, None)
         return
     times = Time(seconds=event.seconds), None if end is None else Time(seconds=end)
     reading.records.append(Record(where=event.where, media=(media,), start=times[0], end=times[1], fields=event.fields))

@@ -121,3 +121,27 @@ def test_one_table_for_each_observation_in_a_folder(tmp_path: Path, clips: Path)
     for name in "ab":
         write_rows(tmp_path / f"{name}.csv", [header, [name, "", "run", "STATE", "1", "2", f"{name}.mp4"]])
     assert segments_of(bring_in(tmp_path, videos=clips)) == {"a": [(1.0, 2.0, "run")], "b": [(1.0, 2.0, "run")]}
+
+
+@pytest.mark.parametrize("layout", ["aggregated", "tabular"])
+def test_times_that_count_on_from_an_earlier_file_of_unknown_length_are_told(
+    tmp_path: Path, clips: Path, layout: str
+) -> None:
+    path = tmp_path / "table.tsv"
+    if layout == "aggregated":
+        header = ["Observation id", "Media file", "Subject", "Behavior", "Behavior type", "Start (s)", "Stop (s)"]
+        later, first, other = (
+            [name, media, "S", "run", "STATE", start, stop]
+            for name, media, start, stop in (("x", "b.mp4", 15, 16), ("x", "a.mp4", 1, 2), ("y", "b.mp4", 3, 4))
+        )
+        write_rows(path, [header, later, first, other], delimiter="\t")
+        expected = {"a": [(1.0, 2.0, "run")], "b": [(3.0, 4.0, "run")]}
+    else:
+        header = ["Time", "Media file path", "Subject", "Behavior", "Status"]
+        times = ((1, "a.mp4", "START"), (2, "a.mp4", "STOP"), (15, "b.mp4", "START"), (16, "b.mp4", "STOP"))
+        rows = [[time, media, "S", "run", status] for time, media, status in times]
+        write_rows(path, [["Observation id", "x"], [], header, *rows], delimiter="\t")
+        expected = {"a": [(1.0, 2.0, "run")]}
+    imported = bring_in(path, videos=clips)
+    assert segments_of(imported) == expected
+    assert reasons(imported) == {"no video time": 1}
