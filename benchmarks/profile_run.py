@@ -36,7 +36,7 @@ GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "backward pass": (("", "<method 'run_backward' of 'torch._C._EngineBase' objects>"),),
     "optimizer and averaged weights": (("training/loop.py", "_update"),),
     "post-processing": (("detections/postprocess.py", "detect_window"), ("detections/postprocess.py", "merge_windows")),
-    "metric": (("re2tal/experiments/experiment.py", "measure"),),
+    "metric": (("re2tal/experiments/tester.py", "measure"),),
 }
 """Functions by the end of their file's name and their own; none is called by one of another group, but for loading."""
 

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,44 +12,32 @@ from torch import nn
 
 from re2tal import __version__
 from re2tal.common.atomic import atomic_text
-from re2tal.common.types import Detections
 from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
 from re2tal.data import (
-    AnnotationError,
-    Annotations,
-    DataSettings,
     TrainingClips,
     annotations_of,
-    as_file,
     stored_features,
-    testing_clips,
     training_clips,
 )
-from re2tal.data.annotations import AnnotationProblem, select_subset
+from re2tal.data.annotations import AnnotationProblem
 from re2tal.detections import write_detections
 from re2tal.evaluation import (
-    GroundTruth,
     MapResult,
-    Predictions,
-    mean_average_precision,
-    read_blocked,
-    read_ground_truth,
 )
 from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
-from re2tal.experiments.loading import load_epochs, load_tests
+from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.planning import explaining_lack_of_memory
 from re2tal.experiments.pretrained import start_from_pretrained
-from re2tal.inference import ClipDetector, require_features_of, tell_of_sharing
+from re2tal.experiments.tester import Tester
+from re2tal.inference import require_features_of, tell_of_sharing
 from re2tal.networks.backbones import pixel_norm
 from re2tal.networks.detector import Detector
-from re2tal.report import timeline_pictures
 from re2tal.training import (
     CheckpointError,
     Processes,
     RunFolder,
-    TensorBoardLogger,
     Trainer,
     log,
     newest_good,
@@ -171,119 +158,6 @@ def test(
         with atomic_text(folder.path / "metrics.json") as file:
             file.write(json.dumps(result.metrics, indent=2) + "\n")
     return result
-
-
-class Tester:
-    """The test videos of an experiment, shared by the processes, and the metric on them."""
-
-    def __init__(
-        self,
-        config: ExperimentConfig,
-        *,
-        processes: Processes,
-        annotations: Annotations | None = None,
-        tensorboard: TensorBoardLogger | None = None,
-    ) -> None:
-        """
-        Args:
-            config: see there.
-            processes: that share the clips.
-            annotations: those of the config, where they have been read already.
-            tensorboard: gets pictures of what `evaluate` finds.
-        """
-        self.config = config
-        self.processes = processes
-        self._tensorboard = tensorboard
-        # Blocked videos do not count, so they need neither file nor class scores.
-        blocked = read_blocked(config.evaluation.blocked)
-        annotations = annotations or annotations_of(config.data)
-        if unknown := _num_uncounted(annotations, config.data):
-            log.info('counting the frames of %d test videos, since the annotations do not ("frame")', unknown)
-        self.clips = testing_clips(config.data, leave_out=blocked, annotations=annotations)
-        self._truth = config.data.read_truth() or as_file(annotations)
-        self.class_names = self.clips.class_names
-        """That the network tells apart."""
-        chosen = config.postprocess.video_labels
-        self.video_labels = None if chosen is None else chosen.read()
-        if self.video_labels is not None:
-            self.video_labels.check(video_ids=self.clips.video_ids, labels=self.clips.labels)
-        self.detected_names = self.class_names if self.video_labels is None else self.video_labels.class_names
-        """Of the labels of detections."""
-        self.loader = load_tests(self.clips, config, processes=processes)
-
-    def detect(self, model: nn.Module) -> list[Detections]:
-        """What `model` finds, one item per video, on every process."""
-        detector = ClipDetector(
-            model,
-            config=self.config,
-            device=self.processes.device,
-            video_labels=self.video_labels,
-            runs=max(self.loader.num_workers, 1),
-        )
-        found: dict[int, Detections] = {}
-        for number, batch in self.loader:
-            found.update(enumerate(detector.in_batch(batch), start=number))
-        clips = self.processes.gather([found[number] for number in sorted(found)])
-        # Clips of a video are neighbours, and gathering keeps their order.
-        videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]
-        share = self.processes.share(len(videos))
-        return self.processes.gather([detector.in_video(videos[number]) for number in share])
-
-    def measure(self, detections: Iterable[Detections]) -> MapResult:
-        """Mean average precision against the annotations of the test subset.
-
-        Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
-        one class.
-        """
-        found = Predictions.from_detections(detections, class_names=self.detected_names)
-        return mean_average_precision(self.truth(), found, tious=self.config.evaluation.tious)
-
-    def truth(self) -> GroundTruth:
-        """The actions of the test subset, as the metric counts them."""
-        data, evaluation = self.config.data, self.config.evaluation
-        return read_ground_truth(
-            self._truth,
-            subset=data.test_subset,
-            blocked=evaluation.blocked,
-            ignore_labels=data.ignore_labels,
-            one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
-        )
-
-    def require_actions(self) -> None:
-        """Refuse test videos without any action: the first evaluation would stop the run, after hours.
-
-        Raises:
-            AnnotationError: there is none that counts.
-        """
-        if len(self.truth().segments) == 0:
-            subset = self.config.data.test_subset
-            raise AnnotationError(
-                f"no video of data.test_subset {subset!r} shows an action that counts, so nothing can be evaluated; "
-                "annotate some, choose another subset, look at data.ignore_labels, or train with --not_eval"
-            )
-
-    def write_truth(self, path: Path) -> None:
-        """Keep annotations that come from no file, for `re2tal report`, `evaluate` and `diagnose`."""
-        if self.config.data.read_truth() is None:
-            with atomic_text(path) as file:
-                file.write(json.dumps({"database": dict(self._truth.database)}) + "\n")
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """The metric of a model in training."""
-        detections = self.detect(model)
-        metrics = self.measure(detections).metrics
-        if self._tensorboard is not None:
-            found = Predictions.from_detections(detections, class_names=self.detected_names)
-            self._tensorboard.write_pictures(timeline_pictures(self.truth(), found))
-        log.info("%s", "  ".join(f"{name} {100 * value:.2f} %" for name, value in metrics.items()))
-        return metrics
-
-
-def _num_uncounted(annotations: Annotations, config: DataSettings) -> int:
-    """Test videos that have to be opened before anything else, to learn how many windows they have."""
-    if config.sampling.kind == "resize" or config.features is not None or not config.has_files:
-        return 0
-    return sum(video.num_frames is None for video in select_subset(annotations, config.test_subset))
 
 
 def prepare_process(seed: int, *, device: torch.device, deterministic: bool) -> None:
