@@ -186,11 +186,17 @@ def read_boris_table(path: Path, table: Table) -> Reading:
             continue
         reading.listed.setdefault(media, None)
         rows.append((where, media, cells))
-    played = _played_in_turn(rows)
+    player_1 = tuple(
+        row.cells[1].strip()
+        for row in table.rows[:number]
+        if len(row.cells) > 1 and row.cells[0].strip() == "Player #1"
+    )
+    in_turn = _played_in_turn(rows)
     events: list[_Event] = []
     for where, media, cells in rows:
+        played = player_1 or in_turn.get(cells.get("Observation id", ""))
         try:
-            events += _row_events(cells, where=where, media=media, played=played.get(cells.get("Observation id", "")))
+            events += _row_events(cells, where=where, media=media, played=played)
         except TimeError as error:
             reading.drop("unparsable time", where, str(error))
     _add_events(events, reading=reading)

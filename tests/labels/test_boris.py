@@ -140,6 +140,11 @@ def test_times_that_count_on_from_an_earlier_file_of_unknown_length_are_told(
         header = ["Time", "Media file path", "Subject", "Behavior", "Status"]
         times = ((1, "a.mp4", "START"), (2, "a.mp4", "STOP"), (15, "b.mp4", "START"), (16, "b.mp4", "STOP"))
         rows = [[time, media, "S", "run", status] for time, media, status in times]
+        # Nothing happens in the first file, which only the lines above tell of.
+        players = [["Player #1", "c.mp4"], ["Player #1", "a.mp4"], ["Player #1", "b.mp4"]]
+        write_rows(tmp_path / "silent.tsv", [["Observation id", "x"], *players, [], header, *rows], delimiter="\t")
+        silent = bring_in(tmp_path / "silent.tsv", videos=clips)
+        assert segments_of(silent) == {} and reasons(silent) == {"no video time": 2}
         write_rows(path, [["Observation id", "x"], [], header, *rows], delimiter="\t")
         expected = {"a": [(1.0, 2.0, "run")]}
     imported = bring_in(path, videos=clips)
