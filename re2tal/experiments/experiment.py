@@ -156,7 +156,8 @@ def test(
     result = tester.measure(detections)
     if processes.is_main:
         with atomic_text(folder.path / "metrics.json") as file:
-            file.write(json.dumps(result.metrics, indent=2) + "\n")
+            alarms = {} if result.false_alarms is None else {"false_alarms": result.false_alarms.as_json()}
+            file.write(json.dumps(result.metrics | alarms, indent=2) + "\n")
     return result
 
 
