@@ -59,8 +59,8 @@ def labelled_steps(
     else:  # rounded as actions are, so that no action sticks out of the stretch that holds it
         stretches = in_frames_of_window(video.labelled, video=video, num_frames=num_frames) / frames_in_step
     steps = first_step + np.arange(num_steps)[:, None]  # (S, 1)
-    inside: np.ndarray = (steps >= stretches[:, 0]) & (steps < stretches[:, 1])  # (S, K)
-    return inside.any(1)
+    inside: np.ndarray = np.any((steps >= stretches[:, 0]) & (steps < stretches[:, 1]), axis=1)
+    return inside
 
 
 def window_starts(total_steps: int, *, num_steps: int, overlap: float) -> list[int]:
