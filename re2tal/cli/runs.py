@@ -124,8 +124,8 @@ def demo(
     num_test
         Videos to test on.
     num_negatives
-        Videos beside those to train on that show no action but what resembles one, with their share to test on. They are
-        trained on as such, and false alarms per hour are printed.
+        Videos beside those to train on that show no action but what resembles one, with their share to test on. They
+        are trained on as such, and false alarms per hour are printed.
     """
     from re2tal.cli.reporting import report_of_run
     from re2tal.config import override

@@ -181,9 +181,8 @@ def print_report(report: ImportReport) -> None:
     """Counts, what was left out with an example of each reason, and the classes."""
     formats = ", ".join(f"{name} ({count})" for name, count in report.formats.items())
     print(f"Read {formats}: {report.num_read} annotations, {report.num_segments} kept")
-    print(
-        f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated: {report.time.in_words()}\n"
-    )
+    print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated")
+    print(f"Time: {report.time.in_words()}\n")
     if report.problems:
         rows = [["count", "", "reason", "for example"]]
         rows += [

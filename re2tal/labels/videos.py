@@ -70,9 +70,8 @@ class VideoFolder:
         for pattern in patterns:
             meant = {file for file in self.files if fnmatchcase(str(file), pattern)}
             if not meant:
-                raise SourceError(
-                    f"--empty {pattern!r} is the path of no video below {self.root}, which has {some(map(str, self.files))}"
-                )
+                there = some([str(file) for file in self.files])
+                raise SourceError(f"--empty {pattern!r} is the path of no video below {self.root}; there are {there}")
             found |= meant
         return found
 

@@ -40,8 +40,8 @@ def make_demo_set(
         seed: decides every video; each video has its own random numbers, whatever their count.
         num_train: videos of subset "training".
         num_test: videos of subset "validation".
-        num_negatives: videos of subset "training" beside those, which show no action but what resembles one; "validation"
-            gets its share of such videos, too.
+        num_negatives: videos of subset "training" beside those, which show no action but what resembles one;
+            "validation" gets its share of such videos, too.
         shuffled: put the frames of each video in random order; what can still be learned then needs no motion.
         progress: called with (videos done, videos in all) after each video.
     """

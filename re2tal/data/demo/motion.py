@@ -60,8 +60,8 @@ LOOKALIKES: dict[str, Law] = {
     "skip": Law(turns=(1, 1, 0), leads=(-0.25, 0.25), stops=4),
     "sway": Law(turns=(1, 1, 0), leads=(0.0, 0.5)),
 }
-"""What resembles a class and is none, in videos without actions alone: slower than a pulse; a shiver up and down; a jump
-to the next of four sides; to and fro on a line as fast as on a circle."""
+"""What resembles a class and is none, in videos without actions alone: slower than a pulse; a shiver up and down; a
+jump to the next of four sides; to and fro on a line as fast as on a circle."""
 
 TREMBLE = "tremble"
 """The distractor of all videos: the phases are drawn anew every tick, which is what any action is in shuffled order."""
