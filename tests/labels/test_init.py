@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from re2tal.common.labelled import LabelledTime
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.config.building import describe
 from re2tal.data import ResizeSampling, WindowSampling
@@ -29,6 +30,9 @@ UCF = Measures(
     num_train=36, num_test=8, num_actions=228, class_names=("Basketball", "BasketballDunk"), shortest=0.9, short=0.97,
     median=1.37, upper=1.57, long=1.97, longest=3.7, video_median=33.5, video_long=60.0, video_longest=84.3,
     actions_per_minute=10.0, total_seconds=1300.0, fps=25.0, fps_range=(25.0, 25.0), pixels=160 * 120, aspect=4 / 3,
+    time=LabelledTime(labelled=600.0, empty=300.0),
+    empty_videos=(),
+    empty_stretches=(),
 )  # fmt: skip
 
 positive = st.floats(0.05, 4000)
