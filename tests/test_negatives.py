@@ -65,3 +65,12 @@ def test_configs_and_checkpoints_from_before_there_were_negatives_load(re2tal: A
     old = read_json_config(json.dumps(config), source="old.pth")
     assert isinstance(old, ExperimentConfig) and old.data.negative_share == 0
     assert len(TrainingSet(old.data, old.augment, annotations=annotations_of(old.data))) == 4
+
+
+def test_the_demo_trains_on_negatives(re2tal: Any, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    options = ["training.epochs=1", "training.warmup_epochs=0", "training.batch_size=2", "training.eval_from=0"]
+    counts = ["--num-train", 2, "--num-test", 1, "--num-negatives", 2]
+    assert re2tal("demo", "--out", out, "--seed", 1, *counts, "--cfg-options", *options) == 0
+    assert "4 training clips, 2 of them without an action" in (out / "log.txt").read_text()
+    assert json.loads((out / "metrics.json").read_text())["false_alarms"]["recall"] == 0.9
