@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+
 @pytest.fixture
 def negatives() -> Any:
     return import_module("negatives")

@@ -133,6 +133,12 @@ def test_the_head_learns_nothing_where_nobody_has_looked() -> None:
     assert predictions.heat.grad[~outside].all() and predictions.sizes.grad[~outside].any()
 
 
+def test_clips_of_ones_own_are_not_asked_for_negatives(bursts: Bursts) -> None:
+    config = bursts("data.negative_share=0.5")
+    with pytest.raises(ValueError, match="BurstsConfig gives its own; set it to 0"):
+        training_clips(config.data, config.augment, seed=1, annotations=annotations_of(config.data))
+
+
 def test_clips_of_ones_own_follow_the_epoch_and_the_seed(bursts: Bursts) -> None:
     config = bursts()
     clips = training_clips(config.data, config.augment, seed=1, annotations=annotations_of(config.data))
