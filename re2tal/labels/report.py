@@ -77,7 +77,7 @@ class ImportReport:
         }
         told = [*(note for reading in readings for note in reading.notes), *notes]
         return ImportReport(
-            formats=dict(Counter(reading.format for reading in readings)),
+            formats=dict(Counter(reading.format for reading in readings if reading.format)),
             num_files=num_files,
             num_videos=len(database),
             num_read=num_records,
