@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 __all__ = ["SOUND_SUFFIXES", "VIDEO_SUFFIXES", "PassedOver", "videos_passed_over"]
@@ -64,15 +64,19 @@ class PassedOver:
         return f"{self._count[ending]} x {ending or 'no ending'} ({shown}{hint})"
 
 
-def videos_passed_over(folder: Path) -> str:
+def videos_passed_over(folder: Path, *, taken: Collection[Path] | None = None) -> str:
     """One line on the files below a folder of videos that are not taken for videos; empty if there are none.
 
-    Hidden files and folders are not counted. Files of other endings that are named themselves are tried by `re2tal
-    predict`.
+    Hidden files and folders are not counted.
+
+    Args:
+        folder: see there.
+        taken: the files that are taken; None: those with an ending of `VIDEO_SUFFIXES`.
     """
     passed_over = PassedOver()
     for path in _files(folder):
-        if not path.name.lower().endswith(VIDEO_SUFFIXES):
+        is_taken = path in taken if taken is not None else path.suffix.lower() in VIDEO_SUFFIXES
+        if not is_taken:
             passed_over.add(path)
     return passed_over.told(folder) if passed_over else ""
 

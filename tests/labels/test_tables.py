@@ -106,8 +106,9 @@ def test_what_is_no_table_of_annotations(tmp_path: Path, text: str, message: str
 
 
 def test_binary_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is a spreadsheet; save it as CSV"):
-        read(write(tmp_path / "Labels.XLSX", "PK"))
+    (tmp_path / "labels.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    with pytest.raises(SourceError, match="labels.xls is no readable spreadsheet"):
+        read(tmp_path / "labels.xls")
     (tmp_path / "x.csv").write_bytes(b"PK\x03\x04\0\0\0\0")
     with pytest.raises(SourceError, match="zero bytes"):
         read(tmp_path / "x.csv")

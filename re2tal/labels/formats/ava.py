@@ -43,8 +43,10 @@ def _number(text: str) -> float | None:
 
 def read_ava(path: Path, table: Table, *, options: ReadOptions) -> Reading:
     """Labels are the names of `options.class_names`, or `class 12`; somebody does it, whoever and how many."""
-    if not table.rows:
-        raise SourceError(f"{path} is empty")
+    if not any(map(_is_row, table.rows)):
+        raise SourceError(
+            f"{path} is no table of AVA: no row has {_COLUMNS} columns, video, time, box, action and person"
+        )
     reading = Reading(path=path, format="ava")
     subset = subset_in_name(path.stem)
     videos: dict[str, dict[float, dict[str, int]]] = {}

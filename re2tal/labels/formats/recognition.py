@@ -46,7 +46,7 @@ from re2tal.labels.tables import (
     table_rows,
 )
 
-__all__ = ["LabelFormat", "SourceFile", "find_format"]
+__all__ = ["KNOWN", "LabelFormat", "SourceFile", "find_format"]
 
 
 class SourceFile:
@@ -179,7 +179,7 @@ def find_format(file: SourceFile, *, name: str | None = None, own: LabelFormat |
         return own
     if name is not None:
         return _named(file, name)
-    for known in _FORMATS:
+    for known in KNOWN:
         if known.recognises(file):
             return known
     if file.sheet is None and is_xml(file.raw):
@@ -203,7 +203,7 @@ def find_format(file: SourceFile, *, name: str | None = None, own: LabelFormat |
 
 def _named(file: SourceFile, name: str) -> LabelFormat:
     """The format that the user says it is; of several layouts the one that the content shows, else the last."""
-    candidates = [known for known in (*_FORMATS, _CSV) if known.name == name and known.can_be(file)]
+    candidates = [known for known in (*KNOWN, _CSV) if known.name == name and known.can_be(file)]
     if candidates:
         return next((known for known in candidates if known.recognises(file)), candidates[-1])
     what = f"JSON, which {name} is not" if file.sheet is None and file.json is not None else f"no file of {name}"
@@ -247,7 +247,7 @@ def _thumos(name: str) -> Callable[[SourceFile, ReadOptions], Reading]:
     return lambda file, _: read_thumos(file.path.parent, {file.path.name: file.text}, format_=name)
 
 
-_FORMATS = (
+KNOWN = (
     _known("elan", "xml", lambda root: root.tag == "ANNOTATION_DOCUMENT", lambda it, _: read_elan(it.path, it.xml)),
     _known("cvat", "xml", is_cvat, lambda it, _: read_cvat(it.path, it.xml)),
     _known("anvil", "xml", is_anvil, lambda it, _: read_anvil(it.path, it.xml)),
@@ -286,7 +286,12 @@ _FORMATS = (
         lambda it, told: read_charades_table(it.path, it.table, options=told),
     ),
     _known("ava", "head", is_ava, lambda it, told: read_ava(it.path, it.table, options=told)),
-    _known("per-frame", "head", is_per_frame, lambda it, _: read_per_frame(it.path, it.rows())),
+    _known(
+        "per-frame",
+        "head",
+        lambda it: what_table_is(it) is None and is_per_frame(it),
+        lambda it, _: read_per_frame(it.path, it.rows()),
+    ),
 )
 _CSV = _known("csv", "head", lambda it: True, lambda it, told: read_csv(it.path, it.table, options=told))
 """Any table that is of no other format."""

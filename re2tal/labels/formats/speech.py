@@ -105,10 +105,13 @@ def is_audacity(text: str) -> bool:
 
 def read_audacity(path: Path, text: str) -> Reading:
     """Labels are the texts of the labels."""
+    lines = text.lstrip("\ufeff").splitlines()
+    if not any(map(_LABEL.fullmatch, lines)):
+        raise SourceError(f"{path} is no label track of Audacity: no line is a start, an end and a label between tabs")
     reading = Reading(path=path, format="audacity")
     media = named_like(path)
     reading.covered.append(Coverage(media=media))
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith(_FREQUENCIES):
             continue
         where = f"{path}, line {number}"
