@@ -115,7 +115,7 @@ def _read_file(path: Path, *, format_: str | None, own: LabelFormat | None, opti
     if own is not None and _is_own(own, file):
         return [own.read(file, options)]
     if is_workbook(raw):
-        return _read_workbook(path, raw, format_=format_, own=own, options=options)
+        return _read_workbook(path, format_=format_, own=own, options=options)
     if (what := what_bytes_are(raw)) is not None:
         raise SourceError(f"{path} is {what}")
     reading = find_format(file, name=format_).read(file, options)
@@ -124,20 +124,18 @@ def _read_file(path: Path, *, format_: str | None, own: LabelFormat | None, opti
     return [reading]
 
 
-def _read_workbook(
-    path: Path, raw: bytes, *, format_: str | None, own: LabelFormat | None, options: ReadOptions
-) -> list[Reading]:
+def _read_workbook(path: Path, *, format_: str | None, own: LabelFormat | None, options: ReadOptions) -> list[Reading]:
     """Every sheet that holds labels; the others are told, and if there is none, why."""
     readings: list[Reading] = []
     refused: dict[str, str] = {}
-    for name, table in sheets_of(path, raw):
+    for name, table in sheets_of(path):
         sheet = SourceFile(path / name.replace("/", "_"), b"", sheet=table)
         try:
             readings.append(find_format(sheet, name=format_, own=own).read(sheet, options))
         except SourceError as error:
             refused[name] = str(error)
     if not readings:
-        first = next(iter(refused.values()), "every sheet is empty")
+        first = next(iter(refused.values()), f"{path} has no sheet that holds anything")
         raise SourceError(
             first if len(refused) < 2 else f"none of the {len(refused)} sheets of {path} can be read: {first}"
         )

@@ -514,8 +514,8 @@ def write_soccernet(folder: Path, segments: Segments) -> Path:
     """Where segments start, in the first half of a match for each video."""
     for video, listed in segments.items():
         annotations = [
-            {"gameTime": f"1 - {clock(start)[3:8]}", "label": label, "position": str(round(start * 1000)), "team": "home",
-             "visibility": "visible"}
+            {"gameTime": f"1 - {clock(start)[3:8]}", "label": label, "position": str(round(start * 1000)),
+             "team": "home", "visibility": "visible"}
             for start, _, label in listed
         ]  # fmt: skip
         content = {"UrlLocal": f"league/2014-2015/{video}/", "UrlYoutube": "", "annotations": annotations}

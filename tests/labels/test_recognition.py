@@ -32,10 +32,10 @@ def files_of(name: str, folder: Path) -> list[SourceFile]:
     """What a writer writes, under a name that tells nothing."""
     source = EVERY[name][1](folder, SEGMENTS)
     found: list[SourceFile] = []
-    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+    for path in sorted(filter(Path.is_file, source.rglob("*"))) if source.is_dir() else [source]:
         raw = path.read_bytes()
         if is_workbook(raw):
-            sheets = [(sheet, table) for sheet, table in sheets_of(path, raw) if sheet != "read me"]
+            sheets = [(sheet, table) for sheet, table in sheets_of(path) if sheet != "read me"]
             found += [SourceFile(Path("x.dat") / sheet, b"", sheet=table) for sheet, table in sheets]
         else:
             found.append(SourceFile(Path("x.dat"), raw))
