@@ -144,11 +144,11 @@ _SUFFIX_OF_LABELS = re.compile(
 
 def named_like(path: Path) -> tuple[Media, ...]:
     """The video that a file of labels is named after: `m1.srt`, `m1_labels.csv` and `m1.en.vtt` are of `m1`."""
-    names = [path.stem]
-    while shorter := _SUFFIX_OF_LABELS.sub("", names[-1]):
-        if shorter == names[-1]:
-            break
-        names.append(shorter)
-    if path.parent.suffix.lower() in WORKBOOKS:  # a sheet, which may be called anything
-        names += [path.name, path.parent.stem]
+    is_sheet = path.parent.suffix.lower() in WORKBOOKS  # which may be called anything
+    names: list[str] = []
+    for name in (path.stem, *((path.name, path.parent.stem) if is_sheet else ())):
+        while name:
+            names.append(name)
+            shorter = _SUFFIX_OF_LABELS.sub("", name)
+            name = "" if shorter == name else shorter
     return tuple(Media(name=name) for name in dict.fromkeys(names))

@@ -2,8 +2,8 @@
 
     python workbook_cells.py FILE
 
-One line for each sheet, [name, [[number of the row, [text of each cell]]]], without what is empty. Ends with status 3 and
-one line on what is wrong where the file is no spreadsheet that can be read.
+One line for each sheet, [name, [[number of the row, [text of each cell]]]], without what is empty. Ends with status 3
+and one line on what is wrong where the file is no spreadsheet that can be read.
 """
 
 import json
@@ -25,7 +25,7 @@ def main(path: str) -> None:
 
     _limit_memory()
     try:
-        with CalamineWorkbook.from_path(path) as book:
+        with open(path, "rb") as file, CalamineWorkbook.from_filelike(file) as book:  # noqa: PTH123  # by its content
             for name in book.sheet_names:
                 print(json.dumps([name, list(_rows(book.get_sheet_by_name(name)))]))
     except PasswordError:
