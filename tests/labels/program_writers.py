@@ -187,6 +187,10 @@ def write_vtt(folder: Path, segments: Segments) -> Path:
     return folder_of(folder, texts)
 
 
+def quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
 def textgrid(listed: Sequence[tuple[float, float, str]], *, short: bool) -> str:
     """A tier for each label; those that overlap get another."""
     tiers: list[list[tuple[float, float, str]]] = []
@@ -208,12 +212,16 @@ def textgrid(listed: Sequence[tuple[float, float, str]], *, short: bool) -> str:
         lines += [
             (1, f"item [{number}]:", None),
             (2, "class", '"IntervalTier"'),
-            (2, "name", f'"{tier[0][2]} {number}"'),
+            (2, "name", quoted(f"{tier[0][2]} {number}")),
         ]
         lines += [(2, "xmin", 0), (2, "xmax", SECONDS), (2, "intervals: size", len(intervals))]
         for place, (start, end, label) in enumerate(intervals, start=1):
-            quoted = '"' + label.replace('"', '""') + '"'
-            lines += [(2, f"intervals [{place}]:", None), (3, "xmin", start), (3, "xmax", end), (3, "text", quoted)]
+            lines += [
+                (2, f"intervals [{place}]:", None),
+                (3, "xmin", start),
+                (3, "xmax", end),
+                (3, "text", quoted(label)),
+            ]
     head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
     if short:
         values = [
