@@ -3,7 +3,7 @@
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from re2tal.common.extension import ExtensionError, load_object
@@ -73,7 +73,9 @@ def _read_folder(
     if own is None and format_ in (None, "thumos", "multithumos"):
         texts = dict(find_thumos_texts(folder))
         if texts:
-            yield read_thumos(folder, texts, format_=format_)
+            reading = read_thumos(folder, texts, format_=format_)
+            reading.notes += _others(folder, taken=texts)
+            yield reading
             return
     if not folder.is_dir():
         raise SourceError(
@@ -91,6 +93,15 @@ def _read_folder(
         except SourceError as error:
             problem = Problem(reason="unreadable file", where=str(file), detail=str(error))
             yield Reading(path=file, format=format_ or "csv", problems=[problem])
+
+
+def _others(folder: Path, *, taken: Collection[str]) -> list[str]:
+    """A line on the files of a folder beside those of THUMOS-14's layout."""
+    passed_over = PassedOver(BY_ENDING)
+    for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if file.is_file() and file.relative_to(folder).as_posix() not in taken and not file.name.startswith("."):
+            passed_over.add(file)
+    return [f"{passed_over.told(folder)}; the others are of THUMOS-14's layout"] if passed_over else []
 
 
 def _files_in(folder: Path, *, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:

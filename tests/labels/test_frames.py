@@ -151,6 +151,15 @@ def test_tables_that_are_none(rows: list[tuple[object, ...]], message: str | Non
         read(path)
 
 
+def test_what_is_said_of_many_files_is_said_once(clips: Path, tmp_path: Path) -> None:
+    for name in "abcd":
+        write_rows(
+            tmp_path / f"{name}.csv", [("frame", "run"), *((number, int(number < 9)) for number in range(FRAMES))]
+        )
+    (note,) = [note for note in bring_in(tmp_path, videos=clips).report.notes if "row for each frame" in note]
+    assert note.startswith(f"{tmp_path}/a.csv has a row for each frame") and note.endswith("(and so of 3 other files)")
+
+
 def test_other_rates_of_rows(clips: Path, tmp_path: Path) -> None:
     """Every fifth frame, and a gap of which nothing is known."""
     frames = [*range(0, 40, 5), *range(80, 120, 5)]

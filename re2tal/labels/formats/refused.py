@@ -119,8 +119,6 @@ def what_text_is(text: str) -> str | None:
         return f"a file of JWatcher; {_TABLE}"
     if start.startswith('"Praat chronological TextGrid text file"'):
         return "a chronological TextGrid; save it in Praat as a text file (Save as text file...)"
-    if start.startswith("%YAML") or (start.startswith("Scorer") and "Behaviour" in start):
-        return f"no table; {_TABLE}"
     if start.startswith("[Script Info]"):
         return "subtitles of SubStation (.ass); save them as .srt or .vtt"
     try:
