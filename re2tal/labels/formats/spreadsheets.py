@@ -123,8 +123,8 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
     if "start" not in columns.of or not {"end", "duration"} & columns.of.keys():
         raise SourceError(
             f"{path} has no columns that are known as start and end; it has {listed(first)}; name them, such as "
-            "--columns video=clip start=t_on end=t_off, or the layout of the file with --format (a table of frames has a "
-            "row for each, in order, and a column of 0 and 1 for each class)"
+            "--columns video=clip start=t_on end=t_off, or the layout of the file with --format (a table of frames has "
+            "a row for each, in order, and a column of 0 and 1 for each class)"
         )
     if "label" not in columns.of and not options.label:
         raise SourceError(
