@@ -13,7 +13,7 @@ from re2tal.labels.records import SourceError
 __all__ = ["HEAD_ROWS", "Table", "TableRow", "choose_delimiter", "decode", "parse_head", "parse_table", "table_rows"]
 
 _DELIMITERS = "\t;,|"
-_SAMPLE_LINES = 50
+_SAMPLE_LINES, _SAMPLE_LETTERS = 50, 2**20
 HEAD_ROWS = 200
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -90,7 +90,7 @@ def table_rows(text: str, *, delimiter: str) -> Iterator[TableRow]:
 
 def choose_delimiter(text: str) -> str:
     """The one that gives the most columns, the same in most lines."""
-    lines = [line for line in islice(io.StringIO(text), _SAMPLE_LINES) if line.strip()]
+    lines = [line for line in islice(io.StringIO(text[:_SAMPLE_LETTERS]), _SAMPLE_LINES) if line.strip()]
 
     def fit(delimiter: str) -> tuple[float, int]:
         widths = _widths(lines, delimiter)
