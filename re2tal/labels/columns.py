@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from re2tal.common.untrusted import some
 from re2tal.labels.records import SourceError
 from re2tal.labels.times import Unit
 
-__all__ = ["ROLES", "Columns", "find_columns", "listed"]
+__all__ = ["ROLES", "Columns", "find_columns"]
 
 # The usual names, in lower case and without what tells the unit; the first ones are preferred.
 _VIDEO = (
@@ -27,7 +28,6 @@ _SUBSET = ("subset", "split", "set", "partition")
 ROLES: dict[str, tuple[str, ...]] = {
     "video": _VIDEO, "start": _START, "end": _END, "duration": _DURATION, "label": _LABEL, "subset": _SUBSET
 }  # fmt: skip
-_MOST_SHOWN, _LONGEST_SHOWN = 20, 40
 _TIMES = ("start", "end", "duration")
 
 _UNIT_WORDS: dict[str, Unit] = {
@@ -85,16 +85,8 @@ def find_columns(header: Sequence[str], *, named: Mapping[str, str]) -> Columns:
 def _position(header: Sequence[str], name: str, *, role: str) -> int:
     stripped = [column.strip() for column in header]
     if name not in stripped:
-        raise SourceError(f"has no column {name!r} for the {role}; it has {listed(stripped)}")
+        raise SourceError(f"has no column {name!r} for the {role}; it has {some(list(map(repr, stripped)))}")
     return stripped.index(name)
-
-
-def listed(names: Sequence[str]) -> str:
-    """The columns that a table has, for messages of bounded length."""
-    shown = [
-        repr(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...") for name in names[:_MOST_SHOWN]
-    ]
-    return ", ".join(shown) + (f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else "")
 
 
 def _words(name: str) -> list[str]:

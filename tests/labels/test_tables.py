@@ -108,7 +108,7 @@ def test_what_is_no_table_of_annotations(tmp_path: Path, text: str, message: str
 def test_errors_about_tables_with_many_columns_have_a_bound(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", ",".join(f"feature {number} {'x' * 50}" for number in range(600)) + "\n")
     for columns in ({}, {"start": "onset"}):
-        with pytest.raises(SourceError, match="and 580 more") as caught:
+        with pytest.raises(SourceError, match="it has 'feature 0") as caught:
             read(path, columns=columns)
         assert len(str(caught.value)) < 2000
 

@@ -14,7 +14,8 @@ Layouts:
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from re2tal.labels.columns import Columns, find_columns, listed
+from re2tal.common.untrusted import some
+from re2tal.labels.columns import Columns, find_columns
 from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError, named_like
 from re2tal.labels.subsets import subset_in_name, subset_name
 from re2tal.labels.tables import Table, TableRow
@@ -122,13 +123,13 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
         raise SourceError(f"{path} {error}") from None
     if "start" not in columns.of or not {"end", "duration"} & columns.of.keys():
         raise SourceError(
-            f"{path} has no columns that are known as start and end; it has {listed(first)}; name them, such as "
+            f"{path} has no columns that are known as start and end; it has {some(list(map(repr, first)))}; name them, such as "
             "--columns video=clip start=t_on end=t_off, or the layout of the file with --format (a table of frames has "
             "a row for each, in order, and a column of 0 and 1 for each class)"
         )
     if "label" not in columns.of and not options.label:
         raise SourceError(
-            f"{path} has no column that is known as the label; it has {listed(first)}; name it with --label"
+            f"{path} has no column that is known as the label; it has {some(list(map(repr, first)))}; name it with --label"
         )
     return first, table.rows[1:], columns
 
