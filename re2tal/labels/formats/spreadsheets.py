@@ -121,16 +121,15 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
         columns = find_columns(first, named=options.columns)
     except SourceError as error:
         raise SourceError(f"{path} {error}") from None
+    there = some(list(map(repr, first)))
     if "start" not in columns.of or not {"end", "duration"} & columns.of.keys():
         raise SourceError(
-            f"{path} has no columns that are known as start and end; it has {some(list(map(repr, first)))}; name them, such as "
-            "--columns video=clip start=t_on end=t_off, or the layout of the file with --format (a table of frames has "
-            "a row for each, in order, and a column of 0 and 1 for each class)"
+            f"{path} has no columns that are known as start and end; it has {there}; name them, such as --columns "
+            "video=clip start=t_on end=t_off, or the layout of the file with --format (a table of frames has a row for "
+            "each, in order, and a column of 0 and 1 for each class)"
         )
     if "label" not in columns.of and not options.label:
-        raise SourceError(
-            f"{path} has no column that is known as the label; it has {some(list(map(repr, first)))}; name it with --label"
-        )
+        raise SourceError(f"{path} has no column that is known as the label; it has {there}; name it with --label")
     return first, table.rows[1:], columns
 
 
