@@ -68,6 +68,8 @@ def predict(
         logging_to(out / "log.txt", is_main=processes.is_main) as console,
         _resumable(),
     ):
+        if processes.is_main:
+            _tell_passed_over(videos)
         trained = predicting.load_trained(
             checkpoint,
             config=None if config is None else load_config(config),
@@ -83,7 +85,6 @@ def predict(
             console=console if processes.is_main else None,
         )
         if processes.is_main:
-            _tell_passed_over(videos)
             folder, written = done.folder, done.written
             about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
             page = _write_page(done, checkpoint=checkpoint, out=out)

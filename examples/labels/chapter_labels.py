@@ -1,6 +1,6 @@
 """Chapters, as people type them below a video: a time and a name a line; each lasts until the next, the last line ends.
 
-re2tal import labels/ --videos videos --format examples/labels/chapters.py:Chapters
+re2tal import labels/ --videos videos --format examples/labels/chapter_labels.py:Chapters
 """
 
 import re
