@@ -20,8 +20,6 @@ _UNTOLD_SECONDS = 1.0
 """What a table of frames may lack of its video without a word: the last frames, or how their rate is rounded."""
 _DETECTION_SCORE = 0.3
 """Of detections the lowest score, unless the user names one: what `re2tal predict` shows to people."""
-_SCORED = ("detections", "activitynet")
-"""Formats whose field score is that of a detector."""
 _LONGEST_NAME = 200
 
 Span = tuple[float, float]
@@ -167,7 +165,7 @@ class Collector:
         self._problems.append(Problem(reason=reason, where=record.where, detail=detail))
 
     def _add(self, record: Record, *, reading: Reading) -> None:
-        if (why := self._unwanted(record, is_detection=reading.format == "detections")) is not None:
+        if (why := self._unwanted(record, is_detection=reading.is_detected)) is not None:
             self._note("not selected", record, why)
             return
         chosen = chosen_file(record.media, self._file_of)
@@ -187,7 +185,7 @@ class Collector:
         times = self._times(record, origin=media.origin_seconds, fps=self._options.fps or video.info.fps)
         if times is None:
             return
-        details = _details(record.fields, is_scored=reading.format in _SCORED)
+        details = _details(record.fields, is_scored=reading.is_detected or reading.format == "activitynet")
         from_sheet = reading.path.parent.suffix.lower() in WORKBOOKS
         self._place(record, times=times, label=label, video=video, details=details, from_sheet=from_sheet)
         if record.subset:

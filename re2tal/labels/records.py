@@ -109,6 +109,8 @@ class Reading:
     """The fields that make the label unless the user names others."""
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    is_detected: bool = False
+    """Whether a detector has made the annotations, so that the unlikely ones are no labels."""
     listed: dict[str, str | None] = field(default_factory=dict)
     """Videos that the file lists, also those without annotations, with their subset."""
     covered: list[Coverage] = field(default_factory=list)

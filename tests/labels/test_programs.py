@@ -40,6 +40,15 @@ class TestLabelStudio:
         imported = bring_in(path, videos=clips, fps=24.0)
         assert segments_of(imported) == {"a": [(1.0, 2.0, "run"), (1.0, 2.0, "sit")]}
 
+    def test_a_task_may_tell_its_rate(self, clips: Path, tmp_path: Path) -> None:
+        task = label_studio_task("a", [{"ranges": [{"start": 26, "end": 50}], "timelinelabels": ["run"]}], kind="x")
+        task["data"]["fps"] = 25.0
+        later = {"data": {"video": "b.mp4"}, "predictions": [{"result": task["annotations"][0]["result"]}]}
+        imported = bring_in(write(tmp_path / "x.json", json.dumps([task, later])), videos=clips)
+        assert segments_of(imported) == {"a": [(1.0, 2.0, "run")]}  # predictions are no labels, and b is not labelled
+        assert any("1 tasks of predictions alone, which are no labels" in note for note in imported.report.notes)
+        assert not any("frameRate" in note for note in imported.report.notes)
+
     def test_regions_of_pictures_and_tasks_without_annotations(self, clips: Path, tmp_path: Path) -> None:
         boxes = {"framesCount": 120, "duration": 12, "sequence": [{"frame": 1, "x": 2}], "labels": ["mouse"]}
         tasks = [
@@ -88,8 +97,25 @@ class TestSoccerNet:
         ):
             bring_in(tmp_path / "l", videos=videos)
 
+    def test_predictions_and_a_match_that_is_one_video(self, clips: Path, tmp_path: Path) -> None:
+        rows = [
+            {"gameTime": f"1 - 00:0{n}", "label": "Goal", "position": f"{n}000", "half": "1", "confidence": str(n / 10)}
+            for n in (1, 4, 9)
+        ]
+        path = write(tmp_path / "results_spotting.json", json.dumps({"UrlLocal": "epl/a", "predictions": rows}))
+        imported = bring_in(path, videos=clips, point_seconds=0.0)
+        assert [(row["segment"], row["score"]) for row in imported.database["a"]["annotations"]] == [
+            ([4.0, 4.0], 0.4), ([9.0, 9.0], 0.9)
+        ]  # fmt: skip
+        assert reasons(imported) == {"not selected": 1}
+
 
 class TestSubtitles:
+    def test_scores_above_the_times(self, clips: Path, tmp_path: Path) -> None:
+        text = "WEBVTT\n\nscore 0.8125\n00:01.000 --> 00:02.000\nrun\n\nscore 0.1000\n00:03.000 --> 00:04.000\nrun\n"
+        imported = bring_in(write(tmp_path / "a.vtt", text), videos=clips, min_score=0.5)
+        assert segments_of(imported) == {"a": [(1.0, 2.0, "run")]}
+
     def test_our_own_webvtt_keeps_the_scores_apart(self, clips: Path, tmp_path: Path) -> None:
         from re2tal.inference.outputs import vtt_text
 

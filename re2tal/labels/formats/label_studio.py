@@ -7,7 +7,7 @@ Layouts (labelstud.io/guide/export, /tags/timelinelabels, /tags/audio):
   "annotator", "annotation_id", "updated_at"}.
 * A value of the timeline is {"ranges": [{"start", "end"}], "timelinelabels": [label]} in frames that count from 1, the
   last one inside; a region of sound or video {"start", "end", "labels": [label]} in seconds. The rate that frames count
-  at stands in the labelling interface alone (`frameRate`, 24 unless it is set).
+  at stands in the labelling interface (`frameRate`, 24 unless it is set), or in the task's data as `fps`.
 * What was uploaded is called `<8 hexadecimal digits>-<name>`; files of local storage `/data/local-files/?d=<path>`.
 """
 
@@ -33,9 +33,9 @@ def is_label_studio(content: Any) -> bool:
     """Whether a JSON value is an export of Label Studio."""
     if not isinstance(content, list) or not content or not all(isinstance(task, dict) for task in content):
         return False
-    return all(isinstance(task.get("data"), dict) and "annotations" in task for task in content) or all(
-        task.keys() >= _OF_MIN for task in content
-    )
+    if all(isinstance(task.get("data"), dict) for task in content):
+        return any(task.keys() & {"annotations", "predictions"} for task in content)
+    return all(task.keys() >= _OF_MIN for task in content)
 
 
 def read_label_studio(path: Path, content: Any) -> Reading:
@@ -43,17 +43,24 @@ def read_label_studio(path: Path, content: Any) -> Reading:
     if not is_label_studio(content):
         raise SourceError(f"{path} is no export of Label Studio: it is no list of tasks with data and annotations")
     reading = Reading(path=path, format="label-studio")
-    in_frames = 0
+    in_frames = unconfirmed = 0
     for number, task in enumerate(content):
         where = f"{path}, task {shown(task.get('id', number))}"
-        data = task["data"] if "annotations" in task else task
+        data = task["data"] if isinstance(task.get("data"), dict) else task
         media = _media(data, uploaded=task.get("file_upload"))
         if not media:
             reading.drop("incomplete entry", where, "names no video")
             continue
+        unconfirmed += bool(task.get("predictions")) and not task.get("annotations")
+        rate = _number(data.get("fps")) or None
         for annotator, edited, control, value in _values(task, media=media, where=where, reading=reading):
             fields = {"control": control, "annotator": annotator, "edited": edited}
-            in_frames += _add(value, fields=fields, media=media, where=where, reading=reading)
+            of_frames = _add(value, fields=fields, rate=rate, media=media, where=where, reading=reading)
+            in_frames += of_frames and rate is None
+    if unconfirmed:
+        reading.notes.append(
+            f"{path} has {unconfirmed} tasks of predictions alone, which are no labels until they are submitted there"
+        )
     if in_frames:
         reading.notes.append(
             f"{path} counts frames of the timeline at the rate of Label Studio's interface (frameRate, 24 unless it is "
@@ -90,7 +97,7 @@ def _values(
     task: Mapping[str, Any], *, media: tuple[Media, ...], where: str, reading: Reading
 ) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
     """Annotator, time of the last change, control and value of every region; notes that the video is covered."""
-    if "annotations" not in task:
+    if "data" not in task or not isinstance(task["data"], dict):
         reading.covered.append(Coverage(media=media))
         about = _text(task.get("annotator")), _text(task.get("updated_at"))
         for control, values in task.items():
@@ -98,8 +105,8 @@ def _values(
                 if isinstance(value, dict):
                     yield *about, control, value
         return
-    annotations = task["annotations"] if isinstance(task["annotations"], list) else []
-    for annotation in annotations:
+    annotations = task.get("annotations")
+    for annotation in annotations if isinstance(annotations, list) else ():
         results = annotation.get("result") if isinstance(annotation, dict) else None
         if not isinstance(results, list):
             reading.drop("incomplete entry", where, f"an annotation has no list of results: {shown(annotation)}")
@@ -122,7 +129,13 @@ def _text(value: Any) -> str:
 
 
 def _add(
-    value: Mapping[str, Any], *, fields: Mapping[str, str], media: tuple[Media, ...], where: str, reading: Reading
+    value: Mapping[str, Any],
+    *,
+    fields: Mapping[str, str],
+    rate: float | None,
+    media: tuple[Media, ...],
+    where: str,
+    reading: Reading,
 ) -> bool:
     """Add the segments of a region; whether they are told in frames."""
     labels = [
@@ -141,8 +154,11 @@ def _add(
             what = "a region of pictures" if "sequence" in value or "width" in value else f"no segment: {shown(value)}"
             reading.drop("incomplete entry", where, f"is {what}, without a start and an end in time")
             continue
-        # The first frame is number 1 and the last one is inside.
-        times = (Time(frames=start - 1), Time(frames=end)) if in_frames else (Time(seconds=start), Time(seconds=end))
+        times = (Time(seconds=start), Time(seconds=end))
+        if in_frames:  # the first frame is number 1, and the last one is inside
+            times = (Time(frames=start - 1), Time(frames=end))
+            if rate is not None and rate > 0:
+                times = (Time(seconds=(start - 1) / rate), Time(seconds=end / rate))
         for label in labels or [""]:
             reading.records.append(
                 Record(where=where, media=media, start=times[0], end=times[1], fields={"label": label, **fields})

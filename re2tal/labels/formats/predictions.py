@@ -25,7 +25,7 @@ def read_detections(path: Path, content: Any) -> Reading:
     """Labels are those of the detections; fields are label and score, below which `--min-score` leaves them out."""
     if not is_detections(content):
         raise SourceError(f'{path} holds no detections: it has no "results" with a list for each video')
-    reading = Reading(path=path, format="detections")
+    reading = Reading(path=path, format="detections", is_detected=True)
     for video_id, rows in content["results"].items():
         reading.listed[video_id] = None
         for number, row in enumerate(rows):

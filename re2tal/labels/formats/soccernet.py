@@ -2,8 +2,9 @@
 
 Layout (soccer-net.org, github.com/SilvioGiancola/SoccerNetv2-DevKit): {"UrlLocal": "league/season/match/",
 "annotations": [{"gameTime": "1 - 00:31", "label", "position": "31049", "team", "visibility"}]}, of which the first
-number is the half, and `position` milliseconds of its video; older files have no position. The halves of a match are
-`1_720p.mkv` and `2_720p.mkv` (or 224p, or HQ) in a folder that is called as the match.
+number is the half, and `position` milliseconds of its video; older files have no position. Detections are "predictions"
+with a "confidence". The halves of a match are `1_720p.mkv` and `2_720p.mkv` (or 224p, or HQ) in a folder that is called
+as the match.
 """
 
 import re
@@ -24,24 +25,30 @@ _WHOLE = ("720p", "224p")
 
 def is_soccernet(content: Any) -> bool:
     """Whether a JSON value is of a match of SoccerNet."""
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        return False
-    rows = content["annotations"]
+    rows = _rows(content)
     if not rows:
-        return "UrlLocal" in content
+        return rows is not None and "UrlLocal" in content
     return all(isinstance(row, dict) for row in rows) and any("gameTime" in row for row in rows)
 
 
+def _rows(content: Any) -> list[Any] | None:
+    found = content.get("annotations", content.get("predictions")) if isinstance(content, dict) else None
+    return found if isinstance(found, list) else None
+
+
 def read_soccernet(path: Path, content: Any) -> Reading:
-    """Labels are those of the events, which are points in time; fields are label, team and visibility."""
-    if not is_soccernet(content):
+    """Labels are those of the events, which are points in time; fields are label, team, visibility and score."""
+    rows = _rows(content)
+    if rows is None or not is_soccernet(content):
         raise SourceError(f'{path} is not of SoccerNet: it has no "annotations" with a "gameTime"')
-    reading = Reading(path=path, format="soccernet")
+    reading = Reading(path=path, format="soccernet", is_detected="annotations" not in content)
     told = content.get("UrlLocal")
     parts = [part for part in re.split(r"[/\\]", told if isinstance(told, str) else "") if part]
     match = parts[-1] if parts else path.resolve().parent.name
     halves = {half: _media(match, half) for half in ("1", "2")}
-    for number, row in enumerate(content["annotations"]):
+    if parts:
+        halves["1"] += (Media(name="/".join(parts)),)  # a whole match
+    for number, row in enumerate(rows):
         where = f"{path}, annotation {number}"
         found = _GAME_TIME.fullmatch(str(row.get("gameTime", "")))
         if found is None:
@@ -58,6 +65,7 @@ def read_soccernet(path: Path, content: Any) -> Reading:
             continue
         media = halves.setdefault(found["half"], _media(match, found["half"]))
         fields = {name: value for name in ("label", "team", "visibility") if isinstance(value := row.get(name), str)}
+        fields |= {"score": str(row["confidence"])} if "confidence" in row else {}
         reading.records.append(Record(where=where, media=media, start=_rounded(start), end=None, fields=fields))
     reading.covered += [Coverage(media=media) for media in halves.values()]
     return reading

@@ -17,6 +17,7 @@ __all__ = ["is_srt", "is_vtt", "read_subtitles"]
 
 _TIMES = re.compile(r"\s*(?P<start>[0-9:]+[,.]?[0-9]*)\s*-->\s*(?P<end>[0-9:]+[,.]?[0-9]*)(\s.*)?")
 _TAGS = re.compile(r"</?(?:[ibucv]|font|lang|ruby|rt|[0-9]{2})\b[^<>]*>|\{\\[^{}]*\}")
+_SCORE_ABOVE = re.compile(r"score (?P<score>[01]\.[0-9]+)")
 _SCORE = re.compile(r"(?P<label>.*\S) (?P<score>[01]\.[0-9]{2})")
 
 
@@ -36,8 +37,8 @@ def _is_head(lines: list[str]) -> bool:
 
 
 def read_subtitles(path: Path, text: str) -> Reading:
-    """Labels are the texts of the cues; where all of them end with a score, as `re2tal predict` writes them, that is
-    the field score."""
+    """Labels are the texts of the cues; scores, as `re2tal predict` writes them behind all texts and `re2tal export`
+    above the times, are the field score."""
     name = "vtt" if is_vtt(text) else "srt"
     reading = Reading(path=path, format=name)
     media = named_like(path)
@@ -45,10 +46,12 @@ def read_subtitles(path: Path, text: str) -> Reading:
     if not cues and name == "srt":
         raise SourceError(f"{path} has no cue, a line such as 00:00:01,000 --> 00:00:02,500")
     reading.covered.append(Coverage(media=media))
-    scored = [_SCORE.fullmatch(label) for _, _, _, label in cues]
-    for (line, start, end, label), found in zip(cues, scored, strict=True):
+    scored = [_SCORE.fullmatch(label) for _, _, _, label, _ in cues]
+    for (line, start, end, label, above), found in zip(cues, scored, strict=True):
         where = f"{path}, line {line}"
         fields = {"label": found["label"], "score": found["score"]} if found and all(scored) else {"label": label}
+        if told := _SCORE_ABOVE.fullmatch(above.strip()):
+            fields["score"] = told["score"]
         try:
             times: tuple[Time, Time] = parse_time(start), parse_time(end)
         except TimeError as error:
@@ -58,8 +61,8 @@ def read_subtitles(path: Path, text: str) -> Reading:
     return reading
 
 
-def _cues(text: str) -> Iterator[tuple[int, str, str, str]]:
-    """Line, start, end and text of every cue; other blocks, such as notes and styles, have no times."""
+def _cues(text: str) -> Iterator[tuple[int, str, str, str, str]]:
+    """Line, start, end, text and the line above of every cue; other blocks, as notes and styles, have no times."""
     lines = text.lstrip("\ufeff").splitlines()
     number = 0
     while number < len(lines):
@@ -71,4 +74,5 @@ def _cues(text: str) -> Iterator[tuple[int, str, str, str]]:
         while number < len(lines) and lines[number].strip() and "-->" not in lines[number]:
             shown.append(lines[number])
             number += 1
-        yield line, found["start"], found["end"], " ".join(html.unescape(_TAGS.sub("", " ".join(shown))).split())
+        label = " ".join(html.unescape(_TAGS.sub("", " ".join(shown))).split())
+        yield line, found["start"], found["end"], label, lines[line - 2] if line > 1 else ""
