@@ -72,6 +72,14 @@ def test_points_that_boris_has_counted(clips: Path, tmp_path: Path) -> None:
     assert segments_of(imported) == {"a": [(3.0, 4.0, "call"), (3.0, 5.0, "run")]}
 
 
+def test_boris_adds_the_subject_to_the_name(clips: Path, tmp_path: Path) -> None:
+    rows = [(float(number), int(number == 3)) for number in range(12)]
+    imported = bring_in(
+        write_rows(tmp_path / "b_big mouse_2.tsv", [("time", "run"), *rows], delimiter="\t"), videos=clips
+    )
+    assert segments_of(imported) == {"b": [(3.0, 4.0, "run")]}
+
+
 def test_the_rate_may_be_told(clips: Path, tmp_path: Path) -> None:
     path = write_rows(
         tmp_path / "a.csv", [("frame", "run"), *((number, int(50 <= number < 100)) for number in range(600))]

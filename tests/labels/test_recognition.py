@@ -101,6 +101,7 @@ KEPT_OUT: dict[str, tuple[bytes, str]] = {
     "word": (archive("[Content_Types].xml", "word/document.xml"), "a document of Word"),
     "numbers": (archive("Index/Document.iwa"), "a spreadsheet of Numbers; export it as Excel or CSV"),
     "cvat's archive": (archive("annotations.xml", "images/1.png"), "an archive of CVAT; unpack annotations.xml"),
+    "interface": (b'<View><Video name="v" value="$video"/></View>', "a labelling interface of Label Studio"),
     "video": (b"\0\0\0\x18ftypisom" + bytes(64), r"a video \(MP4 or QuickTime\), not a file of labels.*--videos"),
     "substation": (b"[Script Info]\nTitle: x\n", "subtitles of SubStation"),
     "voc": (b"<annotation><folder>x</folder><object><name>dog</name></object></annotation>", "XML of no known layout"),

@@ -183,7 +183,11 @@ def read_per_frame(path: Path, rows: Iterable[TableRow]) -> Reading:
             f"{path} is no table of frames, which has a header, a row for each frame, and columns of 0 and 1 or one "
             "that names the class"
         )
-    read_frame_rows(chain(head[1:], rows), columns=columns, media=named_like(path), reading=reading)
+    media = named_like(path)
+    if columns.counts:  # BORIS adds the name of the subject
+        parts = path.stem.split("_")
+        media += tuple(Media(name="_".join(parts[:number])) for number in range(len(parts) - 1, 0, -1))
+    read_frame_rows(chain(head[1:], rows), columns=columns, media=media, reading=reading)
     return reading
 
 

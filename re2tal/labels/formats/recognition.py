@@ -183,6 +183,8 @@ def find_format(file: SourceFile, *, name: str | None = None, own: LabelFormat |
         if known.recognises(file):
             return known
     if file.sheet is None and is_xml(file.raw):
+        if file.xml.tag == "View":
+            raise SourceError(f"{file.path} is a labelling interface of Label Studio; its labels are exported as JSON")
         raise SourceError(
             f"{file.path} is XML of no known layout (its root is <{file.xml.tag[:40]}>); known are ELAN, CVAT and Anvil"
         )

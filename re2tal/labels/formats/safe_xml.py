@@ -9,7 +9,7 @@ from re2tal.labels.records import SourceError
 
 __all__ = ["is_xml", "parse_xml"]
 
-_MARKS = (b"<?xml", b"<!DOCTYPE", b"<!--", b"<ANNOTATION_DOCUMENT", b"<annotation")
+_MARKS = (b"<?xml", b"<!DOCTYPE", b"<!--", b"<ANNOTATION_DOCUMENT", b"<annotation", b"<View")
 
 
 def is_xml(raw: bytes) -> bool:
