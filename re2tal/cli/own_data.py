@@ -31,8 +31,10 @@ class ImportCall:
     out: Path = Path("annotations.json")
     """The file to write."""
     format: str | None = None
-    """What the files are, where the content is not recognised: csv, activitynet, thumos, multithumos, charades,
-    epic-kitchens, elan, boris or via; or a format of your own, path/to/file.py:Name (docs/extending.md)."""
+    """What the files are, where the content is not recognised: csv, per-frame, activitynet, detections, thumos,
+    multithumos, charades, epic-kitchens, ava, soccernet, calms21, elan, anvil, boris, observer, ethovision, bento, via,
+    via2, label-studio, cvat, srt, vtt, textgrid or audacity; or a format of your own, path/to/file.py:Name
+    (docs/extending.md)."""
     columns: Annotated[list[str] | None, Many] = None
     """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
     subset."""
@@ -49,6 +51,10 @@ class ImportCall:
     """Text file of numbers and names, for formats that number their classes."""
     point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Seconds that events without length are given, around their time; without, they are left out."""
+    points: bool = False
+    """Keep events without length as point events, [t, t]."""
+    min_score: float | None = None
+    """Lowest score of annotations that have one, such as detections (of which 0.3 is the lowest by default)."""
     split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
@@ -79,8 +85,10 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     Parameters
     ----------
     sources
-        Files, or folders of files: CSV or TSV, ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, ELAN
-        (.eaf), BORIS (.boris and its tables), VIA 3 (JSON and CSV). The format is recognised by the content.
+        Files, or folders of files: tables with a row for each action or for each frame (CSV, TSV, .xlsx, .xls, .ods),
+        projects and exports of ELAN, Anvil, BORIS, The Observer, EthoVision, BENTO, VIA, Label Studio, CVAT, Praat and
+        Audacity, subtitles (.srt, .vtt), data sets (ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, AVA,
+        SoccerNet, CalMS21) and detections of re2tal predict. The format is recognised by the content.
     """
     from re2tal import labels as own_data
     from re2tal.training import counting
@@ -88,6 +96,10 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     with _wrong_calls_end_with_2():
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
+        if call.points and call.point_length is not None:
+            raise own_data.SourceError(
+                "--points keeps events without length and --point-length widens them; leave one out"
+            )
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
             unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
@@ -95,8 +107,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         options = own_data.ImportOptions(
             label=tuple(call.label or ()),
             only=_only(call.only),
+            min_score=call.min_score,
             fps=call.fps,
-            point_seconds=call.point_length,
+            point_seconds=0.0 if call.points else call.point_length,
             split=call.split,
             resplit=call.resplit,
             empty=tuple(call.empty or ()),

@@ -19,6 +19,7 @@ __all__ = ["ClassCounts", "ImportReport", "print_report"]
 CHANGED: frozenset[Reason] = frozenset({"clipped to the video", "widened point event"})
 """What these name is kept all the same."""
 _EXAMPLES = 3
+_MOST_NOTES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +79,8 @@ class ImportReport:
             label: ClassCounts(by_subset=dict(subsets[label]), median_seconds=round(statistics.median(values), 3))
             for label, values in sorted(lengths.items())
         }
-        told = [*(note for reading in readings for note in reading.notes), *notes]
         return ImportReport(
-            formats=dict(Counter(reading.format for reading in readings)),
+            formats=dict(Counter(reading.format for reading in readings if reading.format)),
             num_files=num_files,
             num_videos=len(database),
             num_read=num_records,
@@ -90,7 +90,7 @@ class ImportReport:
             time=sum((_time(entry) for entry in database.values()), LabelledTime()),
             classes=classes,
             problems=tuple(problems),
-            notes=tuple(dict.fromkeys(told)),
+            notes=(*_joined(readings), *notes),
             hints=(*hints, *_class_hints(classes), *_subset_hints(database)),
         )
 
@@ -138,6 +138,19 @@ class ImportReport:
         with atomic_text(path) as file:
             for item in self.problems:
                 file.write(f"{json.dumps({**asdict(item), 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
+
+
+def _joined(readings: Sequence[Reading]) -> Iterable[str]:
+    """The notes on the files; what is to be said of many is said of the first, with their number."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for reading in readings:
+        for note in reading.notes:
+            alike[note.replace(str(reading.path), "")].append(note)
+    for number, notes in enumerate(alike.values()):
+        if number == _MOST_NOTES:
+            yield f"and {len(alike) - _MOST_NOTES} notes on other files"
+            return
+        yield notes[0] if len(notes) == 1 else f"{notes[0]} (and so of {len(notes) - 1} other files)"
 
 
 def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:

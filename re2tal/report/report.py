@@ -173,6 +173,8 @@ def _remarks(
         )
     if media is not None and (absent := len(table.videos) - len(media.files)):
         remarks.append(f"{absent} of {len(table.videos)} videos have no file; looked for {media.looked_for}.")
+    if media is not None and media.passed_over:
+        remarks.append(f"{media.passed_over[0].upper()}{media.passed_over[1:]}.")
     return remarks
 
 
