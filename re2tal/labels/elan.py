@@ -18,7 +18,10 @@ from re2tal.common.video_files import VIDEO_SUFFIXES
 from re2tal.labels.records import Media, Reading, Record, SourceError
 from re2tal.labels.times import Time
 
-__all__ = ["parse_xml", "read_elan"]
+__all__ = ["SCORE_TYPE", "parse_xml", "read_elan"]
+
+SCORE_TYPE = "score of a detector"
+"""Type of the tiers that `re2tal export` writes scores into, which are no labels."""
 
 # Of the schema's TIME_UNITS; files in use have milliseconds.
 _UNITS_PER_SECOND = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 1001, "PAL-50-frames": 50.0}
@@ -62,7 +65,9 @@ def read_elan(path: Path, raw: bytes) -> Reading:
     media = _media(header, path=path)
     reading.listed[media[0].name] = None
     slots = _slots(root, units_per_second=_UNITS_PER_SECOND[unit], path=path)
-    tiers = {tier.get("TIER_ID", ""): tier for tier in root.iter("TIER")}
+    tiers = {
+        tier.get("TIER_ID", ""): tier for tier in root.iter("TIER") if tier.get("LINGUISTIC_TYPE_REF") != SCORE_TYPE
+    }
     spans = _spans(tiers, slots)
     for name, tier in tiers.items():
         for annotation in _annotations(tier):
