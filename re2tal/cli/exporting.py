@@ -53,7 +53,7 @@ def export_(
     videos
         Folder of the videos, at any depth, to which the files then lead; by default as the annotations tell.
     min_score
-        Leave out detections below it; 0 writes all. Labels without a score are always written.
+        Leave out detections below it; 0 writes all. Annotations are always written.
     fps
         Frame rate of videos whose file is not known, for formats that count frames.
     point

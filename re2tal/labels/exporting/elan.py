@@ -150,14 +150,16 @@ def _add_tiers(
 def _tier_names(layers: Mapping[_Layer, object], *, has_scores: bool) -> dict[tuple[_Layer, bool], str]:
     """By layer, of the labels (False) and of the scores (True); all different, whatever the classes are called."""
     several = len({annotator for _, annotator, _ in layers if annotator is not None}) > 1
-    wanted = {}
-    for layer in layers:
+
+    def name_of(layer: _Layer) -> str:
         label, annotator, number = layer
         who = f" ({annotator})" if several and annotator is not None else ""
-        wanted[layer, False] = f"{label}{who}{f' {number}' if number > 1 else ''}"
+        return f"{label}{who}{f' {number}' if number > 1 else ''}"
+
+    names = {(layer, False): name for layer, name in distinct(layers, name_of).items()}
     if has_scores:
-        wanted |= {(layer, True): f"{wanted[layer, False]} score" for layer in layers}
-    return distinct(wanted, lambda key: wanted[key])
+        names |= {(layer, True): f"{names[layer, False]} score" for layer in layers}
+    return distinct(names, lambda key: names[key])
 
 
 def _add_annotation(tier: Element, kind: str, value: str, **attributes: str) -> None:

@@ -63,17 +63,16 @@ def _task(video: ExportVideo, content: ExportContent) -> dict[str, Any]:
             "of the videos with --videos, or their rate with --fps"
         )
     task["data"]["fps"] = video.fps
-    detections = [item for item in video.items if item.score is not None and item.annotator is None]
-    if detections:
-        mean = sum(item.score or 0.0 for item in detections) / len(detections)
-        result = _regions(detections, fps=video.fps)
-        task["predictions"] = [{"model_version": _MODEL, "score": round(mean, 4), "result": result}]
-    annotated: dict[str | None, list[ExportItem]] = defaultdict(list)
+    by_annotator: dict[str | None, list[ExportItem]] = defaultdict(list)
     for item in video.items:
-        if item.score is None or item.annotator is not None:
-            annotated[item.annotator].append(item)
-    if annotated:
-        task["annotations"] = [{"result": _regions(items, fps=video.fps)} for items in annotated.values()]
+        by_annotator[item.annotator].append(item)
+    sets = [{"result": _regions(items, video)} for items in by_annotator.values()]
+    if video.is_detected:
+        scores = [item.score for item in video.items if item.score is not None]
+        about = {"model_version": _MODEL, "score": round(sum(scores) / max(len(scores), 1), 4)}
+        task["predictions"] = [{**about, **each} for each in sets]
+    else:
+        task["annotations"] = sets
     if any(round(item.start_ms * video.fps / 1000) * 1000 != item.start_ms * video.fps for item in video.items):
         content.notes.add("videos whose times were rounded to frames, which Label Studio counts", shown(video.video_id))
     return task
@@ -87,17 +86,18 @@ def _address(video: ExportVideo, content: ExportContent) -> str:
     return _LOCAL_FILES + quote(below.as_posix())
 
 
-def _regions(items: Iterable[ExportItem], *, fps: float) -> list[dict[str, Any]]:
+def _regions(items: Iterable[ExportItem], video: ExportVideo) -> list[dict[str, Any]]:
+    assert video.fps is not None
     regions = []
     for number, item in enumerate(items, start=1):
-        first = round(item.start_ms * fps / 1000) + 1
-        last = max(round(item.end_ms * fps / 1000), first)
+        first = round(item.start_ms * video.fps / 1000) + 1
+        last = max(round(item.end_ms * video.fps / 1000), first)
         region: dict[str, Any] = {
             "id": f"re2tal{number}",
             "from_name": _CONTROL,
             "to_name": _VIDEO,
             "type": "timelinelabels",
-            "origin": "prediction" if item.annotator is None and item.score is not None else "manual",
+            "origin": "prediction" if video.is_detected else "manual",
             "value": {"ranges": [{"start": first, "end": last}], "timelinelabels": [item.label]},
         }
         if item.score is not None:

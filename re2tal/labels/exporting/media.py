@@ -1,6 +1,7 @@
 """The video files that labels are of: where they are, how long, at what rate."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -63,14 +64,21 @@ def videos_of(
         videos.append(
             ExportVideo(
                 video_id=name,
-                items=tuple(items),
+                items=tuple(sorted(items)),
                 path=path,
                 duration_seconds=duration,
                 fps=None if rate is None else round(rate, 6),
                 is_detected=source.are_detections,
             )
         )
-    return videos, None if folder is None else folder.resolve()
+    return videos, _common_folder(paths.values()) if folder is None else folder.resolve()
+
+
+def _common_folder(paths: Iterable[Path]) -> Path | None:
+    try:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # none, or on several drives of Windows
+        return None
 
 
 def _find(source: ExportSource, *, folder: Path | None, allow_links: bool, notes: ExportNotes) -> dict[str, Path]:

@@ -48,9 +48,11 @@ class ExportSource:
 def read_export_source(path: Path, *, min_score: float, notes: ExportNotes) -> ExportSource:
     """Read the labels of all videos; an entry that cannot be used is noted and left out.
 
+    What somebody has annotated is kept whatever its score.
+
     Args:
         path: detections as `re2tal predict` and `test` write them ({"results": {id: [row]}}), or annotations.
-        min_score: detections below it are left out; labels without a score are not.
+        min_score: detections below it are left out.
         notes: takes what is left out or changed.
 
     Raises:
@@ -66,7 +68,11 @@ def read_export_source(path: Path, *, min_score: float, notes: ExportNotes) -> E
             notes.add("labels had characters that files of text cannot hold", f"{shown(label)} as {shown(name)}")
     items = {name: [_item(row, names=names) for row in listed] for name, listed in rows.items()}
     every = [item for listed in items.values() for item in listed]
-    kept = {name: [item for item in listed if _counts(item, min_score)] for name, listed in items.items()}
+    are_detections = "results" in about
+    kept = {
+        name: [item for item in listed if not are_detections or item.score is None or item.score >= min_score]
+        for name, listed in items.items()
+    }
     told, pattern = about.get("videos"), about.get("video_pattern")
     return ExportSource(
         videos={
@@ -79,7 +85,7 @@ def read_export_source(path: Path, *, min_score: float, notes: ExportNotes) -> E
         },
         class_names=tuple(sorted(names.values())),
         changed=datetime.fromtimestamp(int(path.stat().st_mtime), UTC),
-        are_detections="results" in about,
+        are_detections=are_detections,
         num_below=len(every) - sum(map(len, kept.values())),
         best_score=max((item.score for item in every if item.score is not None), default=None),
         folder=path.parent / told if isinstance(told, str) else None,
@@ -141,10 +147,6 @@ def _item(row: Mapping[str, Any], *, names: Mapping[str, str]) -> ExportItem:
         score=float(score) if _is_number(score) else None,
         annotator=plain(annotator) or None if isinstance(annotator, str) else None,
     )
-
-
-def _counts(item: ExportItem, min_score: float) -> bool:
-    return item.score is None or item.score >= min_score
 
 
 def _positive(entry: Any, name: str) -> float | None:

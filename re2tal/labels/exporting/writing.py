@@ -85,9 +85,9 @@ def find_writer(name: str) -> LabelWriter:
         )
     try:
         named = load_object(name)
-    except ExtensionError as error:
-        raise ExportError(str(error)) from None
-    writer: LabelWriter = named() if isinstance(named, type) else named
+        writer: LabelWriter = named() if isinstance(named, type) else named
+    except (ExtensionError, TypeError) as error:
+        raise ExportError(f"--format {shown(name)}: {error}") from None
     if not all(callable(getattr(writer, method, None)) for method in ("file_of", "texts")):
         raise ExportError(f"{name} must have the methods file_of and texts of LabelWriter, got {named!r:.100}")
     return writer
@@ -153,7 +153,7 @@ def _targets(
     named: dict[str, list[ExportVideo]] = defaultdict(list)
     for video in videos:
         named[writer.file_of(video)].append(video)
-    suffix = Path(next(iter(named))).suffix
+    suffix = Path(writer.file_of(ExportVideo(video_id="video", items=()))).suffix
     if out.suffix.lower() == suffix.lower() and not out.is_dir():
         if len(named) > 1:
             raise ExportError(
@@ -169,7 +169,10 @@ def _targets(
     skipped: dict[str, str] = {}
     for name, group in named.items():
         try:
-            targets[path_inside(out, name)] = group
+            path = path_inside(out, name)
+            if path in targets:
+                raise UnsafeNameError(f"{shown(name)} is the file of video {shown(targets[path][0].video_id)}, too")
+            targets[path] = group
         except UnsafeNameError as error:
             skipped |= {video.video_id: str(error) for video in group}
     if not targets:
