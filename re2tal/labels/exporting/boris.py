@@ -2,9 +2,10 @@
 
 Layout, project format 7.0, which BORIS 7 to 9 open (github.com/olivierfriard/BORIS, config.py, project_functions.py,
 observation_operations.py): an event is [time, subject, code, modifier, comment, frame index]. A state event stands
-there twice. Start and stop are told apart by order alone, among the events of one subject, code and modifier, so what
-overlaps within a class needs a modifier each. BORIS reads the file in the encoding of the system, so it holds ASCII.
-Media paths may be relative to the project. A pipe separates modifiers and is not allowed in codes. Keys are single
+there twice. Start and stop are told apart by order alone, among the events of one subject, code and modifier. A subject
+does a behaviour once at a time: coding it with another modifier ends it, and durations without modifiers are paired
+across them. So what overlaps within a class gets subjects of its own. BORIS reads the file in the encoding of the
+system, so it holds ASCII. Media paths may be relative to the project. A pipe is not allowed in codes. Keys are single
 characters, told apart without regard to capitals.
 """
 
@@ -23,10 +24,7 @@ from re2tal.labels.exporting.content import ExportContent, ExportItem, ExportVid
 
 __all__ = ["BorisProject"]
 
-_SINGLE_SELECTION = 0
 _PLAYERS = 8
-_NONE = "None"
-"""How BORIS writes that no modifier of a set was chosen."""
 _NOT_KNOWN = "NA"
 
 
@@ -47,7 +45,7 @@ class BorisProject:
             "project_name": path.stem,
             "project_description": "Exported by re2tal; scores of detections stand in the comments",
             "project_format_version": "7.0",
-            "subjects_conf": {},
+            "subjects_conf": coding.subjects(),
             "behaviors_conf": coding.ethogram(),
             "observations": {
                 names[video.video_id]: _observation(video, path, date=_date(content), events=coding.events(video))
@@ -74,49 +72,52 @@ class _Coding:
         # Others keep their points as states that end as they begin.
         self._points = {item.label for item in items} - {item.label for item in items if not item.is_point}
         self._lanes = {video.video_id: _lanes(video.items) for video in content.videos}
-        self._depth = {
-            label: max((len(lanes.get(label, ())) for lanes in self._lanes.values()), default=0)
-            for label in self._codes
-        }
         for label in self._codes:
             content.notes.add(
-                "actions that overlap another of their class have a modifier, or BORIS would pair them wrongly",
+                "overlapping actions of a class have subjects such as 'overlap 2', or BORIS would mispair them",
                 shown(label),
                 count=sum(len(lane) for lanes in self._lanes.values() for lane in lanes.get(label, ())[1:]),
             )
 
+    def subjects(self) -> dict[str, Any]:
+        """For all but the lowest of overlapping actions, which have none."""
+        depth = max((len(lanes) for of_video in self._lanes.values() for lanes in of_video.values()), default=1)
+        about = {"key": "", "description": "actions that begin while another of their class lasts"}
+        return {str(place - 2): {**about, "name": _subject(place)} for place in range(2, depth + 1)}
+
     def ethogram(self) -> dict[str, Any]:
         """A behaviour for each class."""
         keys = _keys(self._codes.values())
-        behaviors = {}
-        for number, (label, code) in enumerate(self._codes.items()):
-            values = [str(place) for place in range(2, self._depth[label] + 1)]
-            modifiers = {"name": "overlap", "description": "", "type": _SINGLE_SELECTION, "values": values}
-            behaviors[str(number)] = {
+        return {
+            str(number): {
                 "type": "Point event" if label in self._points else "State event",
                 "key": keys[code],
                 "code": code,
                 "description": "",
                 "color": colour(number),
                 "category": "",
-                "modifiers": {"0": modifiers} if values else {},
+                "modifiers": {},
                 "excluded": "",
                 "coding map": "",
             }
-        return behaviors
+            for number, (label, code) in enumerate(self._codes.items())
+        }
 
     def events(self, video: ExportVideo) -> list[list[Any]]:
         """In order of time; those of the same time in the order in which BORIS pairs them."""
         events = []
         for label, lanes in self._lanes[video.video_id].items():
             for place, lane in enumerate(lanes, start=1):
-                modifier = "" if self._depth[label] < 2 else _NONE if place == 1 else str(place)
+                about = [_subject(place), self._codes[label], ""]
                 for item in lane:
-                    about = ["", self._codes[label], modifier]
                     events.append([item.start_ms / 1000, *about, _comment(item), _NOT_KNOWN])
                     if label not in self._points:
                         events.append([item.end_ms / 1000, *about, "", _NOT_KNOWN])
         return sorted(events, key=lambda event: event[0])
+
+
+def _subject(place: int) -> str:
+    return "" if place == 1 else f"overlap {place}"
 
 
 def _lanes(items: Iterable[ExportItem]) -> dict[str, list[list[ExportItem]]]:
