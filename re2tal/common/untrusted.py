@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JsonError", "UnsafeNameError", "parse_json", "path_inside", "shown", "some", "visible", "visible_lines"]
+__all__ = [
+    "JsonError",
+    "UnsafeNameError",
+    "parse_json",
+    "path_inside",
+    "shown",
+    "some",
+    "spreadsheet_safe",
+    "visible",
+    "visible_lines",
+]
 
 _LONGEST_FLOAT = 308
 """Digits of a whole number that is certainly finite as a float."""
@@ -22,6 +32,9 @@ _LONGEST_SHOWN = 100
 # What a terminal would obey or turn around instead of showing it, and half surrogate pairs, which cannot be written.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# What a spreadsheet takes for the beginning of a formula, full-width forms included.
+_FORMULA_STARTS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 class JsonError(ValueError):
@@ -142,6 +155,13 @@ def _link_out(folder: Path, parts: Sequence[str]) -> str | None:
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             return f"is (or lies in) the link {path} that leads out of the folder, to {os.path.realpath(path)}"
     return None
+
+
+def spreadsheet_safe(text: str) -> str:
+    """`text` for a cell of a CSV file: with an apostrophe in front if it would be run as a formula, and with spaces
+    for control characters."""
+    text = _CONTROL.sub(" ", text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def visible(text: str) -> str:

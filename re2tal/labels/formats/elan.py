@@ -16,7 +16,10 @@ from re2tal.common.video_files import VIDEO_SUFFIXES
 from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
 from re2tal.labels.times import Time
 
-__all__ = ["read_elan"]
+__all__ = ["SCORE_TYPE", "read_elan"]
+
+SCORE_TYPE = "score of a detector"
+"""Type of the tiers that `re2tal export` writes scores into, which are no labels."""
 
 # Of the schema's TIME_UNITS; files in use have milliseconds.
 _UNITS_PER_SECOND = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 1001, "PAL-50-frames": 50.0}
@@ -36,7 +39,9 @@ def read_elan(path: Path, root: Element) -> Reading:
     media = _media(header, path=path)
     reading.covered.append(Coverage(media=media))
     slots = _slots(root, units_per_second=_UNITS_PER_SECOND[unit], path=path)
-    tiers = {tier.get("TIER_ID", ""): tier for tier in root.iter("TIER")}
+    tiers = {
+        tier.get("TIER_ID", ""): tier for tier in root.iter("TIER") if tier.get("LINGUISTIC_TYPE_REF") != SCORE_TYPE
+    }
     spans = _spans(tiers, slots)
     for name, tier in tiers.items():
         for annotation in _annotations(tier):

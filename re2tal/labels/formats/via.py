@@ -26,6 +26,8 @@ __all__ = ["is_via_project", "is_via_table", "read_via_project", "read_via_table
 
 _PARTS = ("attribute", "file", "view", "metadata")
 _SEGMENT_ANCHOR = "FILE1_Z2_XY0"
+_ABOUT_LABELS = ("score", "annotator")
+"""Attributes that are no part of the label where there are others; `re2tal export` writes them."""
 _CHECKBOX = 2
 _MOST_LABELS = 1000
 """Combinations of boxes of one segment; a few boxes of several attributes make more than any memory holds."""
@@ -120,7 +122,8 @@ def _attributes(content: Any) -> dict[str, Mapping[str, Any]]:
 def _label_fields(attributes: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """The attributes of temporal segments; all, if none says what it is of."""
     of_segments = [str(item.get("aname")) for item in attributes.values() if item.get("anchor_id") == _SEGMENT_ANCHOR]
-    return tuple(of_segments or [str(item.get("aname")) for item in attributes.values()])
+    named = [name for name in of_segments if name not in _ABOUT_LABELS]
+    return tuple(named or of_segments or [str(item.get("aname")) for item in attributes.values()])
 
 
 def _files(content: Mapping[str, Any], view: Any) -> tuple[Media, ...]:
