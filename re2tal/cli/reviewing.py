@@ -48,8 +48,11 @@ class ReviewCall:
     """Print the address and open no browser."""
 
 
+_DEFAULTS = ReviewCall()
+
+
 @app.command
-def review(videos: Annotated[list[Path], Parameter(negative="")], /, *, call: ReviewCall) -> None:
+def review(videos: Annotated[list[Path], Parameter(negative="")], /, *, call: ReviewCall = _DEFAULTS) -> None:
     """Correct detections in the browser: accept, reject, relabel, move edges, split, add; or label from nothing.
 
     The page is served on this machine alone. Every edit is on the disk before the page calls it saved. Ctrl-C ends.

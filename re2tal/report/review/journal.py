@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.report.review.errors import ReviewError
@@ -113,6 +113,12 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

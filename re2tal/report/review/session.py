@@ -57,7 +57,7 @@ class ReviewSession:
         self._entries: list[dict[str, Any]] = []
         self._keys: set[str] = set()
         self._lock = threading.RLock()
-        self._changed, self._ended = threading.Event(), False
+        self._changed, self._ended = threading.Event(), threading.Event()
         for number, entry in enumerate(journal.entries, start=2):
             self._replay(entry, number=number)
         if self._entries:  # the last ones may have come just before a crash
@@ -174,12 +174,11 @@ class ReviewSession:
         write_corrected(self.out, about=self._about, database=database)
 
     def _write_when_changed(self) -> None:
-        while not self._ended:
+        while True:
             self._changed.wait()
-            threading.Event().wait(_SAVE_AFTER_SECONDS)
-            self._changed.clear()
-            if self._ended:
+            if self._ended.wait(_SAVE_AFTER_SECONDS):
                 return
+            self._changed.clear()
             try:
                 self.save()
                 self.save_error = None
@@ -188,7 +187,7 @@ class ReviewSession:
 
     def close(self) -> None:
         """Write the annotation file a last time."""
-        self._ended = True
+        self._ended.set()
         self._changed.set()
         self._writer.join()
         if self._entries:

@@ -93,7 +93,7 @@ class Look(Settings):
 class Edit(Settings):
     """One edit of one video; it happens as a whole or not at all."""
 
-    key: Annotated[str, StringConstraints(min_length=8, max_length=64)]
+    key: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """Unlike that of any other edit; one that comes twice counts once."""
     video: str
     changes: Annotated[tuple[SegmentChange, ...], Field(max_length=1000)] = ()
