@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app
-from re2tal.common.untrusted import visible_lines
+from re2tal.common.untrusted import shown, visible_lines
 
 if TYPE_CHECKING:
     from re2tal.report.review import Material, ReviewSession
@@ -104,7 +104,7 @@ def review(videos: Annotated[list[Path], Parameter(negative="")], /, *, call: Re
 
 
 def _files(named: list[Path], *, allow_links: bool) -> tuple[dict[str, Path], list[str]]:
-    """Videos by id, and what is said of links that are not followed."""
+    """Videos by id, and what is said of files that are left out."""
     from re2tal.inference import InputError, find_videos
 
     found = {video.video_id: video.path for video in find_videos(named)}
@@ -114,16 +114,20 @@ def _files(named: list[Path], *, allow_links: bool) -> tuple[dict[str, Path], li
         inside = [folder for folder in folders if path.is_relative_to(folder)]
         return bool(inside) and not any(path.resolve().is_relative_to(folder.resolve()) for folder in inside)
 
-    linked = [] if allow_links else [path for path in found.values() if leads_out(path)]
-    if not linked:
-        return found, []
-    note = (
-        f"{len(linked)} links, such as {linked[0]}, lead out of the folder of the videos and are not followed; if you "
-        "have made them, give --allow-links"
-    )
-    if len(linked) == len(found):
-        raise InputError(note)
-    return {name: path for name, path in found.items() if path not in linked}, [note]
+    notes = []
+    linked = {name for name, path in found.items() if leads_out(path) and not allow_links}
+    if linked:
+        notes.append(
+            f"{len(linked)} links, such as {found[min(linked)]}, lead out of the folder of the videos and are not "
+            "followed; if you have made them, give --allow-links"
+        )
+    odd = {name for name in found if name.encode(errors="replace").decode() != name}
+    if odd:
+        notes.append(f"{len(odd)} names of files, such as {shown(min(odd))}, are no text in UTF-8; rename the files")
+    kept = {name: path for name, path in found.items() if name not in linked | odd}
+    if not kept:
+        raise InputError(f"no video can be shown: {'; '.join(notes)}")
+    return kept, notes
 
 
 def _require_new_out(call: ReviewCall) -> None:

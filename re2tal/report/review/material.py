@@ -5,10 +5,10 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ConfigDict, StrictFloat, TypeAdapter, ValidationError
+from pydantic import ConfigDict, StrictFloat, StringConstraints, TypeAdapter, ValidationError
 
 from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file, read_json
 from re2tal.common.settings import Settings
@@ -16,7 +16,7 @@ from re2tal.common.untrusted import shown, some
 from re2tal.evaluation import Predictions, read_predictions
 from re2tal.report.review.errors import ReviewError
 from re2tal.report.review.ranges import Ranges, join
-from re2tal.report.review.state import FAR, Content, ReviewSegment, Seconds, ShortName, VideoState
+from re2tal.report.review.state import FAR, Content, Key, ReviewSegment, Seconds, ShortName, VideoState
 
 __all__ = ["Material", "ReviewStretch", "read_material", "score_curves"]
 
@@ -172,6 +172,8 @@ def read_material(
     """
     about, database = ({}, {}) if annotations is None else _read_annotations(annotations)
     found = None if detections is None else read_predictions(detections)
+    for name in [*classes, *(found.class_names if found else ())]:
+        _check(_LABEL, name, where=f"{detections}, label" if found and name in found.class_names else "--classes")
     names = _Names(files)
     annotated = names.match(database, path=annotations)
     detected = names.match(found.video_ids if found else (), path=detections)
@@ -260,10 +262,11 @@ class _Row(Settings):
     segment: tuple[StrictFloat, StrictFloat]
     label: ShortName
     score: StrictFloat | None = None
-    annotator: str | None = None
-    edited: str | None = None
+    annotator: Annotated[str, StringConstraints(max_length=200)] | None = None
+    edited: Key | None = None
 
 
+_LABEL = TypeAdapter(Annotated[str, StringConstraints(max_length=200, pattern=r"\S")])
 _LABELLED = TypeAdapter(list[tuple[Seconds, Seconds]])
 
 

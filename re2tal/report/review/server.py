@@ -91,14 +91,14 @@ class _Answers:
 
     def page(self, request: Request) -> Response:
         settings = self._settings
-        return HTMLResponse(
-            review_page(
-                self._session,
-                title=settings.title,
-                annotator=settings.annotator,
-                is_default_name=settings.is_default_name,
-            )
+        text = review_page(
+            self._session,
+            title=settings.title,
+            annotator=settings.annotator,
+            is_default_name=settings.is_default_name,
         )
+        # Paths may hold what is no text; browsers show it as an unknown character.
+        return HTMLResponse(text.encode("utf-8", errors="xmlcharrefreplace"))
 
     def rows(self, request: Request) -> Response:
         try:

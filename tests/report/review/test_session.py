@@ -319,6 +319,14 @@ def test_annotations_that_cannot_be_used_are_told(
     assert len(str(error.value)) < 600
 
 
+@pytest.mark.parametrize("label", [" ", "x" * 201, "half a pair \ud800"])
+def test_labels_that_no_page_can_show_are_told(videos: dict[str, Path], tmp_path: Path, label: str) -> None:
+    found = write_found(tmp_path / "detections.json", {"m1": [(1.0, 2.0, label, 0.5)]})
+    with pytest.raises(ReviewError, match="detections.json, label") as error:
+        read_material(videos, detections=found, annotations=None)
+    assert len(str(error.value)) < 600
+
+
 def test_suggestions_come_with_the_most_useful_first(videos: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "first.json"
     rows = [

@@ -35,15 +35,17 @@ const edits = {
     const item = model.commit(edit);
     this.done.push(item);
     this.undone = [];
+    warn("");
     if (this.done.length > 1000) this.done.shift();
     tell(edit.words);
     return item;
   },
 
   accept(segment) {
-    if (segment.status === "kept" && segment.annotator === session.annotator) return tell("It is kept already.");
-    this.put(segment, { status: "kept" }, `Accepted ${nameOf(segment)}.`);
-    if (segment.status !== "kept") this.advance(segment);
+    const isMine = segment.status === "kept" && segment.annotator === session.annotator;
+    if (isMine) tell("It is kept already.");
+    else this.put(segment, { status: "kept" }, `Accepted ${nameOf(segment)}.`);
+    this.advance(segment);
   },
 
   reject(segment) {
