@@ -167,12 +167,12 @@ def draw(path: Path, *, dark: bool = False) -> None:
         found.write_text(json.dumps({"results": made_up_detections(folder / "annotations.json")}))
         with (
             served(files, out=folder / "corrected.json", detections=found) as (address, _),
-            browser(viewport={"width": 1280, "height": 900}, color_scheme="dark" if dark else "light") as context,
+            browser(viewport={"width": 1120, "height": 840}, color_scheme="dark" if dark else "light") as context,
         ):
             page = context.new_page()
             page.goto(address)
             wait_until_ready(page)
-            for key in ("PageDown", "ArrowDown", "a", "a", "x", "ArrowUp", "ArrowDown"):
+            for key in ("PageDown", "ArrowDown", "a", "a", "x", "Home", "m", "Shift+ArrowRight", "m", "ArrowDown"):
                 page.keyboard.press(key)
                 page.wait_for_timeout(200)
             page.wait_for_timeout(5500)  # what was said makes room for the chosen segment

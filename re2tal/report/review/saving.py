@@ -15,7 +15,7 @@ from re2tal.common.annotation_files import annotation_lines
 from re2tal.common.atomic import atomic_text
 from re2tal.report.review.material import Material
 from re2tal.report.review.ranges import inside
-from re2tal.report.review.state import VideoState, looked_at
+from re2tal.report.review.state import FAR, ReviewSegment, VideoState, looked_at
 from re2tal.video import PlaybackInfo
 
 __all__ = ["about_file", "entry_of", "write_corrected"]
@@ -65,14 +65,14 @@ def entry_of(state: VideoState, *, entry: Mapping[str, Any] | None, info: Playba
         info: of the file; None: it cannot be read.
     """
     rows = entry["annotations"] if entry is not None else []
-    kept = [_annotation(content.value, rows) for content in state.segments.values() if content.value is not None]
-    annotations = [row for row in kept if row is not None]
+    told = {} if entry is None else dict(entry)
+    known = told.get("duration") or (info and info.duration_seconds)
+    values = [content.value for content in state.segments.values() if content.value is not None]
+    annotations = [_annotation(value, rows, seconds=known or FAR) for value in values if value.status == "kept"]
     # What the input holds and no review can show, such as a segment that ends before it starts, stays.
     annotations += [row for place, row in enumerate(rows) if f"a{place}" not in state.segments]
     annotations.sort(key=lambda row: (*row["segment"], row["label"]))
-    told = {} if entry is None else dict(entry)
-    seconds = told.get("duration") or (info and info.duration_seconds)
-    seconds = float(seconds or max((row["segment"][1] for row in annotations), default=0.0))
+    seconds = float(known or max((row["segment"][1] for row in annotations), default=0.0))
     if entry is None:
         told = {"subset": _NEW_SUBSET}
     told.setdefault("duration", round(seconds, _DIGITS))
@@ -86,12 +86,12 @@ def entry_of(state: VideoState, *, entry: Mapping[str, Any] | None, info: Playba
     return {**told, "labelled": ranges, "annotations": annotations}
 
 
-def _annotation(value: Any, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The row of a segment; None if it is not kept."""
-    if value.status != "kept":
-        return None
-    source = rows[int(value.source[1:])] if value.source is not None else {}
-    row = {**source, "segment": [round(value.start, _DIGITS), round(value.end, _DIGITS)], "label": value.label}
+def _annotation(value: ReviewSegment, rows: list[dict[str, Any]], *, seconds: float) -> dict[str, Any]:
+    """The row of a segment."""
+    source = {} if value.source is None else rows[int(value.source[1:])]
+    # Detections may reach past the end by a fraction of a step; what people annotated stays as it is.
+    end = value.end if value.edited is None else max(min(value.end, seconds), value.start)
+    row = {**source, "segment": [round(value.start, _DIGITS), round(end, _DIGITS)], "label": value.label}
     for name in ("score", "annotator", "edited"):
         row.pop(name, None)
         if getattr(value, name) is not None:

@@ -145,6 +145,14 @@ def test_it_can_go_on_from_its_own_file(videos: dict[str, Path], sources: dict[s
     assert database_of(later)["m2"] == database_of(out)["m2"]
 
 
+def test_what_reaches_past_the_end_ends_with_the_video(videos: dict[str, Path], tmp_path: Path) -> None:
+    found = write_found(tmp_path / "detections.json", {"m1": [(18.0, 20.3, "walk", 0.9)]})
+    session = session_of(videos, out=tmp_path / "corrected.json", detections=found)
+    keep(session, edit(session, "m1", {"d0": {"status": "kept"}}))
+    session.close()
+    assert database_of(tmp_path / "corrected.json")["m1"]["annotations"][0]["segment"] == [18.0, 20.0]
+
+
 def test_both_halves_of_a_split_keep_the_other_fields(
     videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
 ) -> None:

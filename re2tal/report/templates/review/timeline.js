@@ -292,23 +292,16 @@ function drawSegment(pen, segment, { x, y, wide, high, colour, grounds, font }) 
     return;
   }
   const isKept = segment.status === "kept";
-  pen.fillStyle = isKept ? colour : grounds.surface;
+  pen.fillStyle = colour;
+  // Thin ones are many, and their outlines would be all that is seen.
+  pen.globalAlpha = isKept ? 1 : (wide > 6 ? 0.15 : 0.45) + 0.35 * Math.min(segment.score ?? 0, 1);
   pen.fillRect(x, y, wide, high);
-  if (!isKept && wide > 3) {
-    pen.globalAlpha = 0.15 + 0.35 * Math.min(segment.score ?? 0, 1);
-    pen.fillStyle = colour;
-    pen.fillRect(x, y, wide, high);
-    pen.globalAlpha = 1;
-    pen.strokeStyle = colour;
+  pen.globalAlpha = 1;
+  if (!isKept && wide > 6) {
     pen.lineWidth = 1.5;
-    pen.setLineDash(wide > 10 ? [4, 3] : []);
-    pen.strokeRect(x + 0.75, y + 0.75, Math.max(wide - 1.5, 0.5), high - 1.5);
-    pen.setLineDash([]);
-  } else if (!isKept) {
-    pen.fillStyle = colour;
-    pen.globalAlpha = 0.6;
-    pen.fillRect(x, y, wide, high);
-    pen.globalAlpha = 1;
+    if (wide > 12) pen.setLineDash([4, 3]);
+    pen.strokeRect(x + 0.75, y + 0.75, wide - 1.5, high - 1.5);
+    if (wide > 12) pen.setLineDash([]);
   }
   if (wide > 34 && segment.score !== undefined) {
     pen.font = `11px ${font}`;
