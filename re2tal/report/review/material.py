@@ -175,7 +175,8 @@ def read_material(
     for name in [*classes, *(found.class_names if found else ())]:
         _check(_LABEL, name, where=f"{detections}, label" if found and name in found.class_names else "--classes")
     names = _Names(files)
-    annotated = names.match(database, path=annotations)
+    # Annotations of other videos are what new ones are added to; detections of others are a mistake.
+    annotated = names.match(database, path=annotations, needs_one=False)
     detected = names.match(found.video_ids if found else (), path=detections)
     id_of = {file: name for name, file in [*detected.items(), *annotated.items()]}  # annotations have the last word
     rows_of: dict[str, np.ndarray] = {}
@@ -220,11 +221,11 @@ class _Names:
     def find(self, name: str) -> str | None:
         return self._ids.get(name) or self._ids.get(f"v_{name}")
 
-    def match(self, names: Iterable[str], *, path: Path | None) -> dict[str, str]:
+    def match(self, names: Iterable[str], *, path: Path | None, needs_one: bool = True) -> dict[str, str]:
         """The videos of all names that have one; says in `notes` which have none."""
         names = list(names)
         found = {name: video for name in names if (video := self.find(name)) is not None}
-        if names and not found:
+        if names and not found and needs_one:
             raise ReviewError(
                 f"no video of {path} is among the given ones: it has {shown(names[0])}, for example, the videos are "
                 f"called like {shown(self._example)}; give the folder of those videos"

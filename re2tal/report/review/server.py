@@ -6,8 +6,10 @@ a name of its own that it points here (DNS rebinding). Videos are asked for by t
 request can name a file.
 """
 
+import asyncio
 import hmac
 import socket
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +49,7 @@ def listen(port: int) -> socket.socket:
 def serve(app: ASGIApp, listening: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
     config = uvicorn.Config(
-        app, http="h11", ws="none", lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1
+        app, http="h11", ws="none", lifespan="off", log_level="critical", access_log=False, timeout_graceful_shutdown=1
     )
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -190,7 +192,13 @@ class _Guard:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        await app(scope, receive, send_guarded)
+        try:
+            await app(scope, receive, send_guarded)
+        except asyncio.CancelledError:  # the review ends while a page still holds a video open
+            return
+        except Exception:
+            traceback.print_exc()
+            raise
 
     def _refusal(self, scope: Scope) -> str | None:
         headers = [(name.lower(), value) for name, value in scope["headers"]]

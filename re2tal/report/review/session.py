@@ -98,7 +98,7 @@ class ReviewSession:
             lines: dict[str, dict[str, Any]] = {}  # of the journal, by key
             entries: list[dict[str, Any]] = []
             for value in edits:
-                key = value.get("key") if isinstance(value, dict) else None
+                key = str(value.get("key")) if isinstance(value, dict) else ""
                 if key in self._keys or key in lines:
                     results.append({"key": key, "ok": True})
                     continue

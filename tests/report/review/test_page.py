@@ -1,5 +1,6 @@
 """The page of a review in a browser: by keyboard alone, by mouse, in two tabs, without its server."""
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -403,6 +404,27 @@ def test_of_two_edits_of_one_segment_the_later_is_told(page: Any, context: Any, 
         assert tab.evaluate("[model.byId('d0').start, model.byId('d0').end]") == [2.1, 4]
     assert rows(written(out, count=1)) == [(2.1, 4, "walk")]
     other.close()
+
+
+def test_a_journal_that_cannot_be_written_is_told_and_edits_wait(
+    context: Any, videos: dict[str, Path], out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(entries: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tab = context.new_page()  # its console has the requests that are refused
+    found = write_found(tmp_path / "detections.json", FOUND)
+    with served(videos, out=out, detections=found) as (address, session):
+        opened(tab, address)
+        with monkeypatch.context() as patched:
+            patched.setattr(session._journal, "append", full)
+            press(tab, "ArrowDown", "a")
+            wait_until(tab, "model.problem !== null")
+            told = tab.locator("#saved").inner_text()
+            assert told == "1 edit not saved: the journal cannot be written (No space left on device)"
+        saved(tab)
+        assert rows(written(out, count=1)) == [(2, 4, "walk")]
+        tab.close()
 
 
 def test_unsaved_edits_survive_the_page(context: Any, page: Any, address: str, out: Path) -> None:

@@ -103,6 +103,23 @@ def test_ended_by_another_program_it_writes_what_there_is(folder: Path) -> None:
     assert rows(database_of(folder / "corrected.json")["m1"]) == [(1, 2, "walk")]
 
 
+def test_it_ends_at_once_and_quietly_while_a_page_holds_a_video_open(folder: Path) -> None:
+    import socket
+
+    with (folder / "videos" / "m1.mp4").open("ab") as file:
+        file.truncate(200_000_000)  # more than sockets buffer
+    with running(folder) as (process, address):
+        host, path = address.removeprefix("http://").split("/", 1)
+        name, port = host.split(":")
+        with socket.create_connection((name, int(port))) as held:
+            held.sendall(f"GET /{path}media/0 HTTP/1.1\r\nHost: {host}\r\nRange: bytes=0-\r\n\r\n".encode())
+            assert b"206 Partial Content" in held.recv(200)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        assert process.stdout is not None
+        assert process.stdout.read().strip() == "Nothing was edited; nothing was written"
+
+
 def test_an_output_that_is_there_is_not_written_over(folder: Path, re2tal: Any) -> None:
     (folder / "corrected.json").write_text("mine")
     assert "is there already, and no review has written it" in re2tal(*arguments(folder))

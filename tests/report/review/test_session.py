@@ -254,6 +254,7 @@ def test_two_annotators_at_once_lose_nothing(videos: dict[str, Path], sources: d
         {"key": "k", "video": "m1", "changes": "all"},
         {"key": "k", "video": "m1", "looks": [{"start": 4, "end": 2, "looked": True}]},
         {"video": "m1"},
+        {"key": ["k"], "video": ["m1"]},
         "edit",
         None,
     ],
@@ -305,6 +306,16 @@ def test_ids_of_other_videos_are_told(videos: dict[str, Path], tmp_path: Path) -
     found = write_found(tmp_path / "detections.json", {"x1": FOUND["m1"], **FOUND})
     material = read_material(videos, detections=found, annotations=None)
     assert material.notes == (f"1 of 3 videos of {found} have no file here: x1",)
+
+
+def test_videos_can_be_added_to_annotations_of_others(videos: dict[str, Path], tmp_path: Path) -> None:
+    labels = write_labels(tmp_path / "labels.json", {"elsewhere": LABELS["elsewhere"]})
+    session = session_of(videos, out=tmp_path / "corrected.json", annotations=labels)
+    assert "1 of 1 videos of" in session.material.notes[0]
+    keep(session, edit(session, "m1", {"n1": {"start": 1, "end": 2, "label": "walk", "status": "kept"}}))
+    session.close()
+    database = database_of(tmp_path / "corrected.json")
+    assert database["elsewhere"] == LABELS["elsewhere"] and len(database["m1"]["annotations"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -164,14 +164,12 @@ function sharePassed(looked, seconds) {
   return looked.reduce((sum, [start, end]) => sum + Math.max(Math.min(end, seconds) - start, 0), 0) / seconds;
 }
 
-const STATES = { kept: "kept", proposed: "proposed", rejected: "rejected" };
-
 const segmentList = new RowList(byId("segments"), {
   rowOf: (number) => {
     const segment = segmentList.shown[number];
     const name = make("span", { className: "name" }, make("span", { className: `swatch ${colourOf(data.classes.indexOf(segment.label))}` }));
     name.append(make("bdi", {}, segment.label));
-    const words = [span(segment.start, segment.end), STATES[segment.status]];
+    const words = [span(segment.start, segment.end), segment.status];
     if (segment.score !== undefined && segment.status === "proposed") words.push(segment.score.toFixed(2));
     return [name, make("small", {}, words.join(", "))];
   },

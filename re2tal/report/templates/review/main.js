@@ -17,7 +17,7 @@ function describeChosen() {
       : "No segment is chosen.";
     return;
   }
-  const words = [`${isolated(segment.label)}, ${span(segment.start, segment.end)}`, STATES[segment.status]];
+  const words = [`${isolated(segment.label)}, ${span(segment.start, segment.end)}`, segment.status];
   if (segment.end > segment.start) words.splice(1, 0, `${(segment.end - segment.start).toFixed(2)} s`);
   if (segment.score !== undefined) words.push(`score ${segment.score.toFixed(2)}`);
   if (segment.annotator && segment.status !== "proposed") words.push(`by ${isolated(segment.annotator)}`);
