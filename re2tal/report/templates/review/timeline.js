@@ -303,9 +303,9 @@ function drawSegment(pen, segment, { x, y, wide, high, colour, grounds, font }) 
     pen.strokeRect(x + 0.75, y + 0.75, wide - 1.5, high - 1.5);
     if (wide > 12) pen.setLineDash([]);
   }
-  if (wide > 34 && segment.score !== undefined) {
+  if (!isKept && wide > 34 && segment.score !== undefined) {
     pen.font = `11px ${font}`;
-    pen.fillStyle = isKept ? grounds.page : grounds.text;
+    pen.fillStyle = grounds.text;
     pen.fillText(segment.score.toFixed(2), Math.max(x, 0) + 5, y + 14);
   }
 }
