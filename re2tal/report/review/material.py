@@ -11,17 +11,18 @@ import numpy as np
 from pydantic import ConfigDict, StrictFloat, StringConstraints, TypeAdapter, ValidationError
 
 from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file, read_json
+from re2tal.common.labelled import Stretches
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown, some
 from re2tal.evaluation import Predictions, read_predictions
 from re2tal.report.review.errors import ReviewError
-from re2tal.report.review.ranges import Ranges, join
+from re2tal.report.review.ranges import join
 from re2tal.report.review.state import FAR, Content, Key, ReviewSegment, Seconds, ShortName, VideoState
 
 __all__ = ["Material", "ReviewStretch", "read_material", "score_curves"]
 
 _DECIMALS = 3
-_WHOLE: Ranges = ((0.0, FAR),)
+_WHOLE: Stretches = ((0.0, FAR),)
 
 
 class ReviewStretch(Settings):
@@ -106,10 +107,11 @@ class Material:
             segments[f"d{place}"] = Content(value=value)
         return segments
 
-    def _looked(self, video: str) -> Ranges:
+    def _looked(self, video: str) -> Stretches:
         if video not in self.database:
             return ()
-        return join(map(tuple, self.database[video]["labelled"])) if "labelled" in self.database[video] else _WHOLE
+        labelled = self.database[video].get("labelled")
+        return _WHOLE if labelled is None else join(map(tuple, labelled))
 
     def curves_of(self, video: str) -> dict[str, list[list[float]]]:
         """Of each class, and of all ("", the first), the largest score at any time, as `score_curves` gives it."""
@@ -251,7 +253,7 @@ def _read_annotations(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ReviewError(f'{where}: must be an object with a list "annotations", got {shown(entry)}')
         for row in entry["annotations"]:
             _check(_Row, row, where=where)
-        if "labelled" in entry:
+        if entry.get("labelled") is not None:
             _check(_LABELLED, entry["labelled"], where=f'{where}, "labelled"')
     return about, database
 

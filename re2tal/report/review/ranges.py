@@ -1,17 +1,16 @@
-"""Stretches of time as sorted, disjoint pairs: joined, cut and clipped. Pure functions; seconds throughout."""
+"""Stretches of time joined and clipped, to the last bit: what is taken back must leave nothing. Pure functions."""
 
 from collections.abc import Iterable
 
-__all__ = ["Ranges", "cut", "inside", "join"]
+from re2tal.common.labelled import Stretches
 
-Ranges = tuple[tuple[float, float], ...]
-"""(start, end) pairs with start < end, sorted; none touches another."""
+__all__ = ["inside", "join"]
 
 
-def join(ranges: Iterable[tuple[float, float]]) -> Ranges:
-    """The union of any pairs; what touches becomes one, and what is empty is left out."""
+def join(stretches: Iterable[tuple[float, float]]) -> Stretches:
+    """The union of any (start, end) pairs; what touches becomes one, and what is empty is left out."""
     found: list[tuple[float, float]] = []
-    for start, end in sorted(ranges):
+    for start, end in sorted(stretches):
         if start >= end:
             continue
         if found and start <= found[-1][1]:
@@ -21,12 +20,6 @@ def join(ranges: Iterable[tuple[float, float]]) -> Ranges:
     return tuple(found)
 
 
-def cut(ranges: Ranges, start: float, end: float) -> Ranges:
-    """`ranges` without what lies between `start` and `end`."""
-    pieces = [(a, min(b, start)) for a, b in ranges] + [(max(a, end), b) for a, b in ranges]
-    return join(piece for piece in pieces if piece[0] < piece[1])
-
-
-def inside(ranges: Ranges, start: float, end: float) -> Ranges:
-    """The parts of `ranges` between `start` and `end`."""
-    return join((max(a, start), min(b, end)) for a, b in ranges)
+def inside(stretches: Stretches, start: float, end: float) -> Stretches:
+    """The parts of `stretches` between `start` and `end`."""
+    return join((max(a, start), min(b, end)) for a, b in stretches)

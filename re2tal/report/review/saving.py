@@ -80,7 +80,7 @@ def entry_of(state: VideoState, *, entry: Mapping[str, Any] | None, info: Playba
         told["fps"] = round(info.fps, _DIGITS)
     looked = inside(looked_at(state), 0.0, seconds)
     is_whole = any(start <= 0 and end >= seconds - _ROUNDING_SECONDS for start, end in looked)
-    if is_whole and "labelled" not in told:
+    if is_whole and told.get("labelled") is None:
         return {**told, "annotations": annotations}
     ranges = [[round(start, _DIGITS), round(end, _DIGITS)] for start, end in looked]
     return {**told, "labelled": ranges, "annotations": annotations}

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from re2tal.common.labelled import Stretches, without
 from re2tal.common.settings import Settings
-from re2tal.report.review.ranges import Ranges, cut, join
+from re2tal.report.review.ranges import join
 
 __all__ = [
     "FAR",
@@ -130,7 +131,7 @@ class VideoState:
 
     segments: Mapping[str, Content]
     """By id; removed ones stay, without a value."""
-    looked: Ranges = ()
+    looked: Stretches = ()
     """Stretches that somebody has looked at."""
 
 
@@ -164,11 +165,11 @@ def apply_edit(state: VideoState, edit: Edit, *, annotator: str, time: str) -> V
             segments[change.id] = after
     looked = state.looked
     for look in edit.looks:
-        looked = join([*looked, (look.start, look.end)]) if look.looked else cut(looked, look.start, look.end)
+        looked = join([*looked, (look.start, look.end)]) if look.looked else without(looked, [(look.start, look.end)])
     return replace(state, segments=segments, looked=looked)
 
 
-def looked_at(state: VideoState) -> Ranges:
+def looked_at(state: VideoState) -> Stretches:
     """The stretches that were marked as looked at, and those of segments that somebody has decided on."""
     values = [content.value for content in state.segments.values()]
     decided = [(value.start, value.end) for value in values if value is not None and value.edited is not None]
