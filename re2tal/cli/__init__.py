@@ -16,6 +16,7 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     planning,
     predicting,
     reporting,
+    reviewing,
     rewiring,
     runs,
 )

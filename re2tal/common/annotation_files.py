@@ -9,17 +9,26 @@ read:
 """
 
 import csv
+import json
 import math
 import re
 import zipfile
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import JsonError, parse_json, shown
 
-__all__ = ["AnnotationFile", "AnnotationFileError", "Repeats", "plain_ids", "read_annotation_file", "read_json"]
+__all__ = [
+    "AnnotationFile",
+    "AnnotationFileError",
+    "Repeats",
+    "annotation_lines",
+    "plain_ids",
+    "read_annotation_file",
+    "read_json",
+]
 
 _THUMOS_TEXT = re.compile(r"(?P<label>\w+)_(?P<part>val|test)\.txt")
 _THUMOS_SUBSETS = {"val": "Validation", "test": "Test"}
@@ -109,6 +118,28 @@ def read_json(path: Path, *, what: str, fix: str) -> Any:
         raise AnnotationFileError(f"no {what} at {path}; {fix}") from None
     except (OSError, JsonError) as error:
         raise AnnotationFileError(f"{path} ({what}) is not a readable JSON file: {error}") from None
+
+
+def annotation_lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:
+    """The text of an annotation file in ActivityNet's layout, with a line for each annotation.
+
+    As `json.dumps` indents, every number would have its own line, at ten times the time.
+
+    Args:
+        about: what the file says beside its database.
+        database: the entries by video id.
+    """
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    yield f"{text({**about, 'database': None}).removesuffix('null}')}{{"
+    for place, (video_id, entry) in enumerate(database.items()):
+        told = {name: value for name, value in entry.items() if name != "annotations"}
+        rows = entry["annotations"]
+        yield f"{',' if place else ''}\n {text(video_id)}: {text({**told, 'annotations': None}).removesuffix('null}')}["
+        yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
+    yield "\n}}\n"
 
 
 def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Records of any format and a folder of videos -> annotations as the package reads them, and what was left out."""
 
-import json
 import math
 import os
 import re
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from re2tal.common.annotation_files import annotation_lines
 from re2tal.common.atomic import atomic_text
 from re2tal.common.labelled import read_labelled
 from re2tal.common.video_files import videos_passed_over
@@ -96,23 +96,7 @@ def write_annotations(imported: ImportedLabels, path: Path) -> None:
         "video_pattern": imported.video_pattern,
     }
     with atomic_text(path) as file:
-        file.writelines(_lines(about, imported.database))
-
-
-def _lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:
-    """JSON with a line for each annotation: as `json.dumps` indents, every number would have its own, at ten times the
-    time."""
-
-    def text(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False)
-
-    yield text(about).removesuffix("}") + ', "database": {'
-    for place, (video_id, entry) in enumerate(database.items()):
-        told = {name: value for name, value in entry.items() if name != "annotations"}
-        yield f'{"," if place else ""}\n {text(video_id)}: {text(told).removesuffix("}")}, "annotations": ['
-        rows = entry["annotations"]
-        yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
-    yield "\n}}\n"
+        file.writelines(annotation_lines(about, imported.database))
 
 
 def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:

@@ -18,6 +18,7 @@ from re2tal.video.errors import (
     VideoError,
     VideoTimeoutError,
 )
+from re2tal.video.playback import PlaybackInfo, look_at, write_playable
 from re2tal.video.rand_augment import OperationSettings, RandAugmentConfig
 from re2tal.video.reader import FrameReader, VideoInfo, open_video, probe
 
@@ -31,6 +32,7 @@ __all__ = [
     "MissingVideoError",
     "NoVideoStreamError",
     "OperationSettings",
+    "PlaybackInfo",
     "RandAugmentConfig",
     "TruncatedVideoError",
     "UnreadableVideoError",
@@ -40,7 +42,9 @@ __all__ = [
     "augment",
     "available_encoder",
     "center_crop",
+    "look_at",
     "open_video",
     "probe",
+    "write_playable",
     "write_video",
 ]

@@ -1,8 +1,8 @@
 """A project of VIA 3, the VGG Image Annotator for video.
 
 Layout: see `re2tal.labels.formats.via`, which reads it. The class is an attribute of temporal segments with options,
-so that VIA's timeline has a row for each; score and annotator are further attributes. VIA opens files of the disk below a
-prefix of their addresses, which its user can change for all of them at once.
+so that VIA's timeline has a row for each; score and annotator are further attributes. VIA opens files of the disk
+below a prefix of their addresses, which its user can change for all of them at once.
 """
 
 import json
