@@ -49,6 +49,8 @@ class ImportCall:
     """Text file of numbers and names, for formats that number their classes."""
     point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Seconds that events without length are given, around their time; without, they are left out."""
+    points: bool = False
+    """Keep events without length as point events, [t, t] (docs/figures.md)."""
     split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
@@ -85,6 +87,10 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     with _wrong_calls_end_with_2():
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
+        if call.points and call.point_length is not None:
+            raise own_data.SourceError(
+                "--points keeps events without length and --point-length widens them; leave one out"
+            )
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
             unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
@@ -93,7 +99,7 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
             label=tuple(call.label or ()),
             only=_only(call.only),
             fps=call.fps,
-            point_seconds=call.point_length,
+            point_seconds=0.0 if call.points else call.point_length,
             split=call.split,
             resplit=call.resplit,
             group=call.group,

@@ -71,6 +71,7 @@ def read_annotations(
     ignore_labels: Collection[str] = ("Ambiguous",),
     subset_file: Path | None = None,
     duration_of: Callable[[str], float | None] = lambda video_id: None,
+    point_seconds: float | None = None,
 ) -> Annotations:
     """Read a file of any layout that `re2tal.common.annotation_files` knows.
 
@@ -83,6 +84,8 @@ def read_annotations(
         subset_file: CSV with columns "video" and "subset", for a `path` that does not tell the subsets.
         duration_of: gives the length of a video in seconds, or None where it cannot. Asked only if the layout does not
             tell; a video without length is taken to end with its last annotation.
+        point_seconds: length that point events, which end where they start, are given around their time; None: they
+            are left out.
     """
     try:
         file = read_annotation_file(Path(path), subset_file=subset_file, fix="set data.annotations to its path")
@@ -93,7 +96,14 @@ def read_annotations(
     if not file.tells_durations:
         database = _with_durations(file, duration_of=duration_of, problems=problems)
     videos = tuple(
-        _read_video(video_id, entry, path=file.path, ignore_labels=ignore_labels, problems=problems)
+        _read_video(
+            video_id,
+            entry,
+            path=file.path,
+            ignore_labels=ignore_labels,
+            point_seconds=point_seconds,
+            problems=problems,
+        )
         for video_id, entry in database.items()
     )
     return Annotations(path=file.path, videos=videos, problems=tuple(problems))
@@ -199,7 +209,13 @@ def _with_durations(
 
 
 def _read_video(
-    video_id: str, entry: Any, *, path: Path, ignore_labels: Collection[str], problems: list[AnnotationProblem]
+    video_id: str,
+    entry: Any,
+    *,
+    path: Path,
+    ignore_labels: Collection[str],
+    point_seconds: float | None,
+    problems: list[AnnotationProblem],
 ) -> AnnotatedVideo:
     where = f"{path}, video {video_id!r}"
     if not isinstance(entry, dict):
@@ -231,7 +247,14 @@ def _read_video(
         problems.append(AnnotationProblem(kind=kind, path=path, video_id=video_id, detail=detail))
 
     for row in annotations:
-        action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
+        action = _read_action(
+            row,
+            duration=duration,
+            where=where,
+            ignore_labels=ignore_labels,
+            point_seconds=point_seconds,
+            tell=tell,
+        )
         if action is None:
             continue
         if repeats.add(action.label, action.start_seconds, action.end_seconds):
@@ -249,7 +272,13 @@ def _read_video(
 
 
 def _read_action(
-    row: Any, *, duration: float, where: str, ignore_labels: Collection[str], tell: Callable[[ProblemKind, str], None]
+    row: Any,
+    *,
+    duration: float,
+    where: str,
+    ignore_labels: Collection[str],
+    point_seconds: float | None,
+    tell: Callable[[ProblemKind, str], None],
 ) -> Action | None:
     """One annotation; None if it is left out."""
     if not isinstance(row, dict) or not isinstance(row.get("label"), str):
@@ -260,9 +289,13 @@ def _read_action(
     if label in ignore_labels:
         return None
     start, end = segment
-    if start >= end:
-        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out")
+    half = point_seconds / 2 if start == end and point_seconds is not None else 0.0
+    if start >= end and not half:
+        hint = " (data.point_seconds trains on point events)" if start == end else ""
+        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out{hint}")
         return None
+    if half and 0 <= start <= duration + _ROUNDING_SECONDS:
+        start, end = max(min(start, duration) - half, 0.0), min(start + half, duration)
     if start >= duration or end <= 0:
         tell("outside", f"{label!r} from {start:g} to {end:g} s lies outside the {duration:g} s; left out")
         return None

@@ -2,6 +2,7 @@
 
 from re2tal.evaluation.average_precision import (
     MapResult,
+    PrecisionResult,
     mean_average_precision,
     precision_table,
     result_of_matches,
@@ -11,6 +12,7 @@ from re2tal.evaluation.curves import precision_curves
 from re2tal.evaluation.evaluate import evaluate_files, read_files
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
 from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
+from re2tal.evaluation.spotting import LOOSE, TIGHT, SpottingResult, spotting_precision
 from re2tal.evaluation.table import counts_in_words, print_result
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
@@ -18,9 +20,13 @@ __all__ = [
     "EvaluationConfig",
     "EvaluationError",
     "GroundTruth",
+    "LOOSE",
     "MapResult",
+    "PrecisionResult",
     "Predictions",
     "Ranked",
+    "SpottingResult",
+    "TIGHT",
     "best_overlaps",
     "counts_in_words",
     "evaluate_files",
@@ -35,4 +41,5 @@ __all__ = [
     "read_ground_truth",
     "read_predictions",
     "result_of_matches",
+    "spotting_precision",
 ]

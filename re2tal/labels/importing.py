@@ -37,7 +37,7 @@ class ImportOptions:
     fps: float | None = None
     """Rate that frame numbers count at; None: that of each video."""
     point_seconds: float | None = None
-    """Length that events without extent are given, around their time; None: they are left out."""
+    """Length that events without extent are given, around their time; 0: they stay points. None: they are left out."""
     split: float = 0.2
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
@@ -261,32 +261,38 @@ class _Collector:
         width = self._options.point_seconds
         if record.end is not None and width is None:
             self._note(
-                "end not after start", record, f"from {start:g} to {start:g} s; --point-length gives it a length"
+                "end not after start",
+                record,
+                f"from {start:g} to {start:g} s; --points keeps it, --point-length gives it a length",
             )
             return None
         if width is None:
-            self._note("point event", record, f"at {start:g} s, without an end; --point-length gives it a length")
+            told = f"at {start:g} s, without an end; --points keeps it, --point-length gives it a length"
+            self._note("point event", record, told)
             return None
-        self._note("widened point event", record, f"at {start:g} s; kept with a length of {width:g} s around it")
+        if width:
+            self._note("widened point event", record, f"at {start:g} s; kept with a length of {width:g} s around it")
         return start - width / 2, start + width / 2
 
     def _place(self, record: Record, *, times: tuple[float, float], label: str, video: _Video) -> None:
         start, end = times
         duration = video.info.duration_seconds
         shown = f"{label!r} from {start:g} to {end:g} s"
-        if not end > start:
+        is_point = start == end and self._options.point_seconds == 0
+        if not (end > start or is_point):
             self._note("end not after start", record, shown)
             return
         self._num_placed += 1
         if end > duration + _ROUNDING_SECONDS:
             self._num_past_end += 1
             self._num_like_frames += end <= video.info.num_frames
-        if start >= duration or end <= 0:
+        overhang = _ROUNDING_SECONDS if is_point else 0.0
+        if start >= duration + overhang or end <= -overhang:
             self._note("outside the video", record, f"{shown}, of a video of {duration:.2f} s")
             return
         if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
             self._note("clipped to the video", record, f"{shown}, of a video of {duration:.2f} s; kept, clipped")
-        start, end = max(start, 0.0), min(end, duration)
+        start, end = min(max(start, 0.0), duration), min(max(end, 0.0), duration)
         if video.repeats.add(label, start, end):
             video.segments.append((start, end, label))
         else:
