@@ -146,6 +146,7 @@ def init(
     videos: Path | None = None,
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
+    point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -166,6 +167,9 @@ def init(
         Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
     pretrained
         Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    point_length
+        Seconds around point events that are trained on. By default 1 if all annotations are point events, which are
+        then found as points; beside others, point events are left out.
     allow_links
         Take videos that lie in their folder only by links that lead out of it.
     overwrite
@@ -183,7 +187,9 @@ def init(
             raise own_data.SourceError(f"there is no file of weights {pretrained}")
         if pretrained is not None and size not in (None, "large"):
             raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
-        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
+        data = own_data.load_data_set(
+            _find_annotations(folder, annotations), videos=videos, allow_links=allow_links, point_seconds=point_length
+        )
         machine = _machine()
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)

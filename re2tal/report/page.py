@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from re2tal.common.atomic import atomic_path
 
-__all__ = ["inline_json", "render", "write_text"]
+__all__ = ["inline_json", "render", "render_still", "write_text"]
 
 _SCRIPTS = ("data.js", "charts.js", "tables.js", "player.js", "timeline.js", "videos.js", "main.js")
 _POLICY = (
@@ -37,20 +37,34 @@ def render(context: Mapping[str, Any], *, payload: Mapping[str, Any]) -> str:
     style, first_script = _read("page.css"), _read("theme.js")
     script = "\n".join(_read(name) for name in _SCRIPTS)
     policy = _POLICY.format(scripts=f"{_hash(first_script)} {_hash(script)}", styles=_hash(style))
-    environment = Environment(
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **context,
+            policy=policy,
+            style=Markup(style),
+            first_script=Markup(first_script),
+            script=Markup(script),
+            payload=inline_json(payload),
+        )
+    )
+
+
+def render_still(template: str, context: Mapping[str, Any]) -> str:
+    """A page of the same look that runs no script."""
+    style = _read("page.css")
+    policy = f"default-src 'none'; style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+    return _environment().get_template(template).render(**context, policy=policy, style=Markup(style))
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("re2tal.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
-        **context,
-        policy=policy,
-        style=Markup(style),
-        first_script=Markup(first_script),
-        script=Markup(script),
-        payload=inline_json(payload),
     )
 
 
