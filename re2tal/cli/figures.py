@@ -15,7 +15,7 @@ from re2tal.common.untrusted import shown, some, visible
 
 if TYPE_CHECKING:
     from re2tal.evaluation.bouts import Observed
-    from re2tal.evaluation.bouts.tables import Table
+    from re2tal.evaluation.bouts.tables import FigureTable
 
 Many = Parameter(consume_multiple=True)
 Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
@@ -164,7 +164,7 @@ def agreement(
     _tell(notes)
 
 
-def _write(tables: "dict[str, Table]", folder: Path) -> list[Path]:
+def _write(tables: "dict[str, FigureTable]", folder: Path) -> list[Path]:
     from re2tal.common.csv_files import write_csv
 
     paths = []

@@ -95,15 +95,10 @@ def read_annotations(
     database = file.database
     if not file.tells_durations:
         database = _with_durations(file, duration_of=duration_of, problems=problems)
+    if point_seconds is not None:
+        database = {video_id: _widened(entry, seconds=point_seconds) for video_id, entry in database.items()}
     videos = tuple(
-        _read_video(
-            video_id,
-            entry,
-            path=file.path,
-            ignore_labels=ignore_labels,
-            point_seconds=point_seconds,
-            problems=problems,
-        )
+        _read_video(video_id, entry, path=file.path, ignore_labels=ignore_labels, problems=problems)
         for video_id, entry in database.items()
     )
     return Annotations(path=file.path, videos=videos, problems=tuple(problems))
@@ -208,14 +203,27 @@ def _with_durations(
     return database
 
 
+def _widened(entry: Any, *, seconds: float) -> Any:
+    """An entry with segments in place of the point events inside the video; what is odd is left for its reader."""
+    rows: Any = entry.get("annotations") if isinstance(entry, dict) else None
+    duration: Any = entry.get("duration") if isinstance(entry, dict) else None
+    if not isinstance(rows, list) or not _is_number(duration):
+        return entry
+
+    def around(row: Any) -> Any:
+        segment = row.get("segment") if isinstance(row, dict) else None
+        if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
+            return row
+        point, end = segment
+        if point != end or not 0 <= point <= duration + _ROUNDING_SECONDS:
+            return row
+        return {**row, "segment": [max(point - seconds / 2, 0.0), min(point + seconds / 2, duration)]}
+
+    return {**entry, "annotations": [around(row) for row in rows]}
+
+
 def _read_video(
-    video_id: str,
-    entry: Any,
-    *,
-    path: Path,
-    ignore_labels: Collection[str],
-    point_seconds: float | None,
-    problems: list[AnnotationProblem],
+    video_id: str, entry: Any, *, path: Path, ignore_labels: Collection[str], problems: list[AnnotationProblem]
 ) -> AnnotatedVideo:
     where = f"{path}, video {video_id!r}"
     if not isinstance(entry, dict):
@@ -247,14 +255,7 @@ def _read_video(
         problems.append(AnnotationProblem(kind=kind, path=path, video_id=video_id, detail=detail))
 
     for row in annotations:
-        action = _read_action(
-            row,
-            duration=duration,
-            where=where,
-            ignore_labels=ignore_labels,
-            point_seconds=point_seconds,
-            tell=tell,
-        )
+        action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
         if action is None:
             continue
         if repeats.add(action.label, action.start_seconds, action.end_seconds):
@@ -272,13 +273,7 @@ def _read_video(
 
 
 def _read_action(
-    row: Any,
-    *,
-    duration: float,
-    where: str,
-    ignore_labels: Collection[str],
-    point_seconds: float | None,
-    tell: Callable[[ProblemKind, str], None],
+    row: Any, *, duration: float, where: str, ignore_labels: Collection[str], tell: Callable[[ProblemKind, str], None]
 ) -> Action | None:
     """One annotation; None if it is left out."""
     if not isinstance(row, dict) or not isinstance(row.get("label"), str):
@@ -289,13 +284,10 @@ def _read_action(
     if label in ignore_labels:
         return None
     start, end = segment
-    half = point_seconds / 2 if start == end and point_seconds is not None else 0.0
-    if start >= end and not half:
+    if start >= end:
         hint = " (data.point_seconds trains on point events)" if start == end else ""
         tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out{hint}")
         return None
-    if half and 0 <= start <= duration + _ROUNDING_SECONDS:
-        start, end = max(min(start, duration) - half, 0.0), min(start + half, duration)
     if start >= duration or end <= 0:
         tell("outside", f"{label!r} from {start:g} to {end:g} s lies outside the {duration:g} s; left out")
         return None

@@ -76,7 +76,7 @@ def test_point_events_become_segments_around_them_inside_the_video_if_that_is_wi
     rows = [_row(4, 4), _row(0, 0), _row(10, 10), _row(10.005, 10.005, "late"), _row(1, 3), _row(11, 11), _row(-1, -1)]
     found = read_annotations(_one(tmp_path, rows), point_seconds=1.0)
     spans = [(action.start_seconds, action.end_seconds) for action in found.videos[0].actions]
-    assert spans == [(3.5, 4.5), (0.0, 0.5), (9.5, 10.0), (9.5, 10.0), (1.0, 3.0)]
+    assert spans == [(3.5, 4.5), (0.0, 0.5), (9.5, 10.0), (9.505, 10.0), (1.0, 3.0)]
     assert [problem.kind for problem in found.problems] == ["outside", "outside"]
 
 

@@ -2,18 +2,18 @@
 
 from re2tal.common.terminal import print_table
 from re2tal.evaluation.bouts.agreement import Agreement, ClassAgreement
-from re2tal.evaluation.bouts.tables import Table
+from re2tal.evaluation.bouts.tables import FigureTable
 
 __all__ = ["agreement_tables", "print_agreement"]
 
 
-def agreement_tables(agreement: Agreement) -> dict[str, Table]:
+def agreement_tables(agreement: Agreement) -> dict[str, FigureTable]:
     """Figures of every class, and the confusion matrix with one pair of categories a row."""
     rows = [item.as_json() for item in (*agreement.classes, agreement.overall)]
     categories = agreement.categories
     return {
-        "agreement": Table(header=tuple(rows[0]), rows=[tuple(row.values()) for row in rows]),
-        "confusion": Table(
+        "agreement": FigureTable(header=tuple(rows[0]), rows=[tuple(row.values()) for row in rows]),
+        "confusion": FigureTable(
             header=("a", "b", "steps", "seconds"),
             rows=[
                 (ours, theirs, int(count), int(count) * agreement.step_seconds)

@@ -1,6 +1,6 @@
 """Figures of bouts as tables with one observation a row, for CSV files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from re2tal.evaluation.bouts.summary import (
     transitions_of,
 )
 
-__all__ = ["Table", "print_summary", "summary_tables"]
+__all__ = ["FigureTable", "print_summary", "summary_tables"]
 
 Row = tuple[str | float | None, ...]
 
@@ -39,74 +39,58 @@ _FIGURES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class FigureTable:
     """Rows under headings."""
 
     header: tuple[str, ...]
     rows: list[Row]
 
 
-def summary_tables(observations: Sequence[Observation], *, bin_seconds: float) -> dict[str, Table]:
+def summary_tables(observations: Sequence[Observation], *, bin_seconds: float) -> dict[str, FigureTable]:
     """All tables of a summary, by the name of their file without suffix."""
     labels = classes_of(observations)
-    pooled = transitions_of(observations, labels)
-    return {
-        "by_class": Table(
-            header=("label", "videos", *_FIGURES),
-            rows=[(item.label, item.num_videos, *_figures(item)) for item in summarize_classes(observations)],
+    segment = ("start_seconds", "end_seconds", "seconds")
+    bins = ("bin_start_seconds", "bin_end_seconds", "label", "observed_seconds", "bouts", "seconds", "share_of_time")
+    pairs = ("from", "to", "count", "probability")
+    content: dict[str, tuple[tuple[str, ...], Iterable[Row]]] = {
+        "by_class": (
+            ("label", "videos", *_FIGURES),
+            ((item.label, item.num_videos, *_figures(item)) for item in summarize_classes(observations)),
         ),
-        "by_video": Table(
-            header=("video", "label", *_FIGURES),
-            rows=[
-                (observation.video_id, label, *_figures(summarize(observation, label)))
-                for observation in observations
-                for label in labels
-            ],
+        "by_video": (
+            ("video", "label", *_FIGURES),
+            ((item.video_id, label, *_figures(summarize(item, label))) for item in observations for label in labels),
         ),
-        "bouts": Table(
-            header=("video", "label", "start_seconds", "end_seconds", "seconds"),
-            rows=[
-                (observation.video_id, label, start, end, end - start)
-                for observation in observations
-                for start, end, label in _in_order(observation)
-            ],
-        ),
-        "intervals": Table(
-            header=("video", "label", "start_seconds", "end_seconds", "seconds"),
-            rows=[
-                (observation.video_id, label, start, end, end - start)
-                for observation in observations
-                for label in labels
-                for start, end in intervals_of(observation, label)
-            ],
-        ),
-        "budget": Table(
-            header=(
-                "video",
-                "bin_start_seconds",
-                "bin_end_seconds",
-                "label",
-                "observed_seconds",
-                "bouts",
-                "seconds",
-                "share_of_time",
+        "bouts": (
+            ("video", "label", *segment),
+            (
+                (item.video_id, label, start, end, end - start)
+                for item in observations
+                for start, end, label in _in_order(item)
             ),
-            rows=list(_budget(observations, labels, seconds=bin_seconds)),
         ),
-        "transitions": Table(
-            header=("from", "to", "count", "probability"),
-            rows=[row for row, _ in _transitions(pooled)],
+        "intervals": (
+            ("video", "label", *segment),
+            (
+                (item.video_id, label, start, end, end - start)
+                for item in observations
+                for label in labels
+                for start, end in intervals_of(item, label)
+            ),
         ),
-        "transitions_by_video": Table(
-            header=("video", "from", "to", "count", "probability"),
-            rows=[
-                (observation.video_id, *row)
-                for observation in observations
-                for row, count in _transitions(transitions_of([observation], labels))
-                if count
-            ],
+        "budget": (("video", *bins), _budget(observations, labels, seconds=bin_seconds)),
+        "transitions": (pairs, _transitions(transitions_of(observations, labels))),
+        "transitions_by_video": (
+            ("video", *pairs),
+            (
+                (item.video_id, *row)
+                for item in observations
+                for row in _transitions(transitions_of([item], labels))
+                if row[2]
+            ),
         ),
     }
+    return {name: FigureTable(header=header, rows=list(rows)) for name, (header, rows) in content.items()}
 
 
 def _figures(item: ClassSummary) -> Row:
@@ -143,12 +127,12 @@ def _budget(observations: Sequence[Observation], labels: Sequence[str], *, secon
             yield *about, "", item.observed_seconds, None, idle, idle / item.observed_seconds
 
 
-def _transitions(transitions: Transitions) -> Iterator[tuple[Row, int]]:
+def _transitions(transitions: Transitions) -> Iterator[Row]:
     """Every pair of classes, and how often it occurs."""
     probabilities = transitions.probabilities
     for row, column in np.ndindex(transitions.counts.shape):
-        count = int(transitions.counts[row, column])
-        yield (transitions.labels[row], transitions.labels[column], count, float(probabilities[row, column])), count
+        about = (transitions.labels[row], transitions.labels[column])
+        yield *about, int(transitions.counts[row, column]), float(probabilities[row, column])
 
 
 def print_summary(classes: Sequence[ClassSummary], *, num_videos: int) -> None:
