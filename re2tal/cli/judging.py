@@ -60,14 +60,14 @@ def evaluate(
     *,
     points: bool = False,
     tolerances: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    frame_rate: Annotated[float, Parameter(validator=Number(gte=0))] = 2.0,
+    frame_rate: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     per_class: bool = False,
     json: Json = False,
 ) -> None:
     """Compute the mAP of a file of predictions.
 
     ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`, SoccerNet's those of
-    `--points`.
+    `--points --frame-rate 2`.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def evaluate(
         With --points: widths in seconds of the window around an event, such as 1 2 5; or tight (1 to 5 seconds, the
         default) or loose (5 to 60).
     frame_rate
-        With --points: frames per second that times are cut to before they are compared; 0 compares them as they are.
+        With --points: frames per second that times are cut to before they are compared, as SoccerNet does; of several
+        predictions of a class in one frame, the last one of the file counts. By default times are compared as they are.
     per_class
         Show every class.
     """

@@ -17,9 +17,9 @@ class EvaluationConfig(Settings):
     tolerances: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0)
     """Seconds; where detections are point events (`postprocess.point_seconds`), the metric is taken at these instead.
     The default is SoccerNet's tight average-mAP."""
-    frame_rate: float = Field(default=2.0, ge=0)
-    """Frames per second that the times of point events are cut to before they are compared, as SoccerNet does; 0
-    compares them as they are."""
+    frame_rate: float = Field(default=0.0, ge=0)
+    """Frames per second that the times of point events are cut to before they are compared, 2 for SoccerNet's figures;
+    0 compares them as they are."""
     blocked: Path | tuple[str, ...] | None = None
     """Videos left out of the metric: ids, or a JSON file with a list of ids."""
 

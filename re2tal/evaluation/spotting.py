@@ -2,8 +2,9 @@
 
 N predictions, M events, K classes, I tolerances. Segments count by their middles.
 
-* Times are cut to frames of a fixed rate, 2 per second. Events of one class and video in one frame count once; of such
-  predictions the last one of the file counts.
+* SoccerNet cuts times to frames of a fixed rate, 2 per second. Events of one class and video in one frame count once;
+  of such predictions the last one of the file counts, which in a file that has the best first is the worst of them. So
+  times are compared as they are unless a frame rate is given.
 * Events are visited in the order of time. Each takes the prediction of its class with the best score among those that
   are still free and at most half the tolerance away (of equal scores the earliest). A tolerance is thus the width of
   a window around the event.
@@ -30,7 +31,6 @@ TIGHT = (1.0, 2.0, 3.0, 4.0, 5.0)
 """Seconds, of SoccerNet's tight average-mAP."""
 LOOSE = tuple(5.0 * number for number in range(1, 13))
 """Seconds, of its loose one."""
-_FRAME_RATE = 2.0
 _SCORES = np.linspace(0, 1, 200)
 _RECALLS = np.arange(11) / 10
 
@@ -65,7 +65,7 @@ def spotting_precision(
     predictions: Predictions,
     *,
     tolerances: Sequence[float] = TIGHT,
-    frame_rate: float = _FRAME_RATE,
+    frame_rate: float = 0.0,
 ) -> SpottingResult:
     """Mean average precision at tolerances in time, over the classes of the ground truth.
 
@@ -73,7 +73,8 @@ def spotting_precision(
         ground_truth: The events of the evaluated videos; a class without any has an average precision of 0.
         predictions: Scored events; scores below 0 do not count.
         tolerances: I widths in seconds of the window around an event.
-        frame_rate: Frames per second that times are cut to; 0 compares times as they are, and counts all of them.
+        frame_rate: Frames per second that times are cut to, 2 for SoccerNet's figures; 0 compares times as they are,
+            and counts all of them.
     """
     ranked = rank_predictions(ground_truth, predictions)
     scores = predictions.scores[ranked.row]

@@ -106,7 +106,7 @@ def test_it_is_the_plain_metric(tmp_path: Path, seed: int, tolerances: tuple[flo
                 for at in [*near, *rng.uniform(0, 400, 10), *near[:3]]
             ]
     expected, of_class = plain_average_map(events, found, classes=classes, tolerances=tolerances)
-    result = measured(tmp_path, events, found, tolerances=tolerances)
+    result = measured(tmp_path, events, found, tolerances=tolerances, frame_rate=2.0)
     assert result.average == pytest.approx(expected, abs=1e-12)
     for name in classes:
         assert result.per_class[name] == pytest.approx(of_class[name], abs=1e-12)
@@ -133,12 +133,22 @@ def test_an_earlier_event_takes_the_best_prediction_in_reach(tmp_path: Path) -> 
 def test_exact_times_tell_apart_what_frames_do_not(tmp_path: Path) -> None:
     events = [("a", "goal", 10.1, 1.0), ("a", "goal", 10.3, 1.0)]
     found = [("a", "goal", 10.1, 0.9), ("a", "goal", 10.3, 0.8)]
-    in_frames = measured(tmp_path, events, found, tolerances=(0.1,))
-    exact = measured(tmp_path, events, found, tolerances=(0.1,), frame_rate=0.0)
+    in_frames = measured(tmp_path, events, found, tolerances=(0.1,), frame_rate=2.0)
+    exact = measured(tmp_path, events, found, tolerances=(0.1,))
     assert in_frames.per_tolerance == exact.per_tolerance == (1.0,)
     shifted = [("a", "goal", 10.2, 0.9), ("a", "goal", 10.4, 0.8)]
-    assert measured(tmp_path, events, shifted, tolerances=(0.1,)).per_tolerance == (1.0,)
-    assert measured(tmp_path, events, shifted, tolerances=(0.1,), frame_rate=0.0).per_tolerance == (0.0,)
+    assert measured(tmp_path, events, shifted, tolerances=(0.1,), frame_rate=2.0).per_tolerance == (1.0,)
+    assert measured(tmp_path, events, shifted, tolerances=(0.1,)).per_tolerance == (0.0,)
+
+
+def test_a_worse_prediction_in_the_same_frame_does_not_replace_a_better_one_unless_soccernet_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    events = [("a", "goal", 10.0, 1.0), ("a", "goal", 20.0, 1.0)]
+    found = [("a", "goal", 10.0, 0.9), ("a", "goal", 20.0, 0.8), ("a", "goal", 30.0, 0.5), ("a", "goal", 10.1, 0.1)]
+    assert measured(tmp_path, events, found, tolerances=(1.0,)).average == 1.0
+    replaced = measured(tmp_path, events, found, tolerances=(1.0,), frame_rate=2.0)
+    assert replaced.average == pytest.approx((6 + 5 * 2 / 3) / 11)  # the first is found only behind the wrong one
 
 
 def test_segments_count_by_their_middles(tmp_path: Path) -> None:
@@ -156,7 +166,7 @@ def test_without_the_choice_points_are_left_out_and_the_error_says_so(tmp_path: 
 
 
 def test_the_command(re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    truth, found = write(tmp_path, [("a", "goal", 10.0, 1.0), ("a", "kick", 30.0, 1.0)], [("a", "goal", 11.0, 0.9)])
+    truth, found = write(tmp_path, [("a", "goal", 10.0, 1.0), ("a", "kick", 30.0, 1.0)], [("a", "goal", 10.7, 0.9)])
     files = ("--ground-truth", truth, "--predictions", found, "--points")
     assert re2tal("evaluate", *files, "--tolerances", "1", "2", "--per-class") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
