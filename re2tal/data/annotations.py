@@ -204,7 +204,7 @@ def _with_durations(
 
 
 def _widened(entry: Any, *, seconds: float) -> Any:
-    """An entry with segments in place of the point events inside the video; what is odd is left for its reader."""
+    """An entry with segments in place of its point events; what is odd is left for its reader."""
     rows: Any = entry.get("annotations") if isinstance(entry, dict) else None
     duration: Any = entry.get("duration") if isinstance(entry, dict) else None
     if not isinstance(rows, list) or not _is_number(duration):
@@ -215,8 +215,10 @@ def _widened(entry: Any, *, seconds: float) -> Any:
         if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
             return row
         point, end = segment
-        if point != end or not 0 <= point <= duration + _ROUNDING_SECONDS:
+        if point != end:
             return row
+        if not 0 <= point <= duration + _ROUNDING_SECONDS:  # a segment outside, as what the reader leaves out
+            return {**row, "segment": [point - seconds, point] if point < 0 else [point, point + seconds]}
         return {**row, "segment": [max(point - seconds / 2, 0.0), min(point + seconds / 2, duration)]}
 
     return {**entry, "annotations": [around(row) for row in rows]}

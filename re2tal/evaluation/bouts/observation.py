@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Observation", "clipped", "merged", "seconds_in"]
+__all__ = ["Observation", "clipped", "merged", "seconds_between", "seconds_in"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -82,6 +82,15 @@ def clipped(segments: np.ndarray, stretches: np.ndarray) -> np.ndarray:
     first = inside & (np.cumsum(inside, 1) == 1)  # a point where two stretches touch lies in both
     inside = np.where(is_point[:, None], first, inside)
     return np.stack([starts[inside], ends[inside]], 1)
+
+
+def seconds_between(segments: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(E - 1,) how much of the segments (N, 2), in order and without overlap, lies between neighbouring edges (E,)."""
+    if not len(segments):
+        return np.zeros(len(edges) - 1)
+    until = np.append(0.0, np.cumsum(segments[:, 1] - segments[:, 0]))
+    covered = np.interp(edges, segments.ravel(), np.stack([until[:-1], until[1:]], 1).ravel())
+    return np.diff(covered)
 
 
 def seconds_in(segments: np.ndarray, stretches: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from re2tal.evaluation.bouts.observation import Observation, merged, seconds_in
+from re2tal.evaluation.bouts.observation import Observation, merged, seconds_between, seconds_in
 
 __all__ = [
     "Bin",
@@ -21,6 +21,9 @@ __all__ = [
     "summarize_classes",
     "transitions_of",
 ]
+
+_NO_TIME = 1e-9
+"""Seconds; differences of sums of times are that inexact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,30 +145,26 @@ def bins_of(observation: Observation, labels: Sequence[str], *, seconds: float) 
     """The time budget: the video's time in bins from 0 on, without those in which nothing was observed."""
     if not len(observation.stretches):
         return []
-    everything = [bouts for bouts in observation.bouts.values() if len(bouts)]
-    busy = merged(np.concatenate(everything), gap=0.0) if everything else np.zeros((0, 2))
-    found = []
-    for number in range(int(np.ceil(observation.stretches[-1, 1] / seconds))):
-        start, end = number * seconds, min((number + 1) * seconds, float(observation.stretches[-1, 1]))
-        here = np.array([[start, end]])
-        observed = seconds_in(observation.stretches, here)
-        if not observed:
-            continue
-        bouts = [observation.of(label) for label in labels]
-        # A bin holds what begins in it before its end; the last one has its end, too, for points there.
-        last = end == observation.stretches[-1, 1]
-        begun = [(starts[:, 0] >= start) & ((starts[:, 0] < end) | last) for starts in bouts]
-        found.append(
-            Bin(
-                start=start,
-                end=end,
-                observed_seconds=observed,
-                num_bouts=tuple(int(rows.sum()) for rows in begun),
-                seconds=tuple(seconds_in(of_class, here) for of_class in bouts),
-                idle_seconds=observed - seconds_in(busy, here),
-            )
+    end = float(observation.stretches[-1, 1])
+    edges = np.append(np.arange(0, end - _NO_TIME, seconds), end)
+    everything = np.concatenate([np.zeros((0, 2)), *observation.bouts.values()])
+    observed = seconds_between(observation.stretches, edges)
+    busy = seconds_between(merged(everything, gap=0.0), edges)
+    bouts = [observation.of(label) for label in labels]
+    spent = [seconds_between(of_class, edges) for of_class in bouts]
+    # A bin holds what begins in it before its end; the last one has its end, too, for points there.
+    begun = [np.histogram(of_class[:, 0], edges)[0] for of_class in bouts]
+    return [
+        Bin(
+            start=float(edges[place]),
+            end=float(edges[place + 1]),
+            observed_seconds=float(observed[place]),
+            num_bouts=tuple(int(counts[place]) for counts in begun),
+            seconds=tuple(float(of_class[place]) for of_class in spent),
+            idle_seconds=max(float(observed[place] - busy[place]), 0.0),
         )
-    return found
+        for place in np.flatnonzero(observed > _NO_TIME)
+    ]
 
 
 def transitions_of(observations: Iterable[Observation], labels: Sequence[str]) -> Transitions:
