@@ -142,11 +142,11 @@ def _remarks_on_points(*, found: Predictions | None, truth: Truth | None) -> lis
     if found is None or truth is None:
         return []
     sides = {"detections": found.segments, "annotations": truth.actions.segments}
-    return [
-        f"The {what} are point events, which `re2tal evaluate --points` measures; tIoU does not apply."
-        for what, segments in sides.items()
-        if are_points(segments)
-    ]
+    points = [what for what, segments in sides.items() if are_points(segments)]
+    told = (
+        f"The {' and '.join(points)} are point events, which `re2tal evaluate --points` measures; tIoU does not apply."
+    )
+    return [told] if points else []
 
 
 def _remarks(
