@@ -10,6 +10,7 @@ from re2tal.evaluation.average_precision import (
 from re2tal.evaluation.config import EvaluationConfig
 from re2tal.evaluation.curves import precision_curves
 from re2tal.evaluation.evaluate import evaluate_files, read_files
+from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
 from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
 from re2tal.evaluation.spotting import LOOSE, TIGHT, SpottingResult, spotting_precision
@@ -19,6 +20,7 @@ from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 __all__ = [
     "EvaluationConfig",
     "EvaluationError",
+    "FalseAlarms",
     "GroundTruth",
     "LOOSE",
     "MapResult",
@@ -28,6 +30,7 @@ __all__ = [
     "SpottingResult",
     "TIGHT",
     "best_overlaps",
+    "count_false_alarms",
     "counts_in_words",
     "evaluate_files",
     "match_actions",

@@ -107,6 +107,7 @@ def spotting_precision(
         num_predictions=len(ranked),
         num_other_videos=ranked.num_other_videos,
         num_other_classes=ranked.num_other_classes,
+        num_unlabelled=ranked.num_unlabelled,
     )
 
 

@@ -13,6 +13,8 @@ def print_result(result: PrecisionResult, *, title: str, per_class: bool = False
     for name, values in [*classes, ("mAP", result.means)]:
         rows.append([name, *(f"{100 * value:.2f}" for value in (*values, result.averaged(values)))])
     print_table(rows, title=title, caption=counts_in_words(result))
+    if result.false_alarms is not None:
+        print(result.false_alarms.in_words())
 
 
 def counts_in_words(result: PrecisionResult) -> str:
@@ -22,4 +24,6 @@ def counts_in_words(result: PrecisionResult) -> str:
         parts.append(f"{result.num_other_videos} predictions for other videos left out")
     if result.num_other_classes:
         parts.append(f"{result.num_other_classes} predictions of other classes left out")
+    if result.num_unlabelled:
+        parts.append(f"{result.num_unlabelled} predictions where nobody has looked left out")
     return "; ".join(parts)

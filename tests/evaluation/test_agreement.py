@@ -143,7 +143,7 @@ def test_bouts_by_hand() -> None:
 
 
 def test_only_what_both_have_looked_at_counts(tmp_path: Path) -> None:
-    a = observed(tmp_path / "a.json", {"m": [(10, 30, "run"), (80, 90, "run")]}, labelled=[[0, 50]])
+    a = observed(tmp_path / "a.json", {"m": [(10, 30, "run")]}, labelled=[[0, 50]])
     b = observed(tmp_path / "b.json", {"m": [(20, 40, "run"), (80, 90, "sit")], "n": []}, labelled=[[20, 100]])
     ((one, other),), notes = paired_observations(a, b)
     assert one.stretches.tolist() == other.stretches.tolist() == [[20, 50]]

@@ -129,9 +129,10 @@ def test_detections_above_the_threshold_become_bouts(tmp_path: Path) -> None:
 def test_only_labelled_stretches_are_observed(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", {"a": [(5, 15, "run"), (50, 60, "run")]}, labelled=[[0, 10], [5, 12], [90, 300]])
     (seen,) = read_observed(path, rules=BoutRules()).observations
-    assert seen.stretches.tolist() == [[0, 12], [90, 100]]
-    assert seen.of("run").tolist() == [[5, 12]]
-    (nothing,) = observed(tmp_path / "b.json", {"a": [(5, 15, "run")]}, labelled=[]).observations
+    # What an annotation covers has been looked at, too.
+    assert seen.stretches.tolist() == [[0, 15], [50, 60], [90, 100]]
+    assert seen.of("run").tolist() == [[5, 15], [50, 60]]
+    (nothing,) = observed(tmp_path / "b.json", {"a": []}, labelled=[]).observations
     assert nothing.seconds == 0.0 and not nothing.bouts
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file, read_json
+from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.untrusted import shown, some
 from re2tal.evaluation.bouts.observation import Observation, clipped, merged
 from re2tal.evaluation.files import read_predictions
@@ -138,7 +139,7 @@ def _read_annotations(path: Path, *, rules: BoutRules, seconds: Mapping[str, flo
             if rules.annotator in (None, annotator) and rules.counts(label, score, default=None):
                 bouts.setdefault(label, []).append(segment)
         length = _length(entry, where=where) or seconds.get(video_id)
-        labelled = _labelled(entry, where=where)
+        labelled = _labelled(entry, length=length, where=where)
         observation = _observation(video_id, bouts, rules=rules, length=length, labelled=labelled)
         if length is not None:
             lengths[video_id] = length
@@ -195,13 +196,15 @@ def _length(entry: Mapping[str, Any], *, where: str) -> float | None:
     return None if length is None else float(length)
 
 
-def _labelled(entry: Mapping[str, Any], *, where: str) -> list[tuple[float, float]] | None:
-    stretches = entry.get("labelled")
-    if stretches is None:
-        return None
-    if not isinstance(stretches, list):
-        raise EvaluationError(f'{where}: "labelled" must be a list of [start, end] in seconds, got {shown(stretches)}')
-    return [_pair(stretch, what=f"{where}: labelled stretch") for stretch in stretches]
+def _labelled(entry: Mapping[str, Any], *, length: float | None, where: str) -> Stretches | None:
+    """What somebody has looked at; None: the whole video."""
+    annotated = [row["segment"] for row in entry.get("annotations", [])]
+    try:
+        return read_labelled(
+            entry.get("labelled"), annotated=annotated, duration=math.inf if length is None else length
+        )
+    except ValueError as error:
+        raise EvaluationError(f"{where}: {error}") from None
 
 
 def _pair(value: Any, *, what: str) -> tuple[float, float]:
@@ -216,13 +219,13 @@ def _observation(
     *,
     rules: BoutRules,
     length: float | None,
-    labelled: Sequence[tuple[float, float]] | None,
+    labelled: Stretches | None,
 ) -> Observation:
     if length is None:
         segments = [*(segment for of_class in bouts.values() for segment in of_class), *(labelled or ())]
         length = max((end for _, end in segments), default=0.0)
     whole = np.array([[0.0, length]])
-    stretches = whole if labelled is None else clipped(merged(labelled, gap=0.0), whole)
+    stretches = whole if labelled is None else clipped(np.array(labelled, np.float64).reshape(-1, 2), whole)
     stretches = stretches[stretches[:, 1] > stretches[:, 0]]
     inside = {label: clipped(rules.bouts(segments), stretches) for label, segments in sorted(bouts.items())}
     return Observation(
