@@ -187,10 +187,7 @@ def init(
         path = folder / "config.py"
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
-        if pretrained is not None and not pretrained.is_file():
-            raise own_data.SourceError(f"there is no file of weights {pretrained}")
-        if pretrained is not None and size not in (None, "large"):
-            raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
+        _require_weights(pretrained, size=size)
         data = own_data.load_data_set(
             _find_annotations(folder, annotations), videos=videos, allow_links=allow_links, point_seconds=point_length
         )
@@ -215,12 +212,23 @@ def init(
         line["minutes"] = measures.time.as_json()
         print(json_format.dumps(line))
         return
+    if count := data.num_left_out_points:
+        print(f"{count} point events are left out; --point-length SECONDS trains on segments around them.")
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
     print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
     negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
     print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
     print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+
+
+def _require_weights(pretrained: Path | None, *, size: str | None) -> None:
+    from re2tal.labels import SourceError
+
+    if pretrained is not None and not pretrained.is_file():
+        raise SourceError(f"there is no file of weights {pretrained}")
+    if pretrained is not None and size not in (None, "large"):
+        raise SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:

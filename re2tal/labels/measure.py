@@ -43,6 +43,11 @@ class DataSet:
     only_points: bool = False
     """Whether all annotations are point events."""
 
+    @property
+    def num_left_out_points(self) -> int:
+        """Annotations without a length, which nothing trains on."""
+        return sum(problem.kind == "without length" for problem in self.annotations.problems)
+
     def path_of(self, video_id: str) -> Path:
         """Where the file of a video is expected.
 

@@ -66,7 +66,9 @@ def test_points_are_trained_on_found_and_measured(
     assert "re2tal evaluate --points" in (run / "report.html").read_text()
 
 
-def test_init_tells_points_from_segments(re2tal: Any, clips: Path, tmp_path: Path) -> None:
+def test_init_tells_points_from_segments(
+    re2tal: Any, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Beside segments, points are left out, or trained on as segments if that is asked for."""
     rows = [f"{name},{time},,peck" for name in "abcd" for time in (1, 3)]
     rows += [f"{name},{time},{time + 2},walk" for name in "abcd" for time in (4, 8)]
@@ -78,3 +80,4 @@ def test_init_tells_points_from_segments(re2tal: Any, clips: Path, tmp_path: Pat
         assert re2tal("init", folder, "--annotations", out, "--size", "small", *options) == 0
         config = load_config(folder / "config.py")
         assert (config.data.point_seconds, config.postprocess.point_seconds) == settings
+        assert ("8 point events are left out" in capsys.readouterr().out) == (not options)
