@@ -206,11 +206,9 @@ def init(
         )
         own_data.write_config(text, path)
     if json:
-        line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
-        names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
-        line |= {name: getattr(choices, name) for name in names}
-        line["minutes"] = measures.time.as_json()
-        print(json_format.dumps(line))
+        names = ("window_seconds", "num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
+        line = {"config": str(path), "size": chosen, **{name: getattr(choices, name) for name in names}}
+        print(json_format.dumps({**line, "minutes": measures.time.as_json()}))
         return
     if count := data.num_left_out_points:
         print(f"{count} point events are left out; --point-length SECONDS trains on segments around them.")
