@@ -9,6 +9,7 @@ from re2tal import __version__
 from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     explaining,
     exporting,
+    figures,
     files,
     finetuning,
     judging,

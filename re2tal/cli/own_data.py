@@ -52,7 +52,7 @@ class ImportCall:
     point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Seconds that events without length are given, around their time; without, they are left out."""
     points: bool = False
-    """Keep events without length as point events, [t, t]."""
+    """Keep events without length as point events, [t, t] (docs/figures.md)."""
     min_score: float | None = None
     """Lowest score of annotations that have one, such as detections (of which 0.3 is the lowest by default)."""
     split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2
@@ -157,6 +157,7 @@ def init(
     videos: Path | None = None,
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
+    point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -177,6 +178,9 @@ def init(
         Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
     pretrained
         Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    point_length
+        Seconds around point events that are trained on. By default 1 if all annotations are point events, which are
+        then found as points; beside others, point events are left out.
     allow_links
         Take videos that lie in their folder only by links that lead out of it.
     overwrite
@@ -190,11 +194,10 @@ def init(
         path = folder / "config.py"
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
-        if pretrained is not None and not pretrained.is_file():
-            raise own_data.SourceError(f"there is no file of weights {pretrained}")
-        if pretrained is not None and size not in (None, "large"):
-            raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
-        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
+        _require_weights(pretrained, size=size)
+        data = own_data.load_data_set(
+            _find_annotations(folder, annotations), videos=videos, allow_links=allow_links, point_seconds=point_length
+        )
         machine = _machine()
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)
@@ -210,18 +213,27 @@ def init(
         )
         own_data.write_config(text, path)
     if json:
-        line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
-        names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
-        line |= {name: getattr(choices, name) for name in names}
-        line["minutes"] = measures.time.as_json()
-        print(json_format.dumps(line))
+        names = ("window_seconds", "num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
+        line = {"config": str(path), "size": chosen, **{name: getattr(choices, name) for name in names}}
+        print(json_format.dumps({**line, "minutes": measures.time.as_json()}))
         return
+    if count := data.num_left_out_points:
+        print(f"{count} point events are left out; --point-length SECONDS trains on segments around them.")
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
     print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
     negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
     print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
     print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+
+
+def _require_weights(pretrained: Path | None, *, size: str | None) -> None:
+    from re2tal.labels import SourceError
+
+    if pretrained is not None and not pretrained.is_file():
+        raise SourceError(f"there is no file of weights {pretrained}")
+    if pretrained is not None and size not in (None, "large"):
+        raise SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:

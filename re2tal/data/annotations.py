@@ -72,6 +72,7 @@ def read_annotations(
     ignore_labels: Collection[str] = ("Ambiguous",),
     subset_file: Path | None = None,
     duration_of: Callable[[str], float | None] = lambda video_id: None,
+    point_seconds: float | None = None,
 ) -> Annotations:
     """Read a file of any layout that `re2tal.common.annotation_files` knows.
 
@@ -84,6 +85,8 @@ def read_annotations(
         subset_file: CSV with columns "video" and "subset", for a `path` that does not tell the subsets.
         duration_of: gives the length of a video in seconds, or None where it cannot. Asked only if the layout does not
             tell; a video without length is taken to end with its last annotation.
+        point_seconds: length that point events, which end where they start, are given around their time; None: they
+            are left out.
     """
     try:
         file = read_annotation_file(Path(path), subset_file=subset_file, fix="set data.annotations to its path")
@@ -93,6 +96,8 @@ def read_annotations(
     database = file.database
     if not file.tells_durations:
         database = _with_durations(file, duration_of=duration_of, problems=problems)
+    if point_seconds is not None:
+        database = {video_id: _widened(entry, seconds=point_seconds) for video_id, entry in database.items()}
     videos = tuple(
         _read_video(video_id, entry, path=file.path, ignore_labels=ignore_labels, problems=problems)
         for video_id, entry in database.items()
@@ -199,6 +204,27 @@ def _with_durations(
     return database
 
 
+def _widened(entry: Any, *, seconds: float) -> Any:
+    """An entry with segments in place of its point events; what is odd is left for its reader."""
+    rows: Any = entry.get("annotations") if isinstance(entry, dict) else None
+    duration: Any = entry.get("duration") if isinstance(entry, dict) else None
+    if not isinstance(rows, list) or not _is_number(duration):
+        return entry
+
+    def around(row: Any) -> Any:
+        segment = row.get("segment") if isinstance(row, dict) else None
+        if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
+            return row
+        point, end = segment
+        if point != end:
+            return row
+        if not 0 <= point <= duration + _ROUNDING_SECONDS:  # a segment outside, as what the reader leaves out
+            return {**row, "segment": [point - seconds, point] if point < 0 else [point, point + seconds]}
+        return {**row, "segment": [max(point - seconds / 2, 0.0), min(point + seconds / 2, duration)]}
+
+    return {**entry, "annotations": [around(row) for row in rows]}
+
+
 def _read_video(
     video_id: str, entry: Any, *, path: Path, ignore_labels: Collection[str], problems: list[AnnotationProblem]
 ) -> AnnotatedVideo:
@@ -289,7 +315,8 @@ def _read_action(
         return None
     start, end = segment
     if start >= end:
-        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out")
+        hint = " (data.point_seconds trains on point events)" if start == end else ""
+        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out{hint}")
         return None
     if start >= duration or end <= 0:
         tell("outside", f"{label!r} from {start:g} to {end:g} s lies outside the {duration:g} s; left out")

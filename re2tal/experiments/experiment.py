@@ -24,9 +24,7 @@ from re2tal.data import (
 )
 from re2tal.data.annotations import AnnotationProblem
 from re2tal.detections import write_detections
-from re2tal.evaluation import (
-    MapResult,
-)
+from re2tal.evaluation import PrecisionResult
 from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.planning import explaining_lack_of_memory
@@ -134,7 +132,7 @@ def test(
     checkpoint: Path | None = None,
     evaluate: bool = True,
     deterministic: bool = True,
-) -> MapResult | None:
+) -> PrecisionResult | None:
     """Detect in the test videos with the weights in `checkpoint`, by default the run's best.
 
     Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets

@@ -21,11 +21,12 @@ from re2tal.data import (
 from re2tal.data.annotations import select_subset
 from re2tal.evaluation import (
     GroundTruth,
-    MapResult,
+    PrecisionResult,
     Predictions,
     mean_average_precision,
     read_blocked,
     read_ground_truth,
+    spotting_precision,
 )
 from re2tal.experiments.loading import load_tests
 from re2tal.inference import ClipDetector
@@ -95,14 +96,19 @@ class Tester:
         share = self.processes.share(len(videos))
         return self.processes.gather([detector.in_video(videos[number]) for number in share])
 
-    def measure(self, detections: Iterable[Detections]) -> MapResult:
-        """Mean average precision against the annotations of the test subset.
+    def measure(self, detections: Iterable[Detections]) -> PrecisionResult:
+        """Mean average precision against the annotations of the test subset; of point events, at tolerances in time.
 
         Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
         one class.
         """
         found = Predictions.from_detections(detections, class_names=self.detected_names)
-        return mean_average_precision(self.truth(), found, tious=self.config.evaluation.tious)
+        evaluation = self.config.evaluation
+        if self.config.postprocess.point_seconds is None:
+            return mean_average_precision(self.truth(), found, tious=evaluation.tious)
+        return spotting_precision(
+            self.truth(), found, tolerances=evaluation.tolerances, frame_rate=evaluation.frame_rate
+        )
 
     def truth(self) -> GroundTruth:
         """The actions of the test subset, as the metric counts them."""
@@ -113,6 +119,7 @@ class Tester:
             blocked=evaluation.blocked,
             ignore_labels=data.ignore_labels,
             one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
+            point_seconds=data.point_seconds if self.config.postprocess.point_seconds is None else 0.0,
         )
 
     def require_actions(self) -> None:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from re2tal.common.atomic import atomic_path
 
-__all__ = ["PageParts", "inline_json", "render", "write_text"]
+__all__ = ["PageParts", "inline_json", "render", "render_still", "write_text"]
 
 _POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {styles}; media-src {media}; connect-src {connect}; "
@@ -65,20 +65,31 @@ def render(context: Mapping[str, Any], *, payload: Mapping[str, Any], parts: Pag
     policy = _POLICY.format(
         scripts=f"{_hash(first_script)} {_hash(script)}", styles=_hash(style), media=parts.media, connect=parts.connect
     )
-    environment = Environment(
-        loader=PackageLoader("re2tal.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(parts.template).render(
+    template = _environment().get_template(parts.template)
+    return template.render(
         **context,
         policy=policy,
         style=Markup(style),
         first_script=Markup(first_script),
         script=Markup(script),
         payload=inline_json(payload),
+    )
+
+
+def render_still(template: str, context: Mapping[str, Any]) -> str:
+    """A page of the same look that runs no script."""
+    style = _read("page.css")
+    policy = f"default-src 'none'; style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+    return _environment().get_template(template).render(**context, policy=policy, style=Markup(style))
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("re2tal.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -14,7 +14,7 @@ from re2tal.report.errors import ReportError
 from re2tal.report.media import MAX_EMBEDDED_BYTES, FoundVideos, data_of, find_videos, link_to
 from re2tal.report.page import render, write_text
 from re2tal.report.quality import Quality, choose_start, measure, score_steps
-from re2tal.report.sources import Excerpt, Sources, Truth, read_found, read_truth
+from re2tal.report.sources import Excerpt, Sources, Truth, are_points, read_found, read_truth
 from re2tal.report.training import Curve, RunRecords, read_records, training_curves
 from re2tal.report.videos import VideoTable, best_scores, table_videos
 
@@ -98,7 +98,8 @@ def _read(sources: Sources, *, max_detections: int | None) -> _Material:
     quality = None
     if found is not None and truth is not None:
         _require_common(sources, found, truth)
-        quality = measure(truth.actions, found, tious=sources.tious, steps=steps)
+        if not (are_points(truth.actions.segments) or are_points(found.segments)):
+            quality = measure(truth.actions, found, tious=sources.tious, steps=steps)
     table = table_videos(found=found, truth=truth, quality=quality, max_detections=max_detections)
     media = None
     if sources.videos is not None:
@@ -120,6 +121,7 @@ def _read(sources: Sources, *, max_detections: int | None) -> _Material:
         start=choose_start(best, steps, quality=quality, row=row),
         notes=(
             *sources.notes,
+            *_remarks_on_points(found=found, truth=truth),
             *_remarks(records=records, found=found, truth=truth, table=table, media=media, excerpt=excerpt),
         ),
     )
@@ -134,6 +136,17 @@ def _require_common(sources: Sources, found: Predictions, truth: Truth) -> None:
             f"detections have {ours[0]!r}, for example, the ground truth {theirs[0]!r}; use the same ids, or another "
             "--subset"
         )
+
+
+def _remarks_on_points(*, found: Predictions | None, truth: Truth | None) -> list[str]:
+    if found is None or truth is None:
+        return []
+    sides = {"detections": found.segments, "annotations": truth.actions.segments}
+    points = [what for what, segments in sides.items() if are_points(segments)]
+    told = (
+        f"The {' and '.join(points)} are point events, which `re2tal evaluate --points` measures; tIoU does not apply."
+    )
+    return [told] if points else []
 
 
 def _remarks(
