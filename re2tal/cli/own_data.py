@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, app
+from re2tal.cli.starting import StartCall, write_started_config
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ def init(
     videos: Path | None = None,
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
+    start_from: Path | None = None,
+    rename: Annotated[list[str] | None, Many] = None,
     allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -160,6 +163,11 @@ def init(
         Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
     pretrained
         Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    start_from
+        A trained detector (best.pth) to go on from: the config takes its settings where the data allow, and trains for
+        fewer epochs. Classes may have been added, left out or renamed.
+    rename
+        Classes whose names changed since that training, as walk=walking.
     allow_links
         Take videos that lie in their folder only by links that lead out of it.
     overwrite
@@ -177,11 +185,19 @@ def init(
             raise own_data.SourceError(f"there is no file of weights {pretrained}")
         if pretrained is not None and size not in (None, "large"):
             raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
+        if start_from is not None and (pretrained is not None or size is not None):
+            raise own_data.SourceError("with --start-from, network and size are the checkpoint's; give it alone")
+        if rename and start_from is None:
+            raise own_data.SourceError("--rename names classes of a checkpoint; give it with --start-from")
         data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
         machine = _machine()
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)
         choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
+        if start_from is not None:
+            given = StartCall(start_from, rename=rename or [], folder=folder, memory_mib=machine.memory_mib, json=json)
+            write_started_config(given, data=data, measures=measures, fresh=choices)
+            return
         text = own_data.config_text(
             data,
             measures,

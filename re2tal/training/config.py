@@ -71,7 +71,7 @@ class TrainingConfig(Settings):
     seed: int = Field(default=42, ge=0)
     """Of initial weights, shuffling, augmentation and dropout."""
     start_from: Path | None = None
-    """Checkpoint of a whole detector, whose weights (the averaged ones) the run begins with: backbone, pyramid and head.
+    """Checkpoint of a whole detector, whose weights the run begins with, backbone, pyramid and head.
     Classes go by their names: what the checkpoint knows of a class of the data is kept, its other classes are left out,
     and new ones begin as in a fresh head. All else must be as in the checkpoint. It is not read where a run is resumed.
     None: fresh weights, and those of backbone.pretrained."""
