@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError, some
 from re2tal.config import ExperimentConfig
 from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
-from re2tal.data.training_set import select_actions
+from re2tal.data.training_set import select_actions, select_empty
 from re2tal.data.whole import annotations_of
 from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
@@ -53,11 +54,13 @@ class _Subset:
     unusable: frozenset[str] = frozenset()
 
     def counts(self) -> SubsetCounts:
+        time = sum((video.time for video in self.videos), LabelledTime())
         return SubsetCounts(
             annotated=len(self.videos),
             with_actions=sum(bool(video.actions) for video in self.videos),
             actions=sum(len(video.actions) for video in self.videos),
             listed_missing=self.listed_missing,
+            **{f"{name}_minutes": round(value, 1) for name, value in time.as_json().items()},
             blocked=self.blocked,
             to_check=len(self.to_check),
             unusable=len(self.unusable),
@@ -252,7 +255,8 @@ def _without_what_training_bears(
         return told and finding.what not in ("file absent", "file elsewhere")
 
     try:
-        trained = {video.video_id for video in select_actions(training.to_check, data)}
+        chosen = (*select_actions(training.to_check, data), *select_empty(training.to_check, data))
+        trained = {video.video_id for video in chosen}
     except AnnotationError as error:
         trained = set()
         if training.to_check:
