@@ -155,6 +155,7 @@ def _data(old: ExperimentConfig, data: DataSet, measures: Measures, *, notes: li
         train_subset=data.train_subset,
         test_subset=data.test_subset,
         max_broken_share=had.max_broken_share,
+        negative_share=had.negative_share,
         sampling=sampling,
         short_side_train=train,
         short_side_test=test,
