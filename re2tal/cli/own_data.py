@@ -17,7 +17,7 @@ from re2tal.cli.starting import StartCall, write_started_config
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
-    from re2tal.labels import ImportedLabels, ImportReport
+    from re2tal.labels import Choices, ImportedLabels, ImportReport
 
 Many = Parameter(consume_multiple=True)
 
@@ -185,14 +185,7 @@ def init(
         path = folder / "config.py"
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
-        if pretrained is not None and not pretrained.is_file():
-            raise own_data.SourceError(f"there is no file of weights {pretrained}")
-        if pretrained is not None and size not in (None, "large"):
-            raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
-        if start_from is not None and (pretrained is not None or size is not None):
-            raise own_data.SourceError("with --start-from, network and size are the checkpoint's; give it alone")
-        if rename and start_from is None:
-            raise own_data.SourceError("--rename names classes of a checkpoint; give it with --start-from")
+        _require_one_beginning(size, pretrained=pretrained, start_from=start_from, rename=rename)
         data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
         machine = _machine()
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
@@ -212,19 +205,38 @@ def init(
             bf16=machine.bf16,
         )
         own_data.write_config(text, path)
+    _tell_config(path, choices, json=json)
+
+
+def _tell_config(path: Path, choices: "Choices", *, json: bool) -> None:
     if json:
-        line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
+        line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
         names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
         line |= {name: getattr(choices, name) for name in names}
         line["minutes"] = measures.time.as_json()
         print(json_format.dumps(line))
         return
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
-    print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"Wrote {path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
     negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
     print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
     print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+
+
+def _require_one_beginning(
+    size: str | None, *, pretrained: Path | None, start_from: Path | None, rename: list[str] | None
+) -> None:
+    from re2tal.labels import SourceError
+
+    if pretrained is not None and not pretrained.is_file():
+        raise SourceError(f"there is no file of weights {pretrained}")
+    if pretrained is not None and size not in (None, "large"):
+        raise SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
+    if start_from is not None and (pretrained is not None or size is not None):
+        raise SourceError("with --start-from, network and size are the checkpoint's; give it alone")
+    if rename and start_from is None:
+        raise SourceError("--rename names classes of a checkpoint; give it with --start-from")
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:
