@@ -17,7 +17,7 @@ from re2tal.cli.starting import StartCall, write_started_config
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
-    from re2tal.labels import Choices, ImportedLabels, ImportReport
+    from re2tal.labels import Choices, ImportedLabels, ImportReport, Measures
 
 Many = Parameter(consume_multiple=True)
 
@@ -205,10 +205,10 @@ def init(
             bf16=machine.bf16,
         )
         own_data.write_config(text, path)
-    _tell_config(path, choices, json=json)
+    _tell_config(path, measures, choices, json=json)
 
 
-def _tell_config(path: Path, choices: "Choices", *, json: bool) -> None:
+def _tell_config(path: Path, measures: "Measures", choices: "Choices", *, json: bool) -> None:
     if json:
         line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
         names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")

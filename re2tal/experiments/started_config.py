@@ -77,7 +77,7 @@ def started_config(
                 "work_dir": folder.resolve() / "exps",
                 "backbone": _backbone(old, weights, checkpoint),
                 "augment": _augment(old, measures, notes=notes),
-                "data": _data(old, data, measures, notes=notes, memory_mib=memory_mib),
+                "data": _data(old, data, measures, fresh, notes=notes, memory_mib=memory_mib),
                 "postprocess": _postprocess(old, fresh, notes=notes),
                 "evaluation": old.evaluation.model_copy(update={"blocked": None}),
                 "training": _training(old, fresh, checkpoint, renamed=renamed),
@@ -125,7 +125,15 @@ def _backbone(old: ExperimentConfig, weights: WeightsFile, checkpoint: Path) -> 
     return old.backbone.model_copy(update={"alpha": alpha, "beta": beta, "pretrained": pretrained})
 
 
-def _data(old: ExperimentConfig, data: DataSet, measures: Measures, *, notes: list[str], memory_mib: int) -> DataConfig:
+def _data(
+    old: ExperimentConfig,
+    data: DataSet,
+    measures: Measures,
+    fresh: Choices,
+    *,
+    notes: list[str],
+    memory_mib: int,
+) -> DataConfig:
     had = old.data
     crop, train, test = had.crop_size, had.short_side_train, had.short_side_test
     room = (
@@ -155,7 +163,7 @@ def _data(old: ExperimentConfig, data: DataSet, measures: Measures, *, notes: li
         train_subset=data.train_subset,
         test_subset=data.test_subset,
         max_broken_share=had.max_broken_share,
-        negative_share=had.negative_share,
+        negative_share=fresh.negative_share,
         sampling=sampling,
         short_side_train=train,
         short_side_test=test,
