@@ -73,7 +73,7 @@ def cut_stretches(gaps: Stretches, *, seconds: float, busy: np.ndarray) -> list[
         cuts = [start, *(_quiet(cut, busy=busy, within=(end - start) / count / 4) for cut in even[1:-1]), end]
         for left, right in zip(cuts[:-1], cuts[1:], strict=True):
             inner = float(np.ceil(left * 1000 - 1e-6) / 1000), float(np.floor(right * 1000 + 1e-6) / 1000)
-            inner = max(inner[0], start), min(inner[1], end)
+            inner = max(start, inner[0]), min(inner[1], end)
             if inner[1] - inner[0] >= 1.0:
                 found.append(inner)
     return found
