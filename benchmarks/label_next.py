@@ -25,6 +25,7 @@ Results are written to `<out>/<data>.jsonl` round by round; a call that is repea
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -336,6 +337,7 @@ def _round(
     out: Path, done: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, measure and choose; a training that another order has `done` in the same round is not repeated."""
+    began = time.process_time()
     name = f"{data}_{seed}_{'first' if number == 0 else order}_{number}_{plan.steps}"
     labels, folder = out / "labels" / f"{name}.json", RunFolder(out / "runs" / name)
     labels.parent.mkdir(parents=True, exist_ok=True)
@@ -353,6 +355,7 @@ def _round(
     metrics = torch.load(folder.best, weights_only=True)["metrics"]
     edits = correcting(chosen, traces, class_names=class_names, annotations=annotations, plan=plan)
     row = {"data": data, "seed": seed, "order": order, "round": number, "steps": plan.steps}
+    row["core_minutes"] = round((time.process_time() - began) / 60, 2)
     return row | {"minutes": round(minutes_of(spans), 3), "metrics": metrics, "next": chosen, "edits": edits}
 
 

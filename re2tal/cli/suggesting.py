@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, Options, app
-from re2tal.cli.predicting import SOME_SKIPPED, Device
+from re2tal.cli.predicting import SOME_SKIPPED, Device, _resumable
 
 if TYPE_CHECKING:
     from re2tal.inference.suggesting import Suggestion, VideoTrace
@@ -68,6 +68,7 @@ def suggest(
     with (
         distributed_processes(device) as processes,
         logging_to(kept / "log.txt", is_main=processes.is_main) as console,
+        _resumable(),
     ):
         trained = load_trained(
             checkpoint, config=None if config is None else load_config(config), options=cfg_options or []
