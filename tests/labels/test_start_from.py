@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import torch
 
 from re2tal.common.extension import extension
 from re2tal.config import ConfigError, ExperimentConfig, load_config
+from re2tal.config.building import build_detector
 from re2tal.config.code import SettingsWriter
 from re2tal.config.presets import activitynet, demo, demo_swin, thumos
 from re2tal.experiments import experiment
-from re2tal.training import Processes, RunFolder
+from re2tal.experiments.started_config import StartedConfig, started_config
+from re2tal.labels import SourceError, choose, load_data_set, measure
+from re2tal.training import Processes, RunFolder, save_checkpoint
 from tests.tiny_experiment import make_tiny_experiment
 
 CENTRE_HEAD = Path(__file__).parents[2] / "examples" / "head" / "centre_head.py"
@@ -136,3 +140,53 @@ def test_classes_of_ones_own_are_not_written(tmp_path: Path) -> None:
     head = extension(f"{CENTRE_HEAD}:CentreHeadConfig", num_convs=1)
     with pytest.raises(ConfigError, match="CentreHeadConfig is no class that a package offers"):
         SettingsWriter(tmp_path).code(head)
+
+
+class TestWhatTheDataAllow:
+    """Settings of the checkpoint that do not suit the new videos are changed, and the change is told."""
+
+    def start(self, tiny: Path, folder: Path, *options: str, **measured: Any) -> StartedConfig:
+        config = load_config(tiny / "tiny.py", ["augment.flip_probability=0.5", *options])
+        path = folder / "best.pth"
+        about = experiment.describe_run(config, ("flash", "glow"))
+        save_checkpoint(path, {**about, "weights": build_detector(config, num_classes=2).state_dict(), "epoch": 0})
+        data = load_data_set(tiny / "annotations.json", videos=tiny / "videos")
+        measures = replace(measure(data), **measured)
+        fresh = choose(measures, size="small")
+        return started_config(path, data, measures, fresh, name="x", folder=folder, renamed={}, memory_mib=1000)
+
+    def test_a_crop_that_videos_do_not_fill(self, tiny: Path, tmp_path: Path) -> None:
+        wide = ("data.crop_size=(12,20)", "data.short_side_test=12", "data.short_side_train=18")
+        fits = self.start(tiny, tmp_path, *wide, aspect=16 / 9)
+        assert fits.config.data.crop_size == (12, 20) and not fits.notes
+        upright = self.start(tiny, tmp_path, *wide, aspect=9 / 16, pixels=90 * 160)
+        height, width = upright.config.data.crop_size
+        assert height > width and upright.config.data.short_side_test == width
+        assert upright.config.data.short_side_train == round(width * 18 / 12)
+        assert "20 x 12" in upright.notes[0] and upright.notes[0][:20] in upright.text.replace("\n# ", " ")
+
+    def test_names_that_tell_left_from_right(self, tiny: Path, tmp_path: Path) -> None:
+        assert self.start(tiny, tmp_path).config.augment.flip_probability == 0.5
+        sided = self.start(tiny, tmp_path, class_names=("turn left", "turn right"))
+        assert sided.config.augment.flip_probability == 0.0
+        assert "no longer mirrored" in sided.notes[0]
+
+    def test_actions_longer_than_the_window(self, tiny: Path, tmp_path: Path) -> None:
+        assert "does not fit into a window of 4.0 s" in self.start(tiny, tmp_path, long=5.0).notes[0]
+
+    def test_annealed_coefficients_stay_where_they_ended(self, tiny: Path, tmp_path: Path) -> None:
+        annealed = ("backbone.alpha=0.75", "backbone.beta=0.25", "training.anneal_epochs=1")
+        config = self.start(tiny, tmp_path, *annealed).config
+        assert (config.backbone.alpha, config.training.anneal_epochs) == (0.75, 0)  # as the file does not tell others
+
+    def test_a_backbone_alone_is_no_start(self, tiny: Path, tmp_path: Path) -> None:
+        config = load_config(tiny / "tiny.py")
+        weights = build_detector(config, num_classes=2).backbone.state_dict()
+        save_checkpoint(tmp_path / "best.pth", {"config": config.model_dump_json(), "weights": weights, "epoch": 0})
+        data = load_data_set(tiny / "annotations.json", videos=tiny / "videos")
+        measures = measure(data)
+        with pytest.raises(SourceError, match="best.pth"):
+            started_config(
+                tmp_path / "best.pth", data, measures, choose(measures, size="small"), name="x", folder=tmp_path,
+                renamed={}, memory_mib=0,
+            )  # fmt: skip
