@@ -12,11 +12,12 @@ import numpy as np
 
 from re2tal.common.labelled import without
 from re2tal.common.types import AnnotatedVideo
+from re2tal.data.annotations import AnnotationError
 from re2tal.data.clip_specs import window_specs_of
-from re2tal.data.config import ResizeSampling, Sampling, WindowSampling
+from re2tal.data.config import DataSettings, ResizeSampling, Sampling, WindowSampling
 from re2tal.data.windows import in_frames_of_window, labelled_steps
 
-__all__ = ["NegativeClips", "draw_negative", "find_negatives"]
+__all__ = ["NegativeClips", "draw_negative", "find_negatives", "require_negatives"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,20 @@ def find_negatives(
                     found += windows(video, number, num_frames=num_frames, sampling=sampling)
             case _:
                 raise ValueError(f"unknown sampling {sampling!r}")
+    return found
+
+
+def require_negatives(
+    videos: Sequence[AnnotatedVideo], *, config: DataSettings, count_frames: Callable[[AnnotatedVideo], int | None]
+) -> list[NegativeClips]:
+    """As `find_negatives`, for training; an error if there are none."""
+    found = find_negatives(videos, sampling=config.train_sampling, count_frames=count_frames)
+    if not found:
+        raise AnnotationError(
+            f"data.negative_share = {config.negative_share:g} asks for clips that show no action, and in subset "
+            f"{config.train_subset!r} of {config.origin} no video, nor a stretch as long as a window, is known to show "
+            "none; add videos without annotations, or set data.negative_share=0"
+        )
     return found
 
 

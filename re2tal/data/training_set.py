@@ -13,7 +13,7 @@ from re2tal.data.clip_specs import clip_spec_from, training_clip_spec
 from re2tal.data.clips import count_frames, seen, store_of, stored, to_clip
 from re2tal.data.config import DataSettings, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
-from re2tal.data.negatives import NegativeClips, draw_negative, find_negatives
+from re2tal.data.negatives import NegativeClips, draw_negative, require_negatives
 from re2tal.data.subsets import SubsetVideos
 from re2tal.video import AugmentSettings, VideoError
 
@@ -84,6 +84,8 @@ class TrainingSet(Dataset[Clip]):
         return {self.videos[index].video_id: reason for index, reason in self._broken.reasons().items()}
 
     def __getitem__(self, index: int) -> Clip:
+        if index >= len(self):  # ends a loop over the set
+            raise IndexError(f"there are {len(self)} clips, got index {index}")
         number, start = index, None
         for attempt in range(_MAX_ATTEMPTS):
             rng = np.random.default_rng((self._seed, int(self._epoch), index, attempt))
@@ -103,18 +105,11 @@ class TrainingSet(Dataset[Clip]):
         whole = {video.video_id: video for video in videos}
         annotated = [whole[video.video_id] for video in self.videos]
         counted = count_frames(annotated, config=self._config, store=self._store, skip_broken=True)
-        found = find_negatives(
+        return require_negatives(
             annotated,
-            sampling=self._config.train_sampling,
+            config=self._config,
             count_frames=lambda video: video.num_frames or counted.get(video.video_id),
         )
-        if not found:
-            raise AnnotationError(
-                f"data.negative_share = {self._config.negative_share:g} asks for clips that show no action, and in "
-                f"subset {self._config.train_subset!r} of {self._config.origin} no video, nor a stretch as long as a "
-                "window, is known to show none; add videos without annotations, or set data.negative_share=0"
-            )
-        return found
 
     def _clip(self, video: AnnotatedVideo, rng: np.random.Generator, *, start: int | None) -> Clip:
         """A random clip that shows an action or, at `start`, one that does not."""

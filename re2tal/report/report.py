@@ -164,8 +164,8 @@ def _remarks(
             )
     if truth is not None and (partly := truth.actions.labelled):
         remarks.append(
-            f"{len(partly)} videos are labelled in part; detections of which more than half lies where nobody has "
-            "looked have a dotted edge and count neither way."
+            f"Labelled in part: {len(partly)} of {len(truth.actions.video_ids)} videos. Detections of which more than "
+            "half lies where nobody has looked have a dotted edge and count neither way."
         )
     if table.most_shown is not None:
         remarks.append(
