@@ -118,11 +118,11 @@ def plan_of(data: str, out: Path, *, wheels: Path | None, scale: float) -> Plan:
     numbers: dict[str, Any]
     if data == "demo":
         config, features = prepare_demo(out, scale=scale), out / "demo_features"
-        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 300}
+        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 400}
         numbers |= {"stretch_seconds": 20.0, "tolerance_seconds": 0.5}
     else:
         config, features = prepare_ucf_mini(out, wheels=wheels), out / "ucf_mini_features"
-        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 6, "steps": 300}
+        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 600}
         numbers |= {"stretch_seconds": 20.0, "tolerance_seconds": 0.2}
     if scale < 1:
         numbers |= {"rounds": 2, "steps": 8, "first_minutes": 0.7, "minutes": 0.7}

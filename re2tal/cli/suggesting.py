@@ -70,9 +70,8 @@ def suggest(
         logging_to(kept / "log.txt", is_main=processes.is_main) as console,
         _resumable(),
     ):
-        trained = load_trained(
-            checkpoint, config=None if config is None else load_config(config), options=cfg_options or []
-        )
+        given = None if config is None else load_config(config)
+        trained = load_trained(checkpoint, config=given, options=cfg_options or [])
         outcome, traces = suggesting.trace_videos(
             trained, found, folder=kept, processes=processes, console=console if processes.is_main else None
         )
@@ -86,13 +85,12 @@ def suggest(
                 traces, class_names=names, labelled=known, budget_seconds=60 * minutes, seconds=stretch
             )
             suggesting.write_suggestions(out, suggestions)
+            counts = {"num_videos": len(traces), "num_labelled": len(known), "num_suggestions": len(suggestions)}
             if json:
-                counts = {"num_videos": len(traces), "num_labelled": len(known), "skipped": outcome.skipped}
-                print(json_format.dumps({**counts, "num_suggestions": len(suggestions), "out": str(out)}))
+                print(json_format.dumps({**counts, "skipped": outcome.skipped, "out": str(out)}))
             else:
-                _tell(suggestions, num_videos=len(traces), num_known=len(known), annotations=annotations, out=out)
-                if outcome.skipped:
-                    print(f"  {kept / 'skipped.json'}: {len(outcome.skipped)} videos that cannot be used, and why")
+                about = "" if annotations is None else f"{len(known)} of {len(traces)} videos stand in {annotations}"
+                _tell(suggestions, about=about, num_skipped=len(outcome.skipped), kept=kept, out=out)
     sys.exit(SOME_SKIPPED if outcome.skipped else 0)
 
 
@@ -117,13 +115,13 @@ def _with_detections(traces: "list[VideoTrace]", path: Path) -> "tuple[list[Vide
     return [with_detections(trace, known[trace.video_id]) for trace in traces], found.class_names
 
 
-def _tell(
-    suggestions: "Sequence[Suggestion]", *, num_videos: int, num_known: int, annotations: Path | None, out: Path
-) -> None:
+def _tell(suggestions: "Sequence[Suggestion]", *, about: str, num_skipped: int, kept: Path, out: Path) -> None:
     from re2tal.common.terminal import print_table
 
-    if annotations is not None:
-        print(f"{num_known} of {num_videos} videos stand in {annotations}")
+    if about:
+        print(about)
+    if num_skipped:
+        print(f"{kept / 'skipped.json'}: {num_skipped} videos that cannot be used, and why")
     if not suggestions:
         print(f"Nothing is left to suggest: all that could be used is labelled. Wrote {out}")
         return
