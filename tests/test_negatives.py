@@ -1,6 +1,8 @@
 """Training on partly labelled videos and on negatives, from the command line to the figures."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from re2tal.training import load_checkpoint
 from re2tal.video import write_video
 from tests.tiny_experiment import ACTIONS, FPS, NUM_FRAMES, SIZE, make_tiny_experiment
 
+ROOT = Path(__file__).parents[1]
 MIXED = ["data.negative_share=0.5", "data.sampling.num_steps=8", "pyramid.max_steps=8", "training.epochs=2"]
 
 
@@ -74,3 +77,27 @@ def test_the_demo_trains_on_negatives(re2tal: Any, tmp_path: Path) -> None:
     assert re2tal("demo", "--out", out, "--seed", 1, *counts, "--cfg-options", *options) == 0
     assert "4 training clips, 2 of them without an action" in (out / "log.txt").read_text()
     assert json.loads((out / "metrics.json").read_text())["false_alarms"]["recall"] == 0.9
+
+
+def test_two_processes_take_the_steps_of_one(re2tal: Any, tiny: Path) -> None:
+    """Also where one of them has no point that counts: both divide by the positive points of all."""
+    options = [
+        *MIXED,
+        "training.epochs=1",
+        "training.batch_size=4",
+        "training.log_every=1",
+        "backbone.freeze_norms=True",
+    ]
+    options += ["pyramid.drop_path=0"]
+    arguments = [tiny, "--not_eval", "--cfg-options", *options]
+    assert re2tal("train", *arguments) == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc_per_node=2"]
+    launch += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0"]
+    subprocess.run([*launch, ROOT / "tools/train.py", *arguments], check=True, cwd=tiny.parent)
+    records = [
+        [json.loads(line) for line in (tiny.parent / f"exps/gpu{count}_id0/metrics.jsonl").read_text().splitlines()]
+        for count in (1, 2)
+    ]
+    one, two = ([(record["loss"], record["gradient_norm"]) for record in part] for part in records)
+    assert len(one) == 2
+    np.testing.assert_allclose(one, two, rtol=1e-4)
