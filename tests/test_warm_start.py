@@ -187,6 +187,19 @@ class _Odd:
         return nn.Conv1d(in_channels, self.places(num_classes), 1)
 
 
+class _ModuleForEachClass:
+    """Stands for settings of a head whose tensors have no axis of classes."""
+
+    def build(self, *, in_channels: int, num_classes: int, strides: Sequence[int]) -> nn.Module:
+        return nn.ModuleList(nn.Conv1d(in_channels, 1, 1) for _ in range(num_classes))
+
+
+def test_a_head_with_a_module_for_each_class_is_refused() -> None:
+    head: Any = _ModuleForEachClass()
+    with pytest.raises(CheckpointError, match=r"3\.weight .* is absent for 3 classes and \(1, 4, 1\) for one more"):
+        class_axes(head, in_channels=4, strides=(1,), num_classes=3)
+
+
 @pytest.mark.parametrize("places", [lambda count: count + 1, lambda count: 2 * count])
 def test_a_head_with_other_places_than_classes_is_refused(places: Any) -> None:
     head: Any = _Odd(places)

@@ -104,15 +104,16 @@ def class_axes(
             }
             for count in (num_classes, num_classes + 1)
         )
-    for name, shape in shapes.items():
-        other = larger.get(name, ())
+    for name in {**shapes, **larger}:  # of which some may be there for a certain number of classes alone
+        shape, other = shapes.get(name, ()), larger.get(name, ())
         grown = [axis for axis, (size, more) in enumerate(zip(shape, other, strict=False)) if size != more]
         regular = all(shape[axis] == num_classes and other[axis] == num_classes + 1 for axis in grown)
-        if len(other) != len(shape) or not regular:
+        if (name in shapes) != (name in larger) or len(other) != len(shape) or not regular:
             raise CheckpointError(
-                f"training.start_from with other classes: {name} of {type(head).__name__} is {shape} for {num_classes} "
-                f"classes and {other or 'absent'} for one more, so that it cannot be told which places are of which "
-                "class; a head that is to take over classes has one place for each along an axis (docs/extending.md)"
+                f"training.start_from with other classes: {name} of {type(head).__name__} is "
+                f"{shapes.get(name, 'absent')} for {num_classes} classes and {larger.get(name, 'absent')} for one more;"
+                " which places are of which class cannot be told: a head that is to take over classes has one place "
+                "for each along an axis (docs/extending.md)"
             )
         if grown:
             axes[name] = tuple(grown)
