@@ -20,6 +20,7 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     reviewing,
     rewiring,
     runs,
+    suggesting,
 )
 from re2tal.cli.app import app, run
 

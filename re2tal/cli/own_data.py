@@ -13,10 +13,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, app
+from re2tal.cli.starting import StartCall, write_started_config
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
-    from re2tal.labels import ImportedLabels, ImportReport
+    from re2tal.labels import Choices, ImportedLabels, ImportReport, Measures
 
 Many = Parameter(consume_multiple=True)
 
@@ -158,6 +159,8 @@ def init(
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
     point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    start_from: Path | None = None,
+    rename: Annotated[list[str] | None, Many] = None,
     allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -181,6 +184,11 @@ def init(
     point_length
         Seconds around point events that are trained on. By default 1 if all annotations are point events, which are
         then found as points; beside others, point events are left out.
+    start_from
+        A trained detector (best.pth) to go on from: the config takes its settings where the data allow, and trains for
+        fewer epochs. Classes may have been added, left out or renamed.
+    rename
+        Classes whose names changed since that training, as walk=walking.
     allow_links
         Take videos that lie in their folder only by links that lead out of it.
     overwrite
@@ -194,7 +202,7 @@ def init(
         path = folder / "config.py"
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
-        _require_weights(pretrained, size=size)
+        _require_one_beginning(size, pretrained=pretrained, start_from=start_from, rename=rename)
         data = own_data.load_data_set(
             _find_annotations(folder, annotations), videos=videos, allow_links=allow_links, point_seconds=point_length
         )
@@ -202,6 +210,10 @@ def init(
         chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
         measures = own_data.measure(data)
         choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
+        if start_from is not None:
+            given = StartCall(start_from, rename=rename or [], folder=folder, memory_mib=machine.memory_mib, json=json)
+            write_started_config(given, data=data, measures=measures, fresh=choices)
+            return
         text = own_data.config_text(
             data,
             measures,
@@ -212,28 +224,41 @@ def init(
             bf16=machine.bf16,
         )
         own_data.write_config(text, path)
-    if json:
-        names = ("window_seconds", "num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
-        line = {"config": str(path), "size": chosen, **{name: getattr(choices, name) for name in names}}
-        print(json_format.dumps({**line, "minutes": measures.time.as_json()}))
-        return
-    if count := data.num_left_out_points:
+    if data.num_left_out_points and not json:
+        count = data.num_left_out_points
         print(f"{count} point events are left out; --point-length SECONDS trains on segments around them.")
+    _tell_config(path, measures, choices, json=json)
+
+
+def _tell_config(path: Path, measures: "Measures", choices: "Choices", *, json: bool) -> None:
+    if json:
+        line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
+        names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
+        line |= {name: getattr(choices, name) for name in names}
+        line["minutes"] = measures.time.as_json()
+        print(json_format.dumps(line))
+        return
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
-    print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"Wrote {path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
     negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
     print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
     print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
 
 
-def _require_weights(pretrained: Path | None, *, size: str | None) -> None:
+def _require_one_beginning(
+    size: str | None, *, pretrained: Path | None, start_from: Path | None, rename: list[str] | None
+) -> None:
     from re2tal.labels import SourceError
 
     if pretrained is not None and not pretrained.is_file():
         raise SourceError(f"there is no file of weights {pretrained}")
     if pretrained is not None and size not in (None, "large"):
         raise SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
+    if start_from is not None and (pretrained is not None or size is not None):
+        raise SourceError("with --start-from, network and size are the checkpoint's; give it alone")
+    if rename and start_from is None:
+        raise SourceError("--rename names classes of a checkpoint; give it with --start-from")
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:

@@ -30,6 +30,7 @@ from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.planning import explaining_lack_of_memory
 from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.experiments.tester import Tester
+from re2tal.experiments.warm_start import require_other_folder, start_from_detector
 from re2tal.inference import require_features_of, tell_of_sharing
 from re2tal.networks.backbones import pixel_norm
 from re2tal.networks.detector import Detector
@@ -40,6 +41,7 @@ from re2tal.training import (
     Trainer,
     log,
     newest_good,
+    read_checkpoint,
     seed_all,
     tensorboard_logger,
 )
@@ -96,8 +98,7 @@ def train(
         tester.require_actions()
     model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
-    if checkpoint is None:
-        start_from_pretrained(model, config.backbone)
+    started = _start(model, config, class_names=clips.class_names, folder=folder, resumed=checkpoint)
     clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
     loader = load_epochs(clips, config.training, processes=processes, clip_bytes=clip_bytes)
     note_config(config, folder.config, processes=processes)
@@ -107,7 +108,7 @@ def train(
         loader=loader,
         processes=processes,
         folder=folder,
-        about=describe_run(config, clips.class_names),
+        about=describe_run(config, clips.class_names) | started,
         tensorboard=tensorboard,
     )
     _introduce(config, model=model, clips=clips, problems=annotations.problems, processes=processes)
@@ -202,6 +203,31 @@ def describe_run(config: ExperimentConfig | FinetuneConfig, class_names: Sequenc
         "pixel_norm": pixel_norm(),
         "re2tal": __version__,
     }
+
+
+def _start(
+    model: Detector,
+    config: ExperimentConfig,
+    *,
+    class_names: tuple[str, ...],
+    folder: RunFolder,
+    resumed: Path | None,
+) -> dict[str, Any]:
+    """Give a fresh model the weights that its run starts from, if any; returns what checkpoints tell of it.
+
+    A run that is resumed has its own weights, and keeps what its checkpoints told.
+    """
+    start_from = config.training.start_from
+    if resumed is not None:
+        told = read_checkpoint(resumed, mmap=True).get("started_from")
+        if start_from is not None:
+            log.info("training.start_from is not read: the run goes on from %s", resumed)
+        return {} if told is None else {"started_from": told}
+    if start_from is None:
+        start_from_pretrained(model, config.backbone)
+        return {}
+    require_other_folder(start_from, folder)
+    return {"started_from": start_from_detector(model, config, class_names=class_names)}
 
 
 def _introduce(

@@ -1,6 +1,6 @@
 """People's own annotations and videos -> annotations that the package reads, and a config chosen for them."""
 
-from re2tal.labels.choices import BUDGETS, Choices, Size, choose
+from re2tal.labels.choices import BUDGETS, Choices, Size, cache_mib_of, choose, crop_of
 from re2tal.labels.classes import read_class_names
 from re2tal.labels.collecting import ImportOptions
 from re2tal.labels.config_text import config_text, write_config
@@ -35,8 +35,10 @@ __all__ = [
     "Time",
     "TimeError",
     "Unit",
+    "cache_mib_of",
     "choose",
     "config_text",
+    "crop_of",
     "import_annotations",
     "load_data_set",
     "measure",
