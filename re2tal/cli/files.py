@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import ConfigPath, Json, Options, app
-from re2tal.common.untrusted import visible_lines
+from re2tal.common.untrusted import readable, visible_lines
 
 
 @app.command
@@ -84,7 +84,7 @@ def check_data(
     try:
         settings = load_config(config, cfg_options or [])
     except ConfigError as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+        print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
     with counting("videos") as tell:
         report = checking.check_data(settings, decode=decode, jobs=jobs or os.cpu_count() or 1, tell=tell)

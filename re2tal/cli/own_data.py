@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, app
-from re2tal.common.untrusted import visible_lines
+from re2tal.common.untrusted import readable
 
 if TYPE_CHECKING:
     from re2tal.labels import ImportedLabels, ImportReport
@@ -273,5 +273,5 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
     try:
         yield
     except (SourceError, AnnotationError, OSError) as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+        print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)

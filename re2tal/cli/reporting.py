@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, app, parse_tious
-from re2tal.common.untrusted import visible_lines
+from re2tal.common.untrusted import readable, some
 
 if TYPE_CHECKING:
     from re2tal.config.reported import ReportedConfig
@@ -90,7 +90,7 @@ def report(
     if videos is not None:
         sources = replace(sources, videos=ReportVideos(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
-    print(json_format.dumps(written.as_json()) if json else visible_lines(_told(written)))
+    print(json_format.dumps(written.as_json()) if json else readable(_told(written)))
 
 
 def report_of_run(folder: Path) -> "WrittenReport":
@@ -114,7 +114,7 @@ def find_run_folder(folder: Path) -> Path:
     if len(runs) == 1:
         return runs[0]
     if runs:
-        raise ValueError(f"{folder} holds {len(runs)} runs; choose one: {', '.join(map(str, runs))}")
+        raise ValueError(f"{folder} holds {len(runs)} runs; choose one: {some(map(str, runs))}")
     raise ValueError(
         f"{folder} is no folder of a run: it has no metrics.jsonl, {DETECTIONS} or config.json; give the folder that "
         "`re2tal train` wrote to, or a file of detections"

@@ -6,18 +6,31 @@ import os
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JsonError", "UnsafeNameError", "parse_json", "path_inside", "shown", "some", "visible", "visible_lines"]
+__all__ = [
+    "JsonError",
+    "UnsafeNameError",
+    "brief",
+    "parse_json",
+    "path_inside",
+    "readable",
+    "shown",
+    "some",
+    "visible",
+    "visible_lines",
+]
 
 _LONGEST_FLOAT = 308
 """Digits of a whole number that is certainly finite as a float."""
 _LONGEST_NAME = 255
 """Bytes that file systems allow."""
 _LONGEST_SHOWN = 100
+_LONGEST_MESSAGE = 2000
+"""Characters of a message. What is wrong stands at its beginning, what to do at its end."""
 
 # What a terminal would obey or turn around instead of showing it, and half surrogate pairs, which cannot be written.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -97,9 +110,18 @@ def shown(value: Any, *, length: int = _LONGEST_SHOWN) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def some(names: Sequence[str]) -> str:
-    """The first five names, and a sign of whether there are more."""
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+def some(names: Iterable[str]) -> str:
+    """The first five names, each cut as `brief` does it, and how many more there are."""
+    names = list(names)
+    return ", ".join(map(brief, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def brief(text: str, *, length: int = _LONGEST_SHOWN) -> str:
+    """`text`, of which only beginning and end are left where it is longer than about `length` characters."""
+    if len(text) <= length:
+        return text
+    end = length // 2
+    return f"{text[: length - end]}[... {len(text) - length} characters ...]{text[-end:]}"
 
 
 def path_inside(folder: Path, name: str, *, allow_links: bool = False) -> Path:
@@ -152,3 +174,8 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """`text` with escapes for what a terminal would obey, but for line breaks and tabs, which stay."""
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
+def readable(message: str) -> str:
+    """A message as people are shown it, whatever has got into it: nothing that a terminal obeys, and no flood."""
+    return visible_lines(brief(message, length=_LONGEST_MESSAGE))

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from re2tal.common.extension import ExtensionError, OneOf, importing_sources, spelled_out
 from re2tal.common.settings import Settings
-from re2tal.common.untrusted import JsonError, parse_json, shown
+from re2tal.common.untrusted import JsonError, brief, parse_json, shown, some
 from re2tal.config.former import former_names, without_removed
 from re2tal.data import DataConfig, DataSettings
 from re2tal.detections import PostprocessConfig
@@ -151,7 +151,7 @@ def read_json_config(text: str | bytes, *, source: Path | str) -> ExperimentConf
         ]
         if own:
             raise ConfigError(
-                f"the config in {source} needs {', '.join(map(shown, own))}, and code that data names is not imported; "
+                f"the config in {source} needs {some(map(shown, own))}, and code that data names is not imported; "
                 "give the config that it was trained with by --config"
             ) from error
         raise ConfigError(
@@ -180,7 +180,7 @@ def override(config: C, options: Sequence[str]) -> C:
     try:
         return type(config).model_validate(values, context=importing_sources())
     except ValidationError as error:
-        raise ConfigError(f"with {', '.join(options):.400}: {_explain(error)}") from error
+        raise ConfigError(f"with {some(options)}: {_explain(error)}") from error
 
 
 def _parse(text: str) -> Any:
@@ -231,7 +231,7 @@ def _explain(error: ValidationError) -> str:
     known = {kind.__name__: kind for kind in _settings(Settings)}
     lines = []
     for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"])
+        key = brief(".".join(str(part) for part in problem["loc"]))
         if problem["type"] == "extra_forbidden":
             owners = [known[error.title]] if error.title in known and len(problem["loc"]) == 1 else known.values()
             names = sorted({name for owner in owners for name in owner.model_fields})
@@ -242,7 +242,7 @@ def _explain(error: ValidationError) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{error.title}.{key}: {message}; got {shown(problem['input'])}" if key else message)
-    return "; ".join(lines)
+    return "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more are wrong" if len(lines) > 5 else "")
 
 
 def _did_you_mean(guesses: Sequence[str]) -> str:

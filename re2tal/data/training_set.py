@@ -115,7 +115,7 @@ class TrainingSet(Dataset[Clip]):
             )
 
     def _list_broken(self) -> str:
-        listed = "".join(f"\n  {video_id}: {reason}" for video_id, reason in list(self.broken.items())[:20])
+        listed = "".join(f"\n  {video_id}: {reason}" for video_id, reason in list(self.broken.items())[:5])
         return f"replace these files, list their ids in data.missing, or raise data.max_broken_share:{listed}"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from re2tal.common.annotation_files import Repeats
 from re2tal.common.atomic import atomic_text
+from re2tal.common.untrusted import some
 from re2tal.labels.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.labels.report import ImportReport
 from re2tal.labels.splitting import split_groups
@@ -153,7 +154,7 @@ def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:
     there = {name for reading in readings for record in reading.records for name in record.fields}
     for name in [*options.label, *options.only] if there else []:
         if name not in there:
-            raise SourceError(f"no annotation has a field {name!r}; there are {', '.join(sorted(map(repr, there)))}")
+            raise SourceError(f"no annotation has a field {name!r}; there are {some(sorted(map(repr, there)))}")
 
 
 def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
@@ -163,7 +164,7 @@ def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
     )
     if len(tiers) < 2 or "tier" in options.only or "tier" in options.label:
         return []
-    listed = ", ".join(f"{name!r} ({count})" for name, count in tiers.most_common(8))
+    listed = some(f"{name!r} ({count})" for name, count in tiers.most_common())
     return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
 
 
@@ -306,7 +307,7 @@ def _group_of(file: PurePosixPath, video: _Video, *, group: str | None, fields: 
         if len(video.groups) > 1:
             raise SourceError(
                 f"--group {group}: video {str(file)!r} has {len(video.groups)} values, "
-                f"{', '.join(map(repr, sorted(video.groups)[:3]))}; a video has to belong to one group"
+                f"{some(map(repr, sorted(video.groups)))}; a video has to belong to one group"
             )
         return next(iter(video.groups), str(file))
     try:
@@ -315,7 +316,7 @@ def _group_of(file: PurePosixPath, video: _Video, *, group: str | None, fields: 
         raise SourceError(f"--group {group!r} is neither a field nor a regular expression: {error}") from None
     if found is None:
         raise SourceError(
-            f"--group {group!r} is no field of the annotations (they have {', '.join(sorted(fields))}) and, as "
+            f"--group {group!r} is no field of the annotations (they have {some(sorted(fields))}) and, as "
             f"a regular expression, does not match the video {str(file)!r}"
         )
     return next((part for part in found.groups() if part), found[0])

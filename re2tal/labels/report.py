@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from re2tal.common.atomic import atomic_text
 from re2tal.common.terminal import print_table
-from re2tal.common.untrusted import some, visible
+from re2tal.common.untrusted import brief, some, visible
 from re2tal.labels.records import Problem, Reading, Reason
 
 __all__ = ["ClassCounts", "ImportReport", "print_report"]
@@ -141,21 +141,21 @@ def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
         alike[label.casefold()].append(label)
     for labels in alike.values():
         if len(labels) > 1:
-            yield f"these labels differ in capitals only, and count as classes of their own: {', '.join(labels)}"
+            yield f"these labels differ in capitals only, and count as classes of their own: {some(labels)}"
     untrained = [label for label, counts in classes.items() if not counts.by_subset.get("training")]
     if untrained:
-        yield f"no training video shows {some(list(map(repr, untrained)))}"
+        yield f"no training video shows {some(map(repr, untrained))}"
     untested = [
         label for label, counts in classes.items() if set(counts.by_subset) == {"training"}
     ]  # fmt: skip
     if untested and len(untested) < len(classes):
-        yield f"only training videos show {some(list(map(repr, untested)))}, so their mAP will not be known"
+        yield f"only training videos show {some(map(repr, untested))}, so their mAP will not be known"
 
 
 def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
     subsets = {entry["subset"] for entry in database.values()}
     if database and "training" not in subsets:
-        yield f"no video is in the subset 'training'; there are {', '.join(map(repr, sorted(subsets)))}"
+        yield f"no video is in the subset 'training'; there are {some(map(repr, sorted(subsets)))}"
     if subsets == {"training"} and any(entry["annotations"] for entry in database.values()):
         yield "all videos are for training and none is left to validate on; give --split, or another --group"
     shown = {entry["subset"] for entry in database.values() if entry["annotations"]}
@@ -196,6 +196,6 @@ def print_report(report: ImportReport) -> None:
     print_table([["", *subsets, "median seconds"], *totals, *rows], title="Kept")
     print()
     for note in report.notes:
-        print(f"note: {visible(note)}")
+        print(f"note: {brief(visible(note), length=1000)}")
     for hint in report.hints:
-        print(f"look at this: {visible(hint)}")
+        print(f"look at this: {brief(visible(hint), length=1000)}")

@@ -14,6 +14,7 @@ Layouts:
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from re2tal.common.untrusted import some
 from re2tal.labels.columns import Columns, find_columns
 from re2tal.labels.records import Media, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.subsets import subset_in_name, subset_name
@@ -122,13 +123,12 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
         raise SourceError(f"{path} {error}") from None
     if "start" not in columns.of or not {"end", "duration"} & columns.of.keys():
         raise SourceError(
-            f"{path} has no columns that are known as start and end; it has {', '.join(map(repr, first))}; name them, "
+            f"{path} has no columns that are known as start and end; it has {some(map(repr, first))}; name them, "
             "such as --columns video=clip start=t_on end=t_off, or the layout of the file with --format"
         )
     if "label" not in columns.of and not options.label:
         raise SourceError(
-            f"{path} has no column that is known as the label; it has {', '.join(map(repr, first))}; name it with "
-            "--label"
+            f"{path} has no column that is known as the label; it has {some(map(repr, first))}; name it with --label"
         )
     return first, table.rows[1:], columns
 

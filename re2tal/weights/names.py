@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from re2tal.common.untrusted import some
 from re2tal.weights.errors import WeightsError
 
 __all__ = ["BACKBONE_PREFIX", "Kind", "Layout", "NameMap", "Part", "is_recomputed", "map_names"]
@@ -106,7 +107,7 @@ def map_names(names: Collection[str]) -> NameMap:
 def _recognise(names: Collection[str]) -> Layout:
     kind = _kind(names)
     if kind is None:
-        shown = ", ".join(list(names)[:3])
+        shown = some(names)
         raise WeightsError(
             f"it holds no Video Swin and no SlowFast: its names are {shown}, ... ({len(names)}); "
             "known are the names of mmaction2, torchvision, OpenTAD and this package"

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
+from re2tal.common.untrusted import some
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.names import is_recomputed
 
@@ -164,7 +165,7 @@ def refuse(placement: Placement, *, source: object, fix: str) -> None:
     if refused := placement.refused:
         raise WeightsError(
             f"{source} does not fit the model: {len(placement.placed)} tensors do, {len(refused)} do not"
-            + (f" and are not allowed to by {', '.join(placement.allow)}" if placement.allow else "")
+            + (f" and are not allowed to by {some(placement.allow)}" if placement.allow else "")
             + f"{placement.differences(most=_MOST_NAMED)}\n{fix}"
         )
 
