@@ -107,9 +107,8 @@ def map_names(names: Collection[str]) -> NameMap:
 def _recognise(names: Collection[str]) -> Layout:
     kind = _kind(names)
     if kind is None:
-        shown = some(names)
         raise WeightsError(
-            f"it holds no Video Swin and no SlowFast: its names are {shown}, ... ({len(names)}); "
+            f"it holds no Video Swin and no SlowFast: its {len(names)} names are {some(names)}; "
             "known are the names of mmaction2, torchvision, OpenTAD and this package"
         )
     rewired = any(".inv_block." in name or ".Fm." in name for name in names)
