@@ -20,7 +20,7 @@ def finetune(
     from re2tal.experiments.finetuning.finetune import finetune
 
     settings = load_settings(config, with_seed(cfg_options, seed), kind=FinetuneConfig)
-    with run_of(settings, run_id=run_id) as (processes, folder, console):
+    with run_of(settings, run_id=run_id, resume=resume) as (processes, folder, console):
         finetune(
             settings,
             processes=processes,

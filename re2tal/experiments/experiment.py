@@ -30,6 +30,7 @@ from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.planning import explaining_lack_of_memory
 from re2tal.experiments.pretrained import start_from_pretrained
+from re2tal.experiments.run_folders import find_run
 from re2tal.experiments.tester import Tester
 from re2tal.inference import require_features_of, tell_of_sharing
 from re2tal.networks.backbones import pixel_norm
@@ -57,11 +58,6 @@ __all__ = [
     "test",
     "train",
 ]
-
-
-def find_run(config: ExperimentConfig | FinetuneConfig, *, processes: Processes, run_id: int = 0) -> RunFolder:
-    """The folder of run `run_id` of an experiment."""
-    return RunFolder(config.work_dir / f"gpu{processes.world_size}_id{run_id}")
 
 
 def train(
