@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import ConfigPath, Json, Options, app
+from re2tal.common.atomic import require_writable
 from re2tal.common.untrusted import readable, visible_lines
 
 
@@ -86,6 +87,7 @@ def check_data(
     except ConfigError as error:
         print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
+    require_writable(findings, missing)
     with counting("videos") as tell:
         report = checking.check_data(settings, decode=decode, jobs=jobs or os.cpu_count() or 1, tell=tell)
     if findings is not None:

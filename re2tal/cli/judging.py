@@ -64,8 +64,8 @@ def evaluate(judged: Judged, *, per_class: bool = False, json: Json = False) -> 
     """
     from re2tal.evaluation import mean_average_precision, print_result
 
-    truth, found = judged.read()
     tious = parse_tious(judged.tious)
+    truth, found = judged.read()
     result = mean_average_precision(truth, found, tious=tious, count_other_videos=judged.count_other_videos)
     if not json:
         print_result(result, title="mAP (%)", per_class=per_class)
@@ -90,8 +90,8 @@ def diagnose(judged: Judged, *, bins: Literal["thumos", "anet", "quantiles"] | N
     """
     from re2tal.evaluation import diagnosis
 
-    truth, found = judged.read()
     tious = parse_tious(judged.tious)
+    truth, found = judged.read()
     result = diagnosis.diagnose(truth, found, tious=tious, bins=bins, count_other_videos=judged.count_other_videos)
     if json:
         print(json_format.dumps({"subset": judged.subset, **result.as_json()}))

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, app
+from re2tal.common.atomic import NotWritableError, require_writable
 from re2tal.common.untrusted import readable
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     with _wrong_calls_end_with_2():
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
+        require_writable(call.out, call.problems)
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
             unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
@@ -171,6 +173,7 @@ def init(
 
     with _wrong_calls_end_with_2():
         path = folder / "config.py"
+        require_writable(path)
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
         if pretrained is not None and not pretrained.is_file():
@@ -272,6 +275,6 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
 
     try:
         yield
-    except (SourceError, AnnotationError, OSError) as error:
+    except (SourceError, AnnotationError, NotWritableError, OSError) as error:
         print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)

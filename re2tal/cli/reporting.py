@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, app, parse_tious
+from re2tal.common.atomic import require_writable
 from re2tal.common.untrusted import readable, some
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def report(
     """
     from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 
+    chosen = None if tious is None else parse_tious(tious)
+    require_writable(out)
     if not source.exists():
         raise ValueError(f"there is no {source}; give the folder of a run or a file of detections")
     if source.is_dir():
@@ -85,8 +88,8 @@ def report(
             "--subset, --subset-file, --blocked and --tious choose from a ground truth, and there is none; give "
             "--ground-truth"
         )
-    if tious is not None:
-        sources = replace(sources, tious=parse_tious(tious))
+    if chosen is not None:
+        sources = replace(sources, tious=chosen)
     if videos is not None:
         sources = replace(sources, videos=ReportVideos(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
@@ -114,7 +117,7 @@ def find_run_folder(folder: Path) -> Path:
     if len(runs) == 1:
         return runs[0]
     if runs:
-        raise ValueError(f"{folder} holds {len(runs)} runs; choose one: {some(map(str, runs))}")
+        raise ValueError(f"{folder} holds {len(runs)} runs; choose one: {some(map(str, runs), length=300)}")
     raise ValueError(
         f"{folder} is no folder of a run: it has no metrics.jsonl, {DETECTIONS} or config.json; give the folder that "
         "`re2tal train` wrote to, or a file of detections"

@@ -110,10 +110,12 @@ def shown(value: Any, *, length: int = _LONGEST_SHOWN) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def some(names: Iterable[str]) -> str:
+def some(names: Iterable[str], *, length: int = _LONGEST_SHOWN) -> str:
     """The first five names, each cut as `brief` does it, and how many more there are."""
     names = list(names)
-    return ", ".join(map(brief, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(brief(name, length=length) for name in names[:5]) + (
+        f" and {len(names) - 5} more" if len(names) > 5 else ""
+    )
 
 
 def brief(text: str, *, length: int = _LONGEST_SHOWN) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from re2tal import __version__
-from re2tal.common.atomic import atomic_text
+from re2tal.common.atomic import atomic_text, require_writable
 from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
@@ -91,6 +91,7 @@ def train(
     tester = Tester(config, processes=processes, annotations=annotations, tensorboard=tensorboard) if evaluate else None
     if tester is not None:
         tester.require_actions()
+        tester.require_files()
     model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
@@ -138,6 +139,8 @@ def test(
     prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     tester = Tester(config, processes=processes)
     path = checkpoint or _best_of(config, folder)
+    found = folder.path / "detections.json"
+    require_writable(found)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(processes.device)
     require_features_of(model.backbone, config=config.backbone, stored=stored_features(tester.clips))
     log.info("testing on %d clips", len(tester.clips))
@@ -145,7 +148,7 @@ def test(
     note_config(config, folder.tested_config, processes=processes)
     detections = tester.detect(model)
     if processes.is_main:
-        write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
+        write_detections(found, detections=detections, class_names=tester.detected_names)
         tester.write_truth(folder.path / "ground_truth.json")
     if not evaluate:
         return None

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from re2tal.video.errors import MissingVideoError, NoVideoStreamError, UnreadableVideoError, VideoError
 from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size, stalled
 
-__all__ = ["open_container", "packets_of"]
+__all__ = ["fault_of", "open_container", "packets_of"]
 
 # FFmpeg takes pictures for videos of one frame, and text for ANSI art.
 _NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
@@ -57,6 +57,16 @@ def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoSt
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return container, stream
+
+
+def fault_of(path: Path) -> str | None:
+    """Why a file is no video that can be opened, from its beginning alone; None if it is one."""
+    try:
+        container, _ = open_container(path, threads=1)
+    except VideoError as error:
+        return str(error)
+    container.close()
+    return None
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
