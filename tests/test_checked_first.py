@@ -65,9 +65,12 @@ def test_a_disk_that_will_be_full_is_told(
     from re2tal.training import loop
 
     asked = loop.require_room
-    monkeypatch.setattr(
-        loop, "require_room", lambda folder, **sizes: needed.append(sizes["most"]) or asked(folder, **sizes)
-    )
+
+    def note(folder: Path, *, least: int, most: int) -> str | None:
+        needed.append(most)
+        return asked(folder, least=least, most=most)
+
+    monkeypatch.setattr(loop, "require_room", note)
     folder = RunFolder(tiny.parent / "run")
     experiment.train(load_config(tiny), processes=ALONE, folder=folder, deterministic=False)
     written = sum(file.stat().st_size for file in folder.checkpoints.iterdir())

@@ -113,9 +113,8 @@ def shown(value: Any, *, length: int = _LONGEST_SHOWN) -> str:
 def some(names: Iterable[str], *, length: int = _LONGEST_SHOWN) -> str:
     """The first five names, each cut as `brief` does it, and how many more there are."""
     names = list(names)
-    return ", ".join(brief(name, length=length) for name in names[:5]) + (
-        f" and {len(names) - 5} more" if len(names) > 5 else ""
-    )
+    first = ", ".join(brief(name, length=length) for name in names[:5])
+    return f"{first} and {len(names) - 5} more" if len(names) > 5 else first
 
 
 def brief(text: str, *, length: int = _LONGEST_SHOWN) -> str:

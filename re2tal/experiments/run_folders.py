@@ -55,9 +55,7 @@ def find_trained_run(config: ExperimentConfig | FinetuneConfig, *, processes: Pr
     trained = [folder for folder in _runs(config, run_id) if folder.best.is_file()]
     newest = max(trained, key=lambda folder: folder.best.stat().st_mtime_ns, default=own)
     if len(trained) > 1 and newest != own:
-        listed = some(
-            (f"--checkpoint {folder.best}" for folder in sorted(trained, key=lambda folder: folder.path)), length=300
-        )
+        listed = some(sorted(f"--checkpoint {folder.best}" for folder in trained), length=300)
         raise RunFolderError(
             f"run {run_id} was trained by several numbers of processes, and {newest.best} is the newest; say which one "
             f"to test: {listed}"

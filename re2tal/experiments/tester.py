@@ -147,8 +147,8 @@ class Tester:
         if broken:
             raise UnreadableVideoError(
                 f"{len(broken)} of {len(ids)} test videos cannot be read, so nothing could be evaluated: "
-                f"{next(iter(broken.values()))}. Or list their ids in data.missing ({some(broken)}): they then count as "
-                "videos without detections"
+                f"{next(iter(broken.values()))}. Or list their ids in data.missing ({some(broken)}): they then count "
+                "as videos without detections"
             )
 
     def write_truth(self, path: Path) -> None:
