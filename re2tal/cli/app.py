@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 
 from re2tal import __version__
-from re2tal.common.untrusted import readable, shown
+from re2tal.common.untrusted import readable, shown, visible
 
 if TYPE_CHECKING:
     from rich.panel import Panel
 
-__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run"]
+__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run", "tell_results", "to_paste"]
 
 
 def _told(error: CycloptsError) -> "Panel":
@@ -54,6 +55,17 @@ def parse_tious(text: str) -> tuple[float, ...]:
             f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {shown(text)}"
         )
     return values
+
+
+def to_paste(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(visible(str(path)))
+
+
+def tell_results(*paths: Path | None) -> None:
+    """The last line of a command that has written something; None stands for a file that was not written."""
+    if written := [to_paste(path) for path in paths if path is not None]:
+        print("Results:", *written)
 
 
 def run(command: App) -> None:

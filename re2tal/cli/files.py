@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import ConfigPath, Json, Options, app
+from re2tal.cli.app import ConfigPath, Json, Options, app, tell_results
 from re2tal.common.atomic import require_writable
 from re2tal.common.untrusted import readable, visible_lines
 
@@ -49,7 +49,11 @@ def import_weights(
     done = importing.import_weights(
         src, dst, config=None if config is None else load_config(config), allow=allow or [], overwrite=overwrite
     )
-    print(json_format.dumps(done.as_json()) if json else visible_lines(str(done)))
+    if json:
+        print(json_format.dumps(done.as_json()))
+        return
+    print(visible_lines(str(done)))
+    tell_results(done.destination)
 
 
 @app.command
@@ -98,4 +102,5 @@ def check_data(
         print(json_format.dumps(report.as_json()))
     else:
         checking.print_report(report)
+        tell_results(findings, missing)
     sys.exit(1 if report.stops_a_run else 0)

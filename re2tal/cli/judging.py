@@ -57,6 +57,10 @@ def evaluate(judged: Judged, *, per_class: bool = False, json: Json = False) -> 
 
     ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`.
 
+    Of predictions of one class with tied scores, the one that stands last in the file counts first, as ActivityNet's
+    code has it, which reads an ascending sort backwards (and whose sort leaves longer ties in no certain order). Where
+    many scores are tied, as rounded ones are, the mAP depends on the order of the file.
+
     Parameters
     ----------
     per_class

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app
+from re2tal.cli.app import Json, app, tell_results, to_paste
 from re2tal.common.atomic import NotWritableError, require_writable
 from re2tal.common.untrusted import readable
 
@@ -106,7 +106,7 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         with counting("videos") as tell:
             imported = own_data.import_annotations(readings, videos=call.videos, options=options, tell=tell)
         _write(imported, out=call.out, problems=call.problems)
-    _tell(imported.report, out=call.out, json=call.json)
+    _tell(imported.report, out=call.out, problems=call.problems, json=call.json)
     sys.exit(0 if imported.report.num_segments else 1)
 
 
@@ -119,7 +119,7 @@ def _write(imported: "ImportedLabels", *, out: Path, problems: Path | None) -> N
         write_annotations(imported, out)
 
 
-def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
+def _tell(report: "ImportReport", *, out: Path, problems: Path | None, json: bool) -> None:
     from re2tal.labels import print_report
 
     written = str(out) if report.num_segments else None
@@ -130,7 +130,8 @@ def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
     if written is None:
         print("Nothing can be used; nothing was written", file=sys.stderr)
     else:
-        print(f"\nWrote {out}. Next: re2tal init my_experiment --annotations {out}")
+        print(f"\nNext: re2tal init my_experiment --annotations {to_paste(out)}")
+    tell_results(out if written else None, problems)
 
 
 @app.command
@@ -201,9 +202,10 @@ def init(
         print(json_format.dumps(line))
         return
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
-    print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"{path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why. Next:")
-    print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+    print(*(f"  re2tal {command} {to_paste(path)}" for command in ("check-data", "train", "test")), sep="\n")
+    tell_results(path)
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app, parse_tious
+from re2tal.cli.app import Json, app, parse_tious, tell_results
 from re2tal.common.atomic import require_writable
 from re2tal.common.untrusted import readable, some
 
@@ -93,7 +93,11 @@ def report(
     if videos is not None:
         sources = replace(sources, videos=ReportVideos(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
-    print(json_format.dumps(written.as_json()) if json else readable(_told(written)))
+    if json:
+        print(json_format.dumps(written.as_json()))
+        return
+    print(readable(_told(written)))
+    tell_results(written.path)
 
 
 def report_of_run(folder: Path) -> "WrittenReport":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import ConfigPath, Options, app
+from re2tal.cli.app import ConfigPath, Options, app, tell_results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,6 +65,8 @@ def train(
             deterministic=not disable_deterministic,
             console=console,
         )
+        if processes.is_main:
+            tell_results(folder.best if folder.best.is_file() else None, folder.path)
 
 
 @app.command
@@ -87,8 +89,11 @@ def test(
         result = experiment.test(
             settings, processes=processes, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
         )
-        if result is not None and processes.is_main:
+        if not processes.is_main:
+            return
+        if result is not None:
             print_result(result, title=f"{settings.name}: mAP (%)")
+        tell_results(folder.path / "detections.json", None if result is None else folder.path / "metrics.json")
 
 
 @app.command
@@ -141,8 +146,8 @@ def demo(
         result = experiment.test(settings, processes=processes, folder=folder)
         assert result is not None
         print_result(result, title="Demo: mAP (%) on unseen videos")
-        log.info("weights, detections, metrics and log are in %s", out)
-        log.info("open %s", report_of_run(out).path)
+        log.info("open %s", page := report_of_run(out).path)
+        tell_results(page, folder.best, out)
 
 
 @contextmanager
