@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +17,7 @@ from re2tal.common.atomic import NotWritableError, require_writable
 from re2tal.common.untrusted import readable
 
 if TYPE_CHECKING:
-    from re2tal.labels import ImportedLabels, ImportReport
+    from re2tal.labels import Choices, ImportedLabels, ImportReport, Size
 
 Many = Parameter(consume_multiple=True)
 
@@ -106,7 +106,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         with counting("videos") as tell:
             imported = own_data.import_annotations(readings, videos=call.videos, options=options, tell=tell)
         _write(imported, out=call.out, problems=call.problems)
-    _tell(imported.report, out=call.out, problems=call.problems, json=call.json)
+    more = _hints_of_init(call) if imported.report.num_segments else []
+    report = replace(imported.report, hints=(*imported.report.hints, *more))
+    _tell(report, out=call.out, problems=call.problems, json=call.json)
     sys.exit(0 if imported.report.num_segments else 1)
 
 
@@ -117,6 +119,22 @@ def _write(imported: "ImportedLabels", *, out: Path, problems: Path | None) -> N
         imported.report.write_problems(problems)
     if imported.report.num_segments:
         write_annotations(imported, out)
+
+
+def _hints_of_init(call: ImportCall) -> list[str]:
+    """Of classes that do not suit the clips which `re2tal init` would choose."""
+    from re2tal import labels as own_data
+    from re2tal.data.annotations import AnnotationError
+
+    try:
+        data = own_data.load_data_set(call.out, videos=call.videos, allow_links=call.allow_links)
+        measures = own_data.measure(data)
+    except (own_data.SourceError, AnnotationError):  # nothing was written, or nothing to train or test on
+        return []
+    machine = _machine()
+    choices = own_data.choose(measures, size=machine.usual_size, memory_mib=machine.memory_mib)
+    hints = own_data.class_hints(data, measures, choices)
+    return [f"with the config of re2tal init (--size {machine.usual_size}), {hint}" for hint in hints]
 
 
 def _tell(report: "ImportReport", *, out: Path, problems: Path | None, json: bool) -> None:
@@ -183,7 +201,7 @@ def init(
             raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
         data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
         machine = _machine()
-        chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
+        chosen = size or ("large" if pretrained else machine.usual_size)
         measures = own_data.measure(data)
         choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
         text = own_data.config_text(
@@ -196,13 +214,19 @@ def init(
             bf16=machine.bf16,
         )
         own_data.write_config(text, path)
+    _tell_config(path, choices, hints=own_data.class_hints(data, measures, choices), json=json)
+
+
+def _tell_config(path: Path, choices: "Choices", *, hints: list[str], json: bool) -> None:
     if json:
-        line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
+        line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
         line |= {name: getattr(choices, name) for name in ("num_steps", "seconds_per_step", "levels", "epochs")}
-        print(json_format.dumps(line))
+        print(json_format.dumps({**line, "hints": hints}))
         return
+    for hint in hints:
+        print(readable(f"look at this: {hint}"))
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
-    print(f"{path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"{path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why. Next:")
     print(*(f"  re2tal {command} {to_paste(path)}" for command in ("check-data", "train", "test")), sep="\n")
     tell_results(path)
@@ -231,6 +255,11 @@ class _Machine:
     """Computes in bfloat16 fast."""
     memory_mib: int
     """0 if it does not tell."""
+
+    @property
+    def usual_size(self) -> "Size":
+        """Of a network without pretrained weights."""
+        return "medium" if self.gpu else "small"
 
 
 def _machine() -> _Machine:

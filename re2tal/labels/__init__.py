@@ -1,6 +1,6 @@
 """People's own annotations and videos -> annotations that the package reads, and a config chosen for them."""
 
-from re2tal.labels.choices import BUDGETS, Choices, Size, choose
+from re2tal.labels.choices import BUDGETS, Choices, Size, choose, class_hints
 from re2tal.labels.classes import read_class_names
 from re2tal.labels.config_text import config_text, write_config
 from re2tal.labels.formats import LabelFormat, SourceFile
@@ -34,6 +34,7 @@ __all__ = [
     "TimeError",
     "Unit",
     "choose",
+    "class_hints",
     "config_text",
     "import_annotations",
     "load_data_set",

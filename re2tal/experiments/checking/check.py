@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, TypeVar
 
 from re2tal.common.types import AnnotatedVideo
@@ -11,6 +12,7 @@ from re2tal.config import ExperimentConfig
 from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
+from re2tal.data.class_lengths import misfits
 from re2tal.data.training_set import select_actions
 from re2tal.data.whole import annotations_of
 from re2tal.detections.video_scores import VideoLabelsConfig
@@ -20,6 +22,9 @@ from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_o
 __all__ = ["check_data"]
 
 _T = TypeVar("_T")
+
+_USUAL_FPS = 30.0
+"""Of videos whose frames nobody has counted."""
 
 
 @dataclass(kw_only=True)
@@ -92,6 +97,7 @@ def check_data(
         _choose(testing, data.test_subset, annotations=annotations, missing=missing, blocked=blocked, findings=findings)
         _check_annotations(annotations, subsets=(training, testing), findings=findings)
         _check_lists(annotations, missing=missing, blocked=blocked, testing=testing, data=data, findings=findings)
+        _check_lengths(training, data=data, findings=findings)
         num_classes = _check_classes(annotations, training=training, data=data, findings=findings)
     _check_video_labels(config.postprocess.video_labels, testing=testing, findings=findings)
     about_files = _check_files((training, testing), data=data, decode=decode, jobs=jobs, tell=tell)
@@ -203,6 +209,12 @@ def _check_classes(
         if name not in shown:
             findings.add("warning", "untrained class", f"no training video shows {name!r}", subset="training")
     return len(names)
+
+
+def _check_lengths(training: _Subset, *, data: DataSettings, findings: _Findings) -> None:
+    rates = [video.num_frames / video.duration_seconds for video in training.to_check if video.num_frames]
+    for told in misfits(training.to_check, data.sampling, fps=median(rates) if rates else _USUAL_FPS):
+        findings.add("warning", "class of another scale", told, subset=training.role)
 
 
 def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, findings: _Findings) -> None:
