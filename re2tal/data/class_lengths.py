@@ -50,8 +50,8 @@ def _in_windows(steps: Sequence[float], sampling: WindowSampling) -> str | None:
         half, all_ = (ceil(stride * length / num_steps) for length in (median(steps), max(steps)))
         times = " to ".join(dict.fromkeys(f"{length / num_steps:.3g}" for length in (min(steps), max(steps))))
         return (
-            f"outlast the window ({times} times), so none can be found whole; data.sampling.frame_stride={half} makes the "
-            f"window long enough for half of them, {all_} for all"
+            f"outlast the window ({times} times), so none can be found whole; data.sampling.frame_stride={half} makes "
+            f"the window long enough for half of them, {all_} for all"
         )
     if max(steps) >= 1:
         return None
