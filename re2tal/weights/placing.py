@@ -136,8 +136,11 @@ def place(
     """
     placement = compare(weights, model, allow=allow, dropped=dropped)
     refuse(placement, source=source, fix=fix)
-    require_finite({name: weights[name] for name in placement.placed}, source=source)
-    model.load_state_dict({name: weights[name] for name in placement.placed}, strict=False)
+    own = model.state_dict()
+    # In the model's types, in which what was finite may overflow.
+    placed = {name: weights[name].to(own[name].dtype) for name in placement.placed}
+    require_finite(placed, source=source)
+    model.load_state_dict(placed, strict=False)
     return placement
 
 
