@@ -105,13 +105,14 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
     """Run a config file whose `config` is of a certain kind of settings, take it, and apply `options`."""
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
+        what = f"{path} is a folder" if path.is_dir() else f"there is no config file {path}"
+        raise ConfigError(f"{what}; give the path of a Python file that assigns `config`")
     try:
         with former_names(path):
             names = runpy.run_path(str(path))
     except ValidationError as error:
         raise ConfigError(f"{path}{_line_of(error, path)}: {_explain(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{path}{_line_of(error, path)} cannot be run: {type(error).__name__}: {error}; correct the file"
         ) from error
@@ -126,10 +127,10 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
 
 
 def _with_article(kind: type) -> str:
-    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    return f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
 
 
-def _line_of(error: Exception, path: Path) -> str:
+def _line_of(error: BaseException, path: Path) -> str:
     """Where in a config file an error arose, as ", line 3"; empty if it did not reach a line of it."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f", line {error.lineno}"

@@ -106,7 +106,8 @@ def select_subset(annotations: Annotations, subset: str | Collection[str]) -> tu
     if not chosen:
         there = some(sorted({repr(video.subset) for video in annotations.videos})) or "no videos"
         raise AnnotationError(
-            f"no video of {annotations.path} is in subset {some(map(repr, sorted(wanted)))}; it has {there}"
+            f"no video of {annotations.path} is in subset {some(map(repr, sorted(wanted)))}; it has {there}: "
+            "set data.train_subset and data.test_subset to some of these"
         )
     return chosen
 
@@ -252,7 +253,7 @@ def _read_action(
     row: Any, *, duration: float, where: str, ignore_labels: Collection[str], tell: Callable[[ProblemKind, str], None]
 ) -> Action | None:
     """One annotation; None if it is left out."""
-    if not isinstance(row, dict) or not isinstance(row.get("label"), str):
+    if not isinstance(row, dict) or not isinstance(row.get("label"), str) or not row["label"].strip():
         raise AnnotationError(f'{where}: an annotation must have a "label" (text) and a "segment", got {shown(row)}')
     label, segment = row["label"], row.get("segment")
     if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):

@@ -47,7 +47,9 @@ def read_ground_truth(
     wanted = (subset,) if isinstance(subset, str) else tuple(subset)
     if not set(wanted) & set(subset_of.values()):
         there = some(map(repr, sorted(set(subset_of.values())))) or "none"
-        raise EvaluationError(f"no video of {path} is in subset {some(map(repr, wanted))}; it has {there}")
+        raise EvaluationError(
+            f"no video of {path} is in subset {some(map(repr, wanted))}; it has {there}: name one of these"
+        )
     blocked = read_blocked(blocked)
     chosen = {name: entry for name, entry in database.items() if subset_of[name] in wanted and name not in blocked}
     truth = _ground_truth(chosen, path=path, blocked=blocked, ignore_labels=ignore_labels)

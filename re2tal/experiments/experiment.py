@@ -42,6 +42,7 @@ from re2tal.training import (
     Trainer,
     log,
     newest_good,
+    require_checkpoint,
     seed_all,
     tensorboard_logger,
 )
@@ -247,8 +248,7 @@ def broken_lister(clips: TrainingClips | TrimmedTrainingSet, *, processes: Proce
 
 
 def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
+    require_checkpoint(path)
     weights = read_weights(path)
     if weights.class_names is None:
         log.info(

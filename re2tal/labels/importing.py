@@ -205,6 +205,7 @@ class _Collector:
         self.num_from_problems = sum(problem.reason != "unreadable file" for problem in problems)
         """Annotations that the readers could not turn into records."""
         self._num_past_end = self._num_placed = self._num_like_frames = 0
+        self._formats: set[str] = set()
 
     def add(self, reading: Reading) -> None:
         """All records of a file, and the videos that it lists."""
@@ -212,12 +213,18 @@ class _Collector:
             file = self._file_of[name]
             if file in self._videos and file is not None:
                 self._videos[file].subsets.update([subset] if subset else [])
+        self._formats.add(reading.format)
         for record in reading.records:
             self._add(record, label_fields=reading.label_fields)
 
     def hints(self) -> list[str]:
         """What the numbers suggest to have gone wrong."""
-        if self._num_past_end * 2 > self._num_placed > 0 and self._num_like_frames == self._num_past_end:
+        # Other formats tell their unit, and --unit does not change it.
+        if (
+            self._formats == {"csv"}
+            and self._num_past_end * 2 > self._num_placed > 0
+            and self._num_like_frames == self._num_past_end
+        ):
             return [
                 f"{self._num_past_end} of {self._num_placed} annotations lie past the end of their video, and would "
                 "lie inside if their times were frames; try --unit frames (or --unit milliseconds)"

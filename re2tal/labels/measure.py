@@ -133,7 +133,7 @@ def _choose(subsets: Sequence[str], names: Iterable[str], *, path: Path, what: s
     there = some(f"{name!r} ({count})" for name, count in Counter(subsets).items()) or "none"
     raise SourceError(
         f"{path} has no videos to {what} on; its subsets are {there}, expected 'training' and 'validation'; "
-        "split the annotations with re2tal import --resplit"
+        + ("split them with re2tal import --resplit" if len(subsets) > 1 else "annotate another video")
     )
 
 

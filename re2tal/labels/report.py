@@ -157,12 +157,14 @@ def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
     if database and "training" not in subsets:
         yield f"no video is in the subset 'training'; there are {some(map(repr, sorted(subsets)))}"
     if subsets == {"training"} and any(entry["annotations"] for entry in database.values()):
-        yield "all videos are for training and none is left to validate on; give --split, or another --group"
+        yield "all videos are for training and none is left to validate on; " + (
+            "annotate another video" if len(database) == 1 else "split them anew with --resplit, and another --group"
+        )
     shown = {entry["subset"] for entry in database.values() if entry["annotations"]}
     if shown == {"training"} != subsets:
-        yield (
-            "no video outside of training shows an action, so that nothing can be evaluated; label another video, or "
-            "split anew with --resplit"
+        several = sum(bool(entry["annotations"]) for entry in database.values()) > 1
+        yield "no video outside of training shows an action, so that nothing can be evaluated; label another video" + (
+            ", or split anew with --resplit" if several else ""
         )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +17,8 @@ from re2tal.data.whole import annotations_of
 from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
+from re2tal.networks.backbones import BackboneConfig
+from re2tal.weights import read_weights
 
 __all__ = ["check_data"]
 
@@ -85,7 +86,7 @@ def check_data(
         tell: called with how many videos are done, and of how many.
     """
     findings = _Findings()
-    _check_pretrained(config.backbone.pretrained, findings=findings)
+    _check_pretrained(config.backbone, findings=findings)
     data = config.data
     missing = findings.try_to("missing list", lambda: read_ids(data.missing)) or frozenset()
     blocked = findings.try_to("blocked list", lambda: read_blocked(config.evaluation.blocked)) or frozenset()
@@ -111,10 +112,13 @@ def check_data(
     )
 
 
-def _check_pretrained(path: Path | None, *, findings: _Findings) -> None:
+def _check_pretrained(backbone: BackboneConfig, *, findings: _Findings) -> None:
+    path = backbone.pretrained
     if path is not None and not path.is_file():
         detail = f"there is no file {path}; put the weights there or set backbone.pretrained, None for fresh weights"
         findings.add("error", "pretrained weights", detail)
+    elif path is not None:
+        findings.try_to("pretrained weights", lambda: read_weights(path, kind=backbone.weight_names))
 
 
 def _choose(
