@@ -126,7 +126,7 @@ def test_labels_that_only_import_reads_are_sent_there(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("labels.csv").write_text("video,start,end,label\na,1,2,b\n")
     Path("list.json").write_text('{"database": []}')
-    with pytest.raises(EvaluationError, match="brought to this one by re2tal import FILE --videos FOLDER"):
+    with pytest.raises(EvaluationError, match="brought to ActivityNet's layout by re2tal import FILE --videos FOLDER"):
         read_ground_truth("labels.csv", subset="validation")
     with pytest.raises(EvaluationError, match=r"got a database that is \[\]"):
         read_ground_truth("list.json", subset="validation")

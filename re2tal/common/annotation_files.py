@@ -23,7 +23,7 @@ __all__ = ["AnnotationFile", "AnnotationFileError", "Repeats", "plain_ids", "rea
 
 _THUMOS_TEXT = re.compile(r"(?P<label>\w+)_(?P<part>val|test)\.txt")
 _THUMOS_SUBSETS = {"val": "Validation", "test": "Test"}
-_CONVERT = "labels of other layouts are brought to this one by re2tal import FILE --videos FOLDER"
+_CONVERT = "labels of others are brought to ActivityNet's layout by re2tal import FILE --videos FOLDER"
 _LARGEST_TEXT = 64 * 2**20
 """Bytes of a text in an archive; a small archive may unpack to more than any memory."""
 # YouTube's ids, as ActivityNet's files are named. Other names may begin with v_ too.

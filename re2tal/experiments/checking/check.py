@@ -18,14 +18,15 @@ from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
 from re2tal.networks.backbones import BackboneConfig
+from re2tal.video import VideoError, probe
 from re2tal.weights import read_weights
 
 __all__ = ["check_data"]
 
 _T = TypeVar("_T")
 
-_USUAL_FPS = 30.0
-"""Of videos whose frames nobody has counted."""
+_TRIED = 5
+"""Videos that are opened to learn a frame rate which the annotations do not tell."""
 
 
 @dataclass(kw_only=True)
@@ -217,8 +218,21 @@ def _check_classes(
 
 def _check_lengths(training: _Subset, *, data: DataSettings, findings: _Findings) -> None:
     rates = [video.num_frames / video.duration_seconds for video in training.to_check if video.num_frames]
-    for told in misfits(training.to_check, data.sampling, fps=median(rates) if rates else _USUAL_FPS):
+    fps = median(rates) if rates else _rate_of(training.to_check, data)
+    if fps is None and data.sampling.kind == "window":
+        return
+    for told in misfits(training.to_check, data.sampling, fps=fps or 1.0):
         findings.add("warning", "class of another scale", told, subset=training.role)
+
+
+def _rate_of(videos: Sequence[AnnotatedVideo], data: DataSettings) -> float | None:
+    """Frames per second of the first file that can be read; None if none of a few can."""
+    for video in videos[:_TRIED] if data.has_files else ():
+        try:
+            return probe(data.video_path(video.video_id)).fps
+        except (VideoError, OSError, UnsafeNameError):
+            continue
+    return None
 
 
 def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, findings: _Findings) -> None:
