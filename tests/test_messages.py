@@ -124,3 +124,14 @@ def test_lists_name_a_few_and_tell_how_many_there_are() -> None:
     assert some(str(number) for number in range(MANY)) == "0, 1, 2, 3, 4 and 9995 more"
     assert len(some([LONG] * MANY)) < 1000
     assert brief("short") == "short" and brief("0123456789", length=4) == "01[... 6 characters ...]89"
+
+
+def test_import_names_some_of_very_many_classes_and_cuts_a_huge_one(
+    tiny: Path, re2tal: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, videos = tiny.parent / "labels.csv", tiny.parent / "videos"
+    rows = [f"video{number % 2},1,2,{LONG if number == 1 else number}" for number in range(MANY)]
+    table.write_text("\n".join(["video,start,end,label", *rows]))
+    assert re2tal("import", table, "--videos", videos, "--out", tiny.parent / "a.json") == 0
+    shown = capsys.readouterr().out
+    assert "and 9700 more, see --json" in shown and len(shown) < 50_000

@@ -5,6 +5,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,8 @@ __all__ = ["ClassCounts", "ImportReport", "print_report"]
 CHANGED: frozenset[Reason] = frozenset({"clipped to the video", "widened point event"})
 """What these name is kept all the same."""
 _EXAMPLES = 3
+_MOST_CLASSES = 300
+"""That a table names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +196,10 @@ def print_report(report: ImportReport) -> None:
     ]
     rows = [
         [label, *(str(counts.by_subset.get(subset, 0)) for subset in subsets), f"{counts.median_seconds:.2f}"]
-        for label, counts in report.classes.items()
+        for label, counts in islice(report.classes.items(), _MOST_CLASSES)
     ]
+    if len(report.classes) > len(rows):
+        rows.append([f"and {len(report.classes) - len(rows)} more, see --json", *("" for _ in subsets), ""])
     print_table([["", *subsets, "median seconds"], *totals, *rows], title="Kept")
     print()
     for note in report.notes:
