@@ -219,6 +219,13 @@ def test_torchrun_shares_training_and_testing(tiny: Path) -> None:
     assert list(json.loads((folder / "detections.json").read_text())["results"]) == ["video4", "video5"]
 
 
+def test_an_interrupted_command_says_so(re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("raise KeyboardInterrupt")
+    assert re2tal("show", config) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_of_tied_scores_the_last_of_the_file_counts_first_and_help_says_so(
     re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,7 @@ def train_main() -> None:
         version=__version__,
         default_parameter=app.default_parameter,
         error_formatter=app.error_formatter,
+        suppress_keyboard_interrupt=False,
     )
     tool.default(runs.train)
     run(tool)
@@ -47,6 +48,7 @@ def test_main() -> None:
         version=__version__,
         default_parameter=app.default_parameter,
         error_formatter=app.error_formatter,
+        suppress_keyboard_interrupt=False,
     )
     tool.default(runs.test)
     run(tool)

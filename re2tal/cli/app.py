@@ -30,6 +30,7 @@ app = App(
     version=__version__,
     default_parameter=Parameter(negative=""),
     error_formatter=_told,
+    suppress_keyboard_interrupt=False,  # `run` says that it came
 )
 
 ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
