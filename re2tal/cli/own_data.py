@@ -17,7 +17,7 @@ from re2tal.common.atomic import NotWritableError, require_writable
 from re2tal.common.untrusted import readable
 
 if TYPE_CHECKING:
-    from re2tal.labels import Choices, ImportedLabels, ImportReport, Size
+    from re2tal.labels import Choices, ImportedLabels, ImportReport, Measures, Size
 
 Many = Parameter(consume_multiple=True)
 
@@ -32,8 +32,10 @@ class ImportCall:
     out: Path = Path("annotations.json")
     """The file to write."""
     format: str | None = None
-    """What the files are, where the content is not recognised: csv, activitynet, thumos, multithumos, charades,
-    epic-kitchens, elan, boris or via; or a format of your own, path/to/file.py:Name (docs/extending.md)."""
+    """What the files are, where the content is not recognised: csv, per-frame, activitynet, detections, thumos,
+    multithumos, charades, epic-kitchens, ava, soccernet, calms21, elan, anvil, boris, observer, ethovision, bento, via,
+    via2, label-studio, cvat, srt, vtt, textgrid or audacity; or a format of your own, path/to/file.py:Name
+    (docs/extending.md)."""
     columns: Annotated[list[str] | None, Many] = None
     """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
     subset."""
@@ -50,10 +52,17 @@ class ImportCall:
     """Text file of numbers and names, for formats that number their classes."""
     point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Seconds that events without length are given, around their time; without, they are left out."""
+    points: bool = False
+    """Keep events without length as point events, [t, t]."""
+    min_score: float | None = None
+    """Lowest score of annotations that have one, such as detections (of which 0.3 is the lowest by default)."""
     split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
     """Split even if the files tell subsets."""
+    empty: Annotated[list[str] | None, Many] = None
+    """Videos that are known to show no action, though no file of annotations names them: patterns of paths below
+    videos, such as 'nothing/*'; '*' takes all that have no annotations."""
     group: str | None = None
     """What may not be on both sides of the split: a field of the annotations, or a regular expression on the paths of
     the videos, of which the part in brackets counts if it has one."""
@@ -77,8 +86,10 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     Parameters
     ----------
     sources
-        Files, or folders of files: CSV or TSV, ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, ELAN
-        (.eaf), BORIS (.boris and its tables), VIA 3 (JSON and CSV). The format is recognised by the content.
+        Files, or folders of files: tables with a row for each action or for each frame (CSV, TSV, .xlsx, .xls, .ods),
+        projects and exports of ELAN, Anvil, BORIS, The Observer, EthoVision, BENTO, VIA, Label Studio, CVAT, Praat and
+        Audacity, subtitles (.srt, .vtt), data sets (ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, AVA,
+        SoccerNet, CalMS21) and detections of re2tal predict. The format is recognised by the content.
     """
     from re2tal import labels as own_data
     from re2tal.training import counting
@@ -87,6 +98,10 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
         require_writable(call.out, call.problems)
+        if call.points and call.point_length is not None:
+            raise own_data.SourceError(
+                "--points keeps events without length and --point-length widens them; leave one out"
+            )
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
             unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
@@ -94,10 +109,12 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         options = own_data.ImportOptions(
             label=tuple(call.label or ()),
             only=_only(call.only),
+            min_score=call.min_score,
             fps=call.fps,
-            point_seconds=call.point_length,
+            point_seconds=0.0 if call.points else call.point_length,
             split=call.split,
             resplit=call.resplit,
+            empty=tuple(call.empty or ()),
             group=call.group,
             seed=call.seed,
             allow_links=call.allow_links,
@@ -214,20 +231,23 @@ def init(
             bf16=machine.bf16,
         )
         own_data.write_config(text, path)
-    _tell_config(path, choices, hints=own_data.class_hints(data, measures, choices), json=json)
+    _tell_config(path, choices, measures, hints=own_data.class_hints(data, measures, choices), json=json)
 
 
-def _tell_config(path: Path, choices: "Choices", *, hints: list[str], json: bool) -> None:
+def _tell_config(path: Path, choices: "Choices", measures: "Measures", *, hints: list[str], json: bool) -> None:
     if json:
         line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
-        line |= {name: getattr(choices, name) for name in ("num_steps", "seconds_per_step", "levels", "epochs")}
-        print(json_format.dumps({**line, "hints": hints}))
+        names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
+        line |= {name: getattr(choices, name) for name in names}
+        print(json_format.dumps({**line, "minutes": measures.time.as_json(), "hints": hints}))
         return
     for hint in hints:
         print(readable(f"look at this: {hint}"))
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
     print(f"{path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
-    print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why. Next:")
+    print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
+    negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
+    print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
     print(*(f"  re2tal {command} {to_paste(path)}" for command in ("check-data", "train", "test")), sep="\n")
     tell_results(path)
 

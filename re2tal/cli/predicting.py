@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, Options, app, tell_results, to_paste
+from re2tal.common.untrusted import visible
 
 if TYPE_CHECKING:
     from re2tal.inference import Outcome, Predicted
@@ -67,6 +68,8 @@ def predict(
         logging_to(out / "log.txt", is_main=processes.is_main) as console,
         _resumable(),
     ):
+        if processes.is_main:
+            _tell_passed_over(videos)
         trained = predicting.load_trained(
             checkpoint,
             config=None if config is None else load_config(config),
@@ -168,6 +171,7 @@ def extract(
             console=console if processes.is_main else None,
         )
         if processes.is_main:
+            _tell_passed_over(videos)
             _tell(outcome, text="features", about={}, files=[out], as_json=json, out=out)
     sys.exit(SOME_SKIPPED if outcome.skipped else 0)
 
@@ -179,6 +183,15 @@ def _config_and_videos(sources: Sequence[Path], *, config: Path | None) -> tuple
             raise ValueError(f"two configs are named, {sources[0]} and --config {config}; name one")
         return sources[0], list(sources[1:])
     return config, list(sources)
+
+
+def _tell_passed_over(named: Sequence[Path]) -> None:
+    """What lies in the folders that were named and is not taken for a video."""
+    from re2tal.common.video_files import videos_passed_over
+
+    for folder in named:
+        if folder.is_dir() and (told := videos_passed_over(folder)):
+            print(f"note: {visible(told)}; a file of another ending is tried if it is named itself", file=sys.stderr)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from re2tal.labels.choices import BUDGETS, Choices, Size, choose, class_hints
 from re2tal.labels.classes import read_class_names
+from re2tal.labels.collecting import ImportOptions
 from re2tal.labels.config_text import config_text, write_config
 from re2tal.labels.formats import LabelFormat, SourceFile
-from re2tal.labels.importing import ImportedLabels, ImportOptions, import_annotations, write_annotations
+from re2tal.labels.importing import ImportedLabels, import_annotations, write_annotations
 from re2tal.labels.measure import DataSet, Measures, load_data_set, measure
-from re2tal.labels.records import FORMATS, Format, Media, Problem, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.records import FORMATS, Coverage, Format, Media, Problem, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.report import ImportReport, print_report
 from re2tal.labels.sources import read_sources
 from re2tal.labels.times import Time, TimeError, Unit, parse_time
@@ -15,6 +16,7 @@ __all__ = [
     "BUDGETS",
     "FORMATS",
     "Choices",
+    "Coverage",
     "DataSet",
     "Format",
     "ImportOptions",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from re2tal.common.atomic import atomic_text
+from re2tal.common.labelled import LabelledTime
 from re2tal.common.terminal import print_table
 from re2tal.common.untrusted import brief, some, visible
 from re2tal.labels.records import Problem, Reading, Reason
@@ -21,6 +22,7 @@ CHANGED: frozenset[Reason] = frozenset({"clipped to the video", "widened point e
 _EXAMPLES = 3
 _MOST_CLASSES = 300
 """That a table names."""
+_MOST_NOTES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class ImportReport:
     """By subset."""
     segments: Mapping[str, int]
     """By subset."""
+    time: LabelledTime
+    """Of all videos."""
     classes: Mapping[str, ClassCounts]
     problems: tuple[Problem, ...]
     """All that was left out or changed."""
@@ -78,18 +82,18 @@ class ImportReport:
             label: ClassCounts(by_subset=dict(subsets[label]), median_seconds=round(statistics.median(values), 3))
             for label, values in sorted(lengths.items())
         }
-        told = [*(note for reading in readings for note in reading.notes), *notes]
         return ImportReport(
-            formats=dict(Counter(reading.format for reading in readings)),
+            formats=dict(Counter(reading.format for reading in readings if reading.format)),
             num_files=num_files,
             num_videos=len(database),
             num_read=num_records,
             num_segments=len(rows),
             videos=dict(sorted(Counter(entry["subset"] for entry in database.values()).items())),
             segments=dict(sorted(Counter(subset for subset, _ in rows).items())),
+            time=sum((_time(entry) for entry in database.values()), LabelledTime()),
             classes=classes,
             problems=tuple(problems),
-            notes=tuple(dict.fromkeys(told)),
+            notes=(*_joined(readings), *notes),
             hints=(*hints, *_class_hints(classes), *_subset_hints(database)),
         )
 
@@ -117,6 +121,7 @@ class ImportReport:
             "num_dropped": self.num_dropped,
             "videos": dict(self.videos),
             "segments": dict(self.segments),
+            "minutes": self.time.as_json(),
             "classes": {label: asdict(counts) for label, counts in self.classes.items()},
             "problems": [
                 {
@@ -136,6 +141,19 @@ class ImportReport:
         with atomic_text(path) as file:
             for item in self.problems:
                 file.write(f"{json.dumps({**asdict(item), 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
+
+
+def _joined(readings: Sequence[Reading]) -> Iterable[str]:
+    """The notes on the files; what is to be said of many is said of the first, with their number."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for reading in readings:
+        for note in reading.notes:
+            alike[note.replace(str(reading.path), "")].append(note)
+    for number, notes in enumerate(alike.values()):
+        if number == _MOST_NOTES:
+            yield f"and {len(alike) - _MOST_NOTES} notes on other files"
+            return
+        yield notes[0] if len(notes) == 1 else f"{notes[0]} (and so of {len(notes) - 1} other files)"
 
 
 def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
@@ -171,11 +189,18 @@ def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
+def _time(entry: Mapping[str, Any]) -> LabelledTime:
+    labelled = None if "labelled" not in entry else tuple((start, end) for start, end in entry["labelled"])
+    segments = [row["segment"] for row in entry["annotations"]]
+    return LabelledTime.of(duration=entry["duration"], labelled=labelled, annotated=segments)
+
+
 def print_report(report: ImportReport) -> None:
     """Counts, what was left out with an example of each reason, and the classes."""
     formats = ", ".join(f"{name} ({count})" for name, count in report.formats.items())
     print(f"Read {formats}: {report.num_read} annotations, {report.num_segments} kept")
-    print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated\n")
+    print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated")
+    print(f"Time: {report.time.in_words()}\n")
     if report.problems:
         rows = [["count", "", "reason", "for example"]]
         rows += [

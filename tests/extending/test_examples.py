@@ -115,6 +115,30 @@ def test_a_clip_without_actions_teaches_background_alone(bursts: Bursts) -> None
     assert losses["length_loss"] == 0 and losses["heat_loss"] > 0
 
 
+def test_the_head_learns_nothing_where_nobody_has_looked() -> None:
+    head = extension(f"{EXAMPLES}/head/centre_head.py:CentreHeadConfig", strides_per_action=3).build(
+        in_channels=4, num_classes=2, strides=(1, 2)
+    )
+    masks = [torch.ones(1, 8) > 0, torch.ones(1, 4) > 0]
+    predictions = head([torch.randn(1, 4, 8), torch.randn(1, 4, 4)], masks)
+    predictions.heat.retain_grad()
+    predictions.sizes.retain_grad()
+    labelled = [torch.arange(8)[None] < 4, torch.arange(4)[None] < 2]
+    action = {"segments": [torch.tensor([[1.0, 4.0]])], "labels": [torch.tensor([1])]}
+    losses = head.losses(predictions, **action, labelled=labelled)
+    losses["loss"].backward()
+    outside = ~torch.cat(labelled, dim=1)
+    assert losses["length_loss"] > 0
+    assert not predictions.heat.grad[outside].any() and not predictions.sizes.grad[outside].any()
+    assert predictions.heat.grad[~outside].all() and predictions.sizes.grad[~outside].any()
+
+
+def test_clips_of_ones_own_are_not_asked_for_negatives(bursts: Bursts) -> None:
+    config = bursts("data.negative_share=0.5")
+    with pytest.raises(ValueError, match="BurstsConfig gives its own; set it to 0"):
+        training_clips(config.data, config.augment, seed=1, annotations=annotations_of(config.data))
+
+
 def test_clips_of_ones_own_follow_the_epoch_and_the_seed(bursts: Bursts) -> None:
     config = bursts()
     clips = training_clips(config.data, config.augment, seed=1, annotations=annotations_of(config.data))
@@ -193,18 +217,18 @@ def test_label_tracks_are_recognised_beside_other_formats(re2tal: Any, tmp_path:
     labels.mkdir()
     for name in ("day1", "day2"):
         write_video(videos / f"{name}.mp4", np.zeros((40, 16, 16, 3), np.uint8), fps=8)
-    (labels / "day1.txt").write_text("0.500000\t1.500000\tjump\n2.000000\t4.000000\trun away\n")
+    (labels / "day1.txt").write_text("0:01 jump\n0:02 run away\n0:04 the end\n")
     (labels / "other.csv").write_text("video,start,end,label\nday2,1,2,jump\n")
-    format_ = f"{EXAMPLES}/labels/audacity.py:AudacityLabels"
+    format_ = f"{EXAMPLES}/labels/chapter_labels.py:Chapters"
     assert re2tal("import", labels, "--videos", videos, "--out", out, "--format", format_) == 0
     database = json.loads(out.read_text())["database"]
     found = {
         name: [(*row["segment"], row["label"]) for row in entry["annotations"]] for name, entry in database.items()
     }
-    assert found == {"day1": [(0.5, 1.5, "jump"), (2.0, 4.0, "run away")], "day2": [(1.0, 2.0, "jump")]}
+    assert found == {"day1": [(1.0, 2.0, "jump"), (2.0, 4.0, "run away")], "day2": [(1.0, 2.0, "jump")]}
 
 
-@pytest.mark.parametrize("format_", ["cvs", "gone.py:Labels", f"{EXAMPLES}/labels/audacity.py:LINE"])
+@pytest.mark.parametrize("format_", ["cvs", "gone.py:Labels", f"{EXAMPLES}/labels/chapter_labels.py:LINE"])
 def test_what_is_no_format_is_refused(re2tal: Any, tmp_path: Path, format_: str) -> None:
     (tmp_path / "a.csv").write_text("video,start,end,label\nday2,1,2,jump\n")
     assert re2tal("import", tmp_path / "a.csv", "--videos", tmp_path, "--format", format_) == 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from re2tal.common.untrusted import some
-from re2tal.common.video_files import VIDEO_SUFFIXES
+from re2tal.common.video_files import VIDEO_SUFFIXES, videos_passed_over
 from re2tal.experiments.finetuning.config import ClipSource
 
 __all__ = ["ClipList", "ClipListError", "TrimmedVideo", "list_clips"]
@@ -35,6 +35,8 @@ class ClipList:
     videos: tuple[TrimmedVideo, ...]
     absent: tuple[str, ...]
     """Listed files that are not there."""
+    passed_over: str = ""
+    """What lies in the folders of the classes and is taken for no video, in words."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -79,7 +81,8 @@ def _in_folders(folder: Path) -> ClipList:
         for path in sorted(inside.iterdir())
         if path.suffix.lower() in VIDEO_SUFFIXES
     )
-    return ClipList(videos=videos, absent=())
+    taken = {video.path for video in videos}
+    return ClipList(videos=videos, absent=(), passed_over=videos_passed_over(folder, taken=taken))
 
 
 def _listed(path: Path, source: ClipSource) -> ClipList:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from re2tal.common.untrusted import some
 from re2tal.labels.columns import Columns, find_columns
-from re2tal.labels.records import Media, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError, named_like
 from re2tal.labels.subsets import subset_in_name, subset_name
 from re2tal.labels.tables import Table, TableRow
 from re2tal.labels.times import Time, TimeError, Unit, parse_time
@@ -121,15 +121,15 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
         columns = find_columns(first, named=options.columns)
     except SourceError as error:
         raise SourceError(f"{path} {error}") from None
+    there = some(map(repr, first))
     if "start" not in columns.of or not {"end", "duration"} & columns.of.keys():
         raise SourceError(
-            f"{path} has no columns that are known as start and end; it has {some(map(repr, first))}; name them, "
-            "such as --columns video=clip start=t_on end=t_off, or the layout of the file with --format"
+            f"{path} has no columns that are known as start and end; it has {there}; name them, such as --columns "
+            "video=clip start=t_on end=t_off, or the layout of the file with --format (a table of frames has a row for "
+            "each, in order, and a column of 0 and 1 for each class)"
         )
     if "label" not in columns.of and not options.label:
-        raise SourceError(
-            f"{path} has no column that is known as the label; it has {some(map(repr, first))}; name it with --label"
-        )
+        raise SourceError(f"{path} has no column that is known as the label; it has {there}; name it with --label")
     return first, table.rows[1:], columns
 
 
@@ -163,10 +163,13 @@ def _read_row(
     if "video" in columns.of and not cell("video"):
         reading.drop("incomplete entry", where, f"names no video: {' | '.join(row.cells)[:80]!r}")
         return
-    video = cell("video") or reading.path.stem
+    media = (Media(name=cell("video")),) if "video" in columns.of else named_like(reading.path)
     told = subset_name(cell("subset")) or subset
     ends = "end" if "end" in columns.of else "duration"
-    reading.listed.setdefault(video, told)
+    if "video" in columns.of:
+        reading.listed.setdefault(media[0].name, told)
+    elif not reading.covered:
+        reading.covered.append(Coverage(media=media, subset=told))
     if all(cell(role).lower() in NOTHING for role in ("start", ends)) and not cell("label"):
         return  # a video without annotations
     try:
@@ -177,9 +180,7 @@ def _read_row(
         return
     if end is not None and ends == "duration":
         end = Time(seconds=start.seconds + end.seconds, frames=start.frames + end.frames)
-    reading.records.append(
-        Record(where=where, media=(Media(name=video),), start=start, end=end, fields=cells, subset=told)
-    )
+    reading.records.append(Record(where=where, media=media, start=start, end=end, fields=cells, subset=told))
 
 
 def _by_name(header: Sequence[str], row: TableRow) -> Mapping[str, str]:

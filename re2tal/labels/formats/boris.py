@@ -19,17 +19,17 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
-from re2tal.labels.records import Media, Reading, Record, SourceError
-from re2tal.labels.spreadsheets import NOTHING
+from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
+from re2tal.labels.formats.spreadsheets import NOTHING
+from re2tal.labels.records import Media, Reading, SourceError
 from re2tal.labels.tables import Table
-from re2tal.labels.times import Time, TimeError, parse_time
+from re2tal.labels.times import TimeError, parse_time
 
 __all__ = ["boris_header", "is_boris_project", "read_boris_project", "read_boris_table"]
 
 _HEADER_WITHIN = 100
 """Rows in which an older file's header is looked for."""
 _PLAYER_1 = re.compile(r"player #1:\s*(?P<files>[^|]*)")
-_START, _STOP, _POINT, _STATE = "START", "STOP", "POINT", "STATE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,30 +40,18 @@ class _Playlist:
     lengths: tuple[float | None, ...]
     offset: float
 
-    def find(self, seconds: float, *, name: str | None = None) -> Media | None:
-        """The video that shows a time, if the lengths before it are known; `name` if the table tells it."""
+    def find(self, seconds: float, *, name: str | None = None) -> tuple[Media, ...]:
+        """The video that shows a time, none if the lengths before it are not known; `name` if the table tells it."""
         if name is not None and not any(_same_file(name, other) for other in self.names):
-            return Media(name=name, origin_seconds=-self.offset)
+            return (Media(name=name, origin_seconds=-self.offset),)
         lengths = [length if length is not None else float("nan") for length in self.lengths]
         begins = list(accumulate(lengths, initial=self.offset))
         for number, (video, begin) in enumerate(zip(self.names, begins, strict=False)):
             is_last = number == len(self.names) - 1
             here = _same_file(name, video) if name is not None else seconds < begins[number + 1] or is_last
             if here and begin == begin:  # a number
-                return Media(name=video, origin_seconds=-begin)
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Event:
-    where: str
-    status: str
-    seconds: float
-    key: tuple[str, ...]
-    """What a start and its stop have in common."""
-    fields: Mapping[str, str]
-    media: str | None = None
-    playlist: _Playlist
+                return (Media(name=video, origin_seconds=-begin),)
+        return ()
 
 
 def is_boris_project(content: Any) -> bool:
@@ -90,7 +78,7 @@ def read_boris_project(path: Path, content: Any) -> Reading:
         events = _project_events(
             observation, name=name, where=where, behaviors=behaviors, playlist=playlist, reading=reading
         )
-        _add_events(events, reading=reading)
+        add_events(events, reading=reading)
     return reading
 
 
@@ -127,7 +115,7 @@ def _project_events(
     behaviors: Mapping[str, Mapping[str, Any]],
     playlist: _Playlist,
     reading: Reading,
-) -> Iterable[_Event]:
+) -> Iterable[CodedEvent]:
     """The events with their status, which a project does not write down."""
     is_on: set[tuple[str, ...]] = set()
     for number, event in enumerate(observation["events"], start=1):
@@ -142,17 +130,18 @@ def _project_events(
             continue
         key = (name, subject, code, modifiers)
         if str(behaviors[code].get("type", "")).startswith("State"):
-            status = _STOP if key in is_on else _START
+            status = STOP if key in is_on else START
             is_on ^= {key}
         else:
-            status = _POINT
+            status = POINT
         fields = {
             "behavior": code, "subject": subject, "modifiers": modifiers, "observation": name,
             "category": str(behaviors[code].get("category") or ""),
         }  # fmt: skip
         seconds = _number(event[0])
         assert seconds is not None
-        yield _Event(where=here, status=status, seconds=seconds, key=key, fields=fields, playlist=playlist)
+        media = playlist.find(seconds)
+        yield CodedEvent(where=here, status=status, seconds=seconds, key=key, fields=fields, media=media)
 
 
 def boris_header(table: Table) -> int | None:
@@ -192,14 +181,14 @@ def read_boris_table(path: Path, table: Table) -> Reading:
         if len(row.cells) > 1 and row.cells[0].strip() == "Player #1"
     )
     in_turn = _played_in_turn(rows)
-    events: list[_Event] = []
+    events: list[CodedEvent] = []
     for where, media, cells in rows:
         played = player_1 or in_turn.get(cells.get("Observation id", ""))
         try:
             events += _row_events(cells, where=where, media=media, played=played)
         except TimeError as error:
             reading.drop("unparsable time", where, str(error))
-    _add_events(events, reading=reading)
+    add_events(events, reading=reading)
     return reading
 
 
@@ -219,32 +208,35 @@ def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
     return {row.cells[0].strip(): row.cells[1].strip() for row in rows if len(row.cells) > 1 and row.cells[1].strip()}
 
 
-def _row_events(cells: Mapping[str, str], *, where: str, media: str, played: tuple[str, ...] | None) -> list[_Event]:
+def _row_events(
+    cells: Mapping[str, str], *, where: str, media: str, played: tuple[str, ...] | None
+) -> list[CodedEvent]:
     modifiers = "|".join(cell for name, cell in cells.items() if name.startswith("Modifier") and cell)
     fields = {**cells, "behavior": cells["Behavior"], "subject": cells["Subject"], "modifiers": modifiers}
     key = (cells.get("Observation id", ""), cells["Subject"], cells["Behavior"], modifiers)
     kind = _first(cells, "Behavior type", "Status").upper()
     playlist = _table_playlist(cells, media=played or (media,))
 
-    def event(status: str, column: str, *, number: str = "") -> _Event:
+    def event(status: str, column: str, *, number: str = "") -> CodedEvent:
         # Rows of segments are pairs already: the line tells them apart where segments of one behaviour overlap.
-        return _Event(
+        seconds = parse_time(cells[column]).seconds
+        return CodedEvent(
             where=where,
             status=status,
-            seconds=parse_time(cells[column]).seconds,
+            seconds=seconds,
             key=(*key, number),
             fields=fields,
-            media=media,
-            playlist=playlist,
+            media=playlist.find(seconds, name=media),
+            listed_as=media,
         )
 
     if "Time" in cells:
-        return [event(kind if kind in (_START, _STOP) else _POINT, "Time")]
-    if kind == _POINT:
-        return [event(_POINT, "Start (s)")]
+        return [event(kind if kind in (START, STOP) else POINT, "Time")]
+    if kind == POINT:
+        return [event(POINT, "Start (s)")]
     if cells.get("Stop (s)", "").lower() in NOTHING:
-        return [event(_START, "Start (s)", number=where)]
-    return [event(_START, "Start (s)", number=where), event(_STOP, "Stop (s)", number=where)]
+        return [event(START, "Start (s)", number=where)]
+    return [event(START, "Start (s)", number=where), event(STOP, "Stop (s)", number=where)]
 
 
 def _table_playlist(cells: Mapping[str, str], *, media: tuple[str, ...]) -> _Playlist:
@@ -258,45 +250,6 @@ def _table_playlist(cells: Mapping[str, str], *, media: tuple[str, ...]) -> _Pla
     lengths = [_number(text) for text in told] + [None] * len(names)
     offset = _number(cells.get("Time offset (s)")) or 0.0
     return _Playlist(names=names, lengths=tuple(lengths[: len(names)]), offset=offset)
-
-
-def _add_events(events: Iterable[_Event], *, reading: Reading) -> None:
-    """Pair starts with their stops; each segment belongs to the video in which it starts."""
-    begun: dict[tuple[str, ...], _Event] = {}
-    for event in events:
-        if event.status == _STOP:
-            start = begun.pop(event.key, None)
-            if start is None:
-                _drop_unpaired(event, reading=reading)
-            else:
-                _add(start, end=event.seconds, reading=reading)
-            continue
-        if event.status == _POINT:
-            _add(event, end=None, reading=reading)
-            continue
-        if event.key in begun:
-            _drop_unpaired(begun[event.key], reading=reading)
-        begun[event.key] = event
-    for event in begun.values():
-        _drop_unpaired(event, reading=reading)
-
-
-def _drop_unpaired(event: _Event, *, reading: Reading) -> None:
-    other = _START if event.status == _STOP else _STOP
-    detail = f"{event.fields['behavior']!r} has a {event.status} at {event.seconds:g} s and no {other}"
-    reading.drop("state event without its pair", event.where, detail)
-
-
-def _add(event: _Event, *, end: float | None, reading: Reading) -> None:
-    media = event.playlist.find(event.seconds, name=event.media)
-    if media is None:
-        detail = "stands in a later media file, and the length of an earlier one is not told"
-        reading.drop("no video time", event.where, detail)
-        if event.media is not None:  # of which nothing is known, least of all that nothing happens in it
-            reading.listed.pop(event.media, None)
-        return
-    times = Time(seconds=event.seconds), None if end is None else Time(seconds=end)
-    reading.records.append(Record(where=event.where, media=(media,), start=times[0], end=times[1], fields=event.fields))
 
 
 def _same_file(name: str, other: str) -> bool:

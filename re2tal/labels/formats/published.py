@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
-from re2tal.labels.records import Media, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.subsets import subset_in_name, subset_name
 from re2tal.labels.tables import decode
 from re2tal.labels.times import Time, TimeError, parse_time
@@ -51,7 +51,7 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
             continue
         told = entry.get("subset")
         subset = subset_name(told) if isinstance(told, str) else None
-        reading.listed[video_id] = subset
+        _cover(reading, where, video_id, entry.get("labelled"), subset=subset)
         for number, row in enumerate(entry.get("annotations", [])):
             segment = row.get("segment") if isinstance(row, dict) else None
             if not isinstance(segment, list) or len(segment) != 2:
@@ -60,8 +60,26 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
                 )
                 continue
             fields = {name: str(value) for name, value in row.items() if isinstance(value, (str, int, float))}
-            _add(reading, where, video_id, segment[0], segment[1], fields=fields, subset=subset)
+            add_segment(reading, where, video_id, segment[0], segment[1], fields=fields, subset=subset)
     return reading
+
+
+def _cover(reading: Reading, where: str, video_id: str, stretches: Any, *, subset: str | None) -> None:
+    """Which part of a video is labelled; all of it where the file does not tell."""
+    if stretches is None:
+        reading.listed[video_id] = subset
+        return
+    spans: list[tuple[Time, Time]] = []
+    for stretch in stretches if isinstance(stretches, list) else [stretches]:
+        try:
+            start, end = map(_time, stretch if isinstance(stretch, list) and len(stretch) == 2 else (None, None))
+        except TimeError:
+            detail = f'"labelled" is a list of [start, end] in seconds, got {shown(stretch)}'
+            reading.drop("incomplete entry", where, detail)
+            continue
+        spans.append((start, end))
+    media = (Media(name=video_id),)
+    reading.covered.append(Coverage(media=media, stretches=tuple(spans), is_exact=True, subset=subset))
 
 
 def is_numbered(content: Any) -> bool:
@@ -88,7 +106,7 @@ def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: st
                 continue
             code = f"class {row[0]}" if is_thumos else f"c{row[0]:03d}"
             fields = {"label": options.class_names.get(row[0], code), "class": str(row[0])}
-            _add(reading, where, video_id, row[1], row[2], fields=fields, subset=subset)
+            add_segment(reading, where, video_id, row[1], row[2], fields=fields, subset=subset)
     if not options.class_names:
         reading.notes.append(f"{path} numbers its classes; give their names with --classes")
     return reading
@@ -161,7 +179,7 @@ def read_thumos(path: Path, texts: Mapping[str, str], *, format_: str | None = N
             known = _THUMOS_VIDEO.fullmatch(video)
             subset = _THUMOS_SUBSETS[known["part"]] if known else told
             reading.listed.setdefault(video, subset)
-            _add(reading, where, video, found["start"], found["end"], fields={"label": label}, subset=subset)
+            add_segment(reading, where, video, found["start"], found["end"], fields={"label": label}, subset=subset)
     return reading
 
 
@@ -171,7 +189,7 @@ def _split_name(stem: str) -> tuple[str, str | None]:
     return found["label"], found["subset"]
 
 
-def _add(
+def add_segment(
     reading: Reading, where: str, video: str, start: Any, end: Any, *, fields: Mapping[str, str], subset: str | None
 ) -> None:
     try:

@@ -9,16 +9,14 @@ sequence, in equal parts; so does this reader.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 from re2tal.common.video_files import VIDEO_SUFFIXES
-from re2tal.labels.records import Media, Reading, Record, SourceError
+from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
 from re2tal.labels.times import Time
 
-__all__ = ["parse_xml", "read_elan"]
+__all__ = ["read_elan"]
 
 # Of the schema's TIME_UNITS; files in use have milliseconds.
 _UNITS_PER_SECOND = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 1001, "PAL-50-frames": 50.0}
@@ -26,33 +24,9 @@ _UNITS_PER_SECOND = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 
 _Span = tuple[float, float]
 
 
-def parse_xml(raw: bytes, *, path: Path) -> Element:
-    """The root of an XML document without a document type, so that no entity can be declared, expanded or fetched."""
-
-    def refuse(*_: object) -> NoReturn:
-        raise SourceError(f"{path} declares a document type, which annotation files do not; refused as unsafe")
-
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(raw, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"{path} is not readable XML: {error}") from None
-    return builder.close()
-
-
-def read_elan(path: Path, raw: bytes) -> Reading:
+def read_elan(path: Path, root: Element) -> Reading:
     """Labels are the values of the annotations of all tiers; fields are value, tier, participant and annotator."""
     reading = Reading(path=path, format="elan", label_fields=("value",))
-    root = parse_xml(raw, path=path)
     if root.tag != "ANNOTATION_DOCUMENT":
         raise SourceError(f"{path} is no file of ELAN: its root is <{root.tag[:40]}>, not <ANNOTATION_DOCUMENT>")
     header = root.find("HEADER")
@@ -60,7 +34,7 @@ def read_elan(path: Path, raw: bytes) -> Reading:
     if unit not in _UNITS_PER_SECOND:
         raise SourceError(f"{path} counts time in {unit!r}; known are {', '.join(_UNITS_PER_SECOND)}")
     media = _media(header, path=path)
-    reading.listed[media[0].name] = None
+    reading.covered.append(Coverage(media=media))
     slots = _slots(root, units_per_second=_UNITS_PER_SECOND[unit], path=path)
     tiers = {tier.get("TIER_ID", ""): tier for tier in root.iter("TIER")}
     spans = _spans(tiers, slots)
@@ -97,8 +71,8 @@ def _media(header: Element | None, *, path: Path) -> tuple[Media, ...]:
                 is_film = descriptor.get("MIME_TYPE", "").startswith("video") or name.lower().endswith(VIDEO_SUFFIXES)
                 found[is_film].append(Media(name=name, origin_seconds=origin))
     old = "" if header is None else header.get("MEDIA_FILE", "")
-    last = [Media(name=name) for name in (old, path.stem) if name]
-    return (*(found[True] or found[False]), *last)
+    last = [Media(name=old)] if old else []
+    return (*(found[True] or found[False]), *last, *named_like(path))
 
 
 def _slots(root: Element, *, units_per_second: float, path: Path) -> dict[str, float | None]:
