@@ -34,13 +34,25 @@ def main() -> None:
 
 def train_main() -> None:
     """tools/train.py"""
-    tool = App(name="train.py", version=__version__, default_parameter=app.default_parameter)
+    tool = App(
+        name="train.py",
+        version=__version__,
+        default_parameter=app.default_parameter,
+        error_formatter=app.error_formatter,
+        suppress_keyboard_interrupt=False,
+    )
     tool.default(runs.train)
     run(tool)
 
 
 def test_main() -> None:
     """tools/test.py"""
-    tool = App(name="test.py", version=__version__, default_parameter=app.default_parameter)
+    tool = App(
+        name="test.py",
+        version=__version__,
+        default_parameter=app.default_parameter,
+        error_formatter=app.error_formatter,
+        suppress_keyboard_interrupt=False,
+    )
     tool.default(runs.test)
     run(tool)

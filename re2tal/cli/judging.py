@@ -70,6 +70,10 @@ def evaluate(
     ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`, SoccerNet's those of
     `--points --frame-rate 2`.
 
+    Of predictions of one class with tied scores, the one that stands last in the file counts first, as ActivityNet's
+    code has it, which reads an ascending sort backwards (and whose sort leaves longer ties in no certain order). Where
+    many scores are tied, as rounded ones are, the mAP depends on the order of the file.
+
     Parameters
     ----------
     points
@@ -89,12 +93,12 @@ def evaluate(
         raise ValueError("--points counts the videos of the subset alone; leave --count-other-videos out")
     if tolerances and not points:
         raise ValueError("--tolerances are for point events; give --points too")
+    tious, widths = parse_tious(judged.tious), parse_tolerances(tolerances)  # before anything is read
     truth, found = judged.read(points=points)
     result: PrecisionResult
     if points:
-        result = spotting_precision(truth, found, tolerances=parse_tolerances(tolerances), frame_rate=frame_rate)
+        result = spotting_precision(truth, found, tolerances=widths, frame_rate=frame_rate)
     else:
-        tious = parse_tious(judged.tious)
         result = mean_average_precision(truth, found, tious=tious, count_other_videos=judged.count_other_videos)
     if not json:
         print_result(result, title="mAP (%)", per_class=per_class)
@@ -121,8 +125,8 @@ def diagnose(judged: Judged, *, bins: Literal["thumos", "anet", "quantiles"] | N
     """
     from re2tal.evaluation import diagnosis
 
-    truth, found = judged.read()
     tious = parse_tious(judged.tious)
+    truth, found = judged.read()
     result = diagnosis.diagnose(truth, found, tious=tious, bins=bins, count_other_videos=judged.count_other_videos)
     if json:
         print(json_format.dumps({"subset": judged.subset, **result.as_json()}))

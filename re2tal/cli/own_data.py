@@ -5,19 +5,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app
+from re2tal.cli.app import Json, app, tell_results, to_paste
 from re2tal.cli.starting import StartCall, write_started_config
-from re2tal.common.untrusted import visible_lines
+from re2tal.common.atomic import NotWritableError, require_writable
+from re2tal.common.untrusted import readable
 
 if TYPE_CHECKING:
-    from re2tal.labels import Choices, ImportedLabels, ImportReport, Measures
+    from re2tal.labels import Choices, ImportedLabels, ImportReport, Measures, Size
 
 Many = Parameter(consume_multiple=True)
 
@@ -97,6 +98,7 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     with _wrong_calls_end_with_2():
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
+        require_writable(call.out, call.problems)
         if call.points and call.point_length is not None:
             raise own_data.SourceError(
                 "--points keeps events without length and --point-length widens them; leave one out"
@@ -122,7 +124,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         with counting("videos") as tell:
             imported = own_data.import_annotations(readings, videos=call.videos, options=options, tell=tell)
         _write(imported, out=call.out, problems=call.problems)
-    _tell(imported.report, out=call.out, json=call.json)
+    more = _hints_of_init(call) if imported.report.num_segments else []
+    report = replace(imported.report, hints=(*imported.report.hints, *more))
+    _tell(report, out=call.out, problems=call.problems, json=call.json)
     sys.exit(0 if imported.report.num_segments else 1)
 
 
@@ -135,7 +139,23 @@ def _write(imported: "ImportedLabels", *, out: Path, problems: Path | None) -> N
         write_annotations(imported, out)
 
 
-def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
+def _hints_of_init(call: ImportCall) -> list[str]:
+    """Of classes that do not suit the clips which `re2tal init` would choose."""
+    from re2tal import labels as own_data
+    from re2tal.data.annotations import AnnotationError
+
+    try:
+        data = own_data.load_data_set(call.out, videos=call.videos, allow_links=call.allow_links)
+        measures = own_data.measure(data)
+    except (own_data.SourceError, AnnotationError):  # nothing was written, or nothing to train or test on
+        return []
+    machine = _machine()
+    choices = own_data.choose(measures, size=machine.usual_size, memory_mib=machine.memory_mib)
+    hints = own_data.class_hints(data, measures, choices)
+    return [f"with the config of re2tal init (--size {machine.usual_size}), {hint}" for hint in hints]
+
+
+def _tell(report: "ImportReport", *, out: Path, problems: Path | None, json: bool) -> None:
     from re2tal.labels import print_report
 
     written = str(out) if report.num_segments else None
@@ -146,7 +166,8 @@ def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
     if written is None:
         print("Nothing can be used; nothing was written", file=sys.stderr)
     else:
-        print(f"\nWrote {out}. Next: re2tal init my_experiment --annotations {out}")
+        print(f"\nNext: re2tal init my_experiment --annotations {to_paste(out)}")
+    tell_results(out if written else None, problems)
 
 
 @app.command
@@ -200,6 +221,7 @@ def init(
 
     with _wrong_calls_end_with_2():
         path = folder / "config.py"
+        require_writable(path)
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
         _require_one_beginning(size, pretrained=pretrained, start_from=start_from, rename=rename)
@@ -207,7 +229,7 @@ def init(
             _find_annotations(folder, annotations), videos=videos, allow_links=allow_links, point_seconds=point_length
         )
         machine = _machine()
-        chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
+        chosen = size or ("large" if pretrained else machine.usual_size)
         measures = own_data.measure(data)
         choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
         if start_from is not None:
@@ -227,23 +249,25 @@ def init(
     if data.num_left_out_points and not json:
         count = data.num_left_out_points
         print(f"{count} point events are left out; --point-length SECONDS trains on segments around them.")
-    _tell_config(path, measures, choices, json=json)
+    _tell_config(path, choices, measures, hints=own_data.class_hints(data, measures, choices), json=json)
 
 
-def _tell_config(path: Path, measures: "Measures", choices: "Choices", *, json: bool) -> None:
+def _tell_config(path: Path, choices: "Choices", measures: "Measures", *, hints: list[str], json: bool) -> None:
     if json:
         line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
         names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
         line |= {name: getattr(choices, name) for name in names}
-        line["minutes"] = measures.time.as_json()
-        print(json_format.dumps(line))
+        print(json_format.dumps({**line, "minutes": measures.time.as_json(), "hints": hints}))
         return
+    for hint in hints:
+        print(readable(f"look at this: {hint}"))
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
-    print(f"Wrote {path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"{path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
     negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
     print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
-    print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+    print(*(f"  re2tal {command} {to_paste(path)}" for command in ("check-data", "train", "test")), sep="\n")
+    tell_results(path)
 
 
 def _require_one_beginning(
@@ -284,6 +308,11 @@ class _Machine:
     """Computes in bfloat16 fast."""
     memory_mib: int
     """0 if it does not tell."""
+
+    @property
+    def usual_size(self) -> "Size":
+        """Of a network without pretrained weights."""
+        return "medium" if self.gpu else "small"
 
 
 def _machine() -> _Machine:
@@ -330,6 +359,6 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
 
     try:
         yield
-    except (SourceError, AnnotationError, OSError) as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+    except (SourceError, AnnotationError, NotWritableError, OSError) as error:
+        print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)

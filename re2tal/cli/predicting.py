@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, Options, app
+from re2tal.cli.app import Json, Options, app, tell_results, to_paste
 from re2tal.cli.exporting import export_as_json, export_beside, told_of_export
 from re2tal.common.untrusted import visible, visible_lines
 
@@ -234,7 +234,6 @@ def _tell(
         print(json_format.dumps({**counts, **about, "out": str(out)}))
         return
     print(f"{len(outcome.usable)} of {num_videos} videos ({outcome.num_done_before} done before): {text}")
-    for file in files:
-        print(f"  {file}")
     if skipped:
-        print(f"  {out / 'skipped.json'}: {len(skipped)} videos that cannot be used, and why")
+        print(f"{len(skipped)} videos that cannot be used, and why: {to_paste(out / 'skipped.json')}")
+    tell_results(*files)

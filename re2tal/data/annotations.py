@@ -11,7 +11,7 @@ from typing import Any, Literal
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
 from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.types import Action, AnnotatedVideo
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import shown, some
 
 __all__ = [
     "AnnotationError",
@@ -110,9 +110,10 @@ def select_subset(annotations: Annotations, subset: str | Collection[str]) -> tu
     wanted = {subset} if isinstance(subset, str) else set(subset)
     chosen = tuple(video for video in annotations.videos if video.subset in wanted)
     if not chosen:
-        there = ", ".join(sorted({repr(video.subset) for video in annotations.videos})) or "no videos"
+        there = some(sorted({repr(video.subset) for video in annotations.videos})) or "no videos"
         raise AnnotationError(
-            f"no video of {annotations.path} is in subset {' or '.join(map(repr, sorted(wanted)))}; it has {there}"
+            f"no video of {annotations.path} is in subset {some(map(repr, sorted(wanted)))}; it has {there}: "
+            "set data.train_subset and data.test_subset to some of these"
         )
     return chosen
 
@@ -132,7 +133,7 @@ def find_class_names(
     if num_classes is not None and len(names) != num_classes:
         raise AnnotationError(
             f"{annotations.path} must have {num_classes} classes (data.num_classes), got {len(names)}: "
-            f"{', '.join(names)}; give a class list (data.classes), correct the annotations or data.num_classes"
+            f"{some(names)}; give a class list (data.classes), correct the annotations or data.num_classes"
         )
     return names
 
@@ -306,7 +307,7 @@ def _read_action(
     row: Any, *, duration: float, where: str, ignore_labels: Collection[str], tell: Callable[[ProblemKind, str], None]
 ) -> Action | None:
     """One annotation; None if it is left out."""
-    if not isinstance(row, dict) or not isinstance(row.get("label"), str):
+    if not isinstance(row, dict) or not isinstance(row.get("label"), str) or not row["label"].strip():
         raise AnnotationError(f'{where}: an annotation must have a "label" (text) and a "segment", got {shown(row)}')
     label, segment = row["label"], row.get("segment")
     if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):

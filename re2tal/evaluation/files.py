@@ -10,7 +10,7 @@ import numpy as np
 
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file, read_json
 from re2tal.common.labelled import Stretches, read_labelled
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import shown, some
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
@@ -50,8 +50,10 @@ def read_ground_truth(
     subset_of = _subsets(database, path)
     wanted = (subset,) if isinstance(subset, str) else tuple(subset)
     if not set(wanted) & set(subset_of.values()):
-        there = ", ".join(map(repr, sorted(set(subset_of.values())))) or "none"
-        raise EvaluationError(f"no video of {path} is in subset {' or '.join(map(repr, wanted))}; it has {there}")
+        there = some(map(repr, sorted(set(subset_of.values())))) or "none"
+        raise EvaluationError(
+            f"no video of {path} is in subset {some(map(repr, wanted))}; it has {there}: name one of these"
+        )
     blocked = read_blocked(blocked)
     chosen = {name: entry for name, entry in database.items() if subset_of[name] in wanted and name not in blocked}
     truth = _ground_truth(chosen, path=path, blocked=blocked, ignore_labels=ignore_labels)

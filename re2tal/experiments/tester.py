@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from re2tal.common.atomic import atomic_text
 from re2tal.common.types import Detections
+from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.data import (
     AnnotationError,
@@ -36,6 +38,7 @@ from re2tal.training import (
     TensorBoardLogger,
     log,
 )
+from re2tal.video import UnreadableVideoError, fault_of
 
 __all__ = ["Tester"]
 
@@ -133,6 +136,26 @@ class Tester:
             raise AnnotationError(
                 f"no video of data.test_subset {subset!r} shows an action that counts, so nothing can be evaluated; "
                 "annotate some, choose another subset, look at data.ignore_labels, or train with --not_eval"
+            )
+
+    def require_files(self) -> None:
+        """Refuse test videos that cannot be opened, of which the first evaluation would tell, after hours.
+
+        Raises:
+            UnreadableVideoError: there are some; each process looks at its share.
+        """
+        data, ids = self.config.data, sorted(set(self.clips.video_ids))
+        if data.features is not None or not data.has_files:
+            return
+        own = [ids[number] for number in self.processes.share(len(ids))]
+        with ThreadPoolExecutor() as pool:
+            faults = dict(zip(own, pool.map(fault_of, map(data.input_path, own)), strict=True))
+        broken = {video_id: fault for video_id, fault in faults.items() if fault is not None}
+        if broken:
+            raise UnreadableVideoError(
+                f"{len(broken)} of {len(ids)} test videos cannot be read, so nothing could be evaluated: "
+                f"{next(iter(broken.values()))}. Or list their ids in data.missing ({some(broken)}): they then count "
+                "as videos without detections"
             )
 
     def write_truth(self, path: Path) -> None:

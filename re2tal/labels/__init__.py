@@ -1,6 +1,6 @@
 """People's own annotations and videos -> annotations that the package reads, and a config chosen for them."""
 
-from re2tal.labels.choices import BUDGETS, Choices, Size, cache_mib_of, choose, crop_of
+from re2tal.labels.choices import BUDGETS, Choices, Size, cache_mib_of, choose, class_hints, crop_of
 from re2tal.labels.classes import read_class_names
 from re2tal.labels.collecting import ImportOptions
 from re2tal.labels.config_text import config_text, write_config
@@ -37,6 +37,7 @@ __all__ = [
     "Unit",
     "cache_mib_of",
     "choose",
+    "class_hints",
     "config_text",
     "crop_of",
     "import_annotations",

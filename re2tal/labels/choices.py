@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Literal
 
-from re2tal.labels.measure import Measures
+from re2tal.data import ResizeSampling, WindowSampling
+from re2tal.data.annotations import select_subset
+from re2tal.data.class_lengths import misfits
+from re2tal.data.config import Sampling
+from re2tal.labels.measure import DataSet, Measures
 
-__all__ = ["BUDGETS", "Budget", "Choices", "Size", "cache_mib_of", "choose", "crop_of"]
+__all__ = ["BUDGETS", "Budget", "Choices", "Size", "cache_mib_of", "choose", "class_hints", "crop_of"]
 
 Size = Literal["small", "medium", "large"]
 
@@ -81,6 +85,15 @@ class Choices:
     """Of the training clips; 0 where no video and no labelled stretch is known to show no action."""
 
     @property
+    def sampling(self) -> Sampling:
+        """How clips are cut, as far as lengths of actions go."""
+        if self.whole_video:
+            return ResizeSampling(num_steps=self.num_steps, frames_per_step=self.frames_per_step)
+        return WindowSampling(
+            num_steps=self.num_steps, frames_per_step=self.frames_per_step, frame_stride=self.frame_stride
+        )
+
+    @property
     def num_frames(self) -> int:
         """Of one clip."""
         return self.num_steps * self.frames_per_step
@@ -147,6 +160,11 @@ def choose(measures: Measures, *, size: Size, memory_mib: int = 0) -> Choices:
         max_segments=_max_segments(measures),
         negative_share=negatives,
     )
+
+
+def class_hints(data: DataSet, measures: Measures, choices: Choices) -> list[str]:
+    """What to say of classes whose actions the chosen clips are all too short or too coarse for."""
+    return list(misfits(select_subset(data.annotations, data.train_subset), choices.sampling, fps=measures.fps))
 
 
 def _window(measures: Measures, budget: Budget, *, wanted_step: float, room: float) -> tuple[int, int, int]:

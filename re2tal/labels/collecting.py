@@ -114,11 +114,13 @@ class Collector:
         """Annotations that the readers could not turn into records."""
         self._num_past_end = self._num_placed = self._num_like_frames = self._num_like_minutes = 0
         self._too_long: list[str] = []
+        self._formats: set[str] = set()
 
     def add(self, reading: Reading) -> None:
         """All records of a file, and the videos that it lists."""
         for name, subset in reading.listed.items():
             self._cover(Coverage(media=(Media(name=name),), subset=subset), reading=reading)
+        self._formats.add(reading.format)
         for coverage in reading.covered:
             self._cover(coverage, reading=reading)
         for record in reading.records:
@@ -128,7 +130,8 @@ class Collector:
         """What the numbers suggest to have gone wrong."""
         hints = []
         many, all_of = self._num_past_end * 2 > self._num_placed > 0, f"{self._num_past_end} of {self._num_placed}"
-        if many and self._num_like_frames == self._num_past_end:
+        # Other formats than tables tell their unit, and --unit does not change it.
+        if many and self._num_like_frames == self._num_past_end and self._formats <= {"ava", "csv"}:
             hints.append(
                 f"{all_of} annotations lie past the end of their video, and would lie inside if their times were "
                 "frames; try --unit frames (or --unit milliseconds)"

@@ -12,6 +12,7 @@ from typing import Any
 from re2tal.common.annotation_files import annotation_lines
 from re2tal.common.atomic import atomic_text
 from re2tal.common.labelled import read_labelled
+from re2tal.common.untrusted import some
 from re2tal.common.video_files import videos_passed_over
 from re2tal.labels.collecting import Collector, ImportedVideo, ImportOptions, chosen_file
 from re2tal.labels.records import Media, Reading, SourceError
@@ -104,7 +105,7 @@ def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:
     there = {name for reading in readings for record in reading.records for name in record.fields}
     for name in [*options.label, *options.only] if there else []:
         if name not in there:
-            raise SourceError(f"no annotation has a field {name!r}; there are {', '.join(sorted(map(repr, there)))}")
+            raise SourceError(f"no annotation has a field {name!r}; there are {some(sorted(map(repr, there)))}")
 
 
 def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
@@ -114,7 +115,7 @@ def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
     )
     if len(tiers) < 2 or "tier" in options.only or "tier" in options.label:
         return []
-    listed = ", ".join(f"{name!r} ({count})" for name, count in tiers.most_common(8))
+    listed = some(f"{name!r} ({count})" for name, count in tiers.most_common())
     return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
 
 
@@ -168,7 +169,7 @@ def _group_of(file: PurePosixPath, video: ImportedVideo, *, group: str | None, f
         if len(video.groups) > 1:
             raise SourceError(
                 f"--group {group}: video {str(file)!r} has {len(video.groups)} values, "
-                f"{', '.join(map(repr, sorted(video.groups)[:3]))}; a video has to belong to one group"
+                f"{some(map(repr, sorted(video.groups)))}; a video has to belong to one group"
             )
         return next(iter(video.groups), str(file))
     try:
@@ -177,7 +178,7 @@ def _group_of(file: PurePosixPath, video: ImportedVideo, *, group: str | None, f
         raise SourceError(f"--group {group!r} is neither a field nor a regular expression: {error}") from None
     if found is None:
         raise SourceError(
-            f"--group {group!r} is no field of the annotations (they have {', '.join(sorted(fields))}) and, as "
+            f"--group {group!r} is no field of the annotations (they have {some(sorted(fields))}) and, as "
             f"a regular expression, does not match the video {str(file)!r}"
         )
     return next((part for part in found.groups() if part), found[0])

@@ -12,7 +12,7 @@ import numpy as np
 from re2tal.common.annotation_files import read_json
 from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
-from re2tal.common.untrusted import UnsafeNameError, path_inside
+from re2tal.common.untrusted import UnsafeNameError, path_inside, some
 from re2tal.data.annotations import Annotations, read_annotations, select_subset
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
@@ -165,10 +165,10 @@ def _choose(subsets: Sequence[str], names: Iterable[str], *, path: Path, what: s
     for name in names:
         if name in subsets:
             return name
-    there = ", ".join(f"{name!r} ({count})" for name, count in Counter(subsets).items()) or "none"
+    there = some(f"{name!r} ({count})" for name, count in Counter(subsets).items()) or "none"
     raise SourceError(
         f"{path} has no videos to {what} on; its subsets are {there}, expected 'training' and 'validation'; "
-        "split the annotations with re2tal import --resplit"
+        + ("split them with re2tal import --resplit" if len(subsets) > 1 else "annotate another video")
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.common.untrusted import some
 from re2tal.evaluation import Predictions
 from re2tal.report import sections
 from re2tal.report.diagnosing import diagnosis_charts
@@ -132,7 +133,7 @@ def _require_common(sources: Sources, found: Predictions, truth: Truth) -> None:
     ours, theirs = found.video_ids, truth.actions.video_ids
     if ours and theirs and not set(ours) & set(theirs):
         raise ReportError(
-            f"no video of {sources.detections} is in {sources.truth.path} (subset {', '.join(truth.subset)}): the "
+            f"no video of {sources.detections} is in {sources.truth.path} (subset {some(truth.subset)}): the "
             f"detections have {ours[0]!r}, for example, the ground truth {theirs[0]!r}; use the same ids, or another "
             "--subset"
         )

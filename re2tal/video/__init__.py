@@ -8,6 +8,7 @@ from re2tal.video.augment import (
     augment,
     center_crop,
 )
+from re2tal.video.container import fault_of
 from re2tal.video.encode import available_encoder, write_video
 from re2tal.video.errors import (
     CorruptVideoError,
@@ -42,6 +43,7 @@ __all__ = [
     "augment",
     "available_encoder",
     "center_crop",
+    "fault_of",
     "look_at",
     "open_video",
     "probe",

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from re2tal.video.errors import MissingVideoError, NoVideoStreamError, UnreadableVideoError, VideoError
 from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size, stalled
 
-__all__ = ["open_container", "packets_of"]
+__all__ = ["fault_of", "open_container", "packets_of"]
 
 # FFmpeg takes pictures for videos of one frame, and text for ANSI art.
 _NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
@@ -27,8 +27,11 @@ _OPENING = {
 }
 
 
+_NO_MOVING_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+
 def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoStream]:
-    """Open a file and choose its first moving picture; the caller closes the container.
+    """Open a file and choose the stream that a player would show; the caller closes the container.
 
     Args:
         threads: decoder threads, 0 for one per core.
@@ -56,6 +59,16 @@ def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoSt
     return container, stream
 
 
+def fault_of(path: Path) -> str | None:
+    """Why a file is no video that can be opened, from its beginning alone; None if it is one."""
+    try:
+        container, _ = open_container(path, threads=1)
+    except VideoError as error:
+        return str(error)
+    container.close()
+    return None
+
+
 def packets_of(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
     """The packets of a stream, and an empty one at its end."""
     try:
@@ -81,13 +94,18 @@ def _require_content(path: Path) -> None:
 def _video_stream(container: InputContainer, *, path: Path) -> VideoStream:
     if container.format.name.endswith(_NO_VIDEO_FORMATS):
         raise UnreadableVideoError(f"{path} is a text or picture file ({container.format.name}), expected a video file")
-    for stream in container.streams.video:
-        if stream.disposition & Disposition.attached_pic:
-            continue
-        if stream.codec_context is None:
-            raise UnreadableVideoError(
-                f"{path}: the installed FFmpeg has no decoder for this video; convert the file to H.264"
-            )
-        return stream
-    cover = " but a cover picture" if container.streams.video else ""
-    raise NoVideoStreamError(f"{path} holds no video stream{cover}; expected a file with moving pictures")
+    shown = [stream for stream in container.streams.video if not stream.disposition & _NO_MOVING_PICTURES]
+    moving = [stream for stream in shown if stream.frames != 1] or shown
+    if not moving:
+        cover = " but a cover picture" if container.streams.video else ""
+        raise NoVideoStreamError(f"{path} holds no video stream{cover}; expected a file with moving pictures")
+    # As players of FFmpeg's choose: what the file says is its default, then what has many frames, then most bits.
+    best = container.streams.best("video")
+    by_default = [stream for stream in moving if stream.disposition & Disposition.default]
+    chosen = best if best in moving else (by_default or moving)[0]
+    assert isinstance(chosen, VideoStream)
+    if chosen.codec_context is None:
+        raise UnreadableVideoError(
+            f"{path}: the installed FFmpeg has no decoder for this video; convert the file to H.264"
+        )
+    return chosen

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from re2tal.common.untrusted import some
 from re2tal.common.video_files import VIDEO_SUFFIXES, videos_passed_over
 from re2tal.experiments.finetuning.config import ClipSource
 
@@ -46,8 +47,8 @@ class ClipList:
         """Refuse labels that the network was not built for."""
         if unknown := sorted(set(self.class_names) - set(known)):
             raise ClipListError(
-                f"{_of(source)} has classes that the training videos do not have: {', '.join(unknown[:5])} "
-                f"({len(unknown)}); name classes alike in data.train and data.test"
+                f"{_of(source)} has classes that the training videos do not have: {some(unknown)}; "
+                "name classes alike in data.train and data.test"
             )
 
 
@@ -105,7 +106,7 @@ def _rows(path: Path, split: str | None) -> Iterator[tuple[str, str, tuple[float
             columns = [*_COLUMNS, *([] if split is None else ["split"])]
             if lacking := [column for column in columns if column not in (reader.fieldnames or ())]:
                 raise ClipListError(
-                    f"{path} lacks the column {lacking[0]!r}, it has {', '.join(reader.fieldnames or ()) or 'none'}; "
+                    f"{path} lacks the column {lacking[0]!r}, it has {some(reader.fieldnames or ()) or 'none'}; "
                     f"a list of Kinetics has {', '.join((*_COLUMNS, 'split'))}"
                 )
             for row in reader:

@@ -121,7 +121,7 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
         columns = find_columns(first, named=options.columns)
     except SourceError as error:
         raise SourceError(f"{path} {error}") from None
-    there = some(list(map(repr, first)))
+    there = some(map(repr, first))
     if "start" not in columns.of or not {"end", "duration"} & columns.of.keys():
         raise SourceError(
             f"{path} has no columns that are known as start and end; it has {there}; name them, such as --columns "
