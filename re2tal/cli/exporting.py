@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app
+from re2tal.cli.app import Json, app, tell_results
 from re2tal.common.untrusted import visible_lines
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def export_(
     with counting("videos") as tell:
         report = export_labels(source, format_=format, out=out, options=options, tell=tell)
     print(json_format.dumps(report.as_json()) if json else visible_lines(told_of_export(report)))
+    if report.files and not json:
+        tell_results(out)
     sys.exit(SOME_SKIPPED if report.skipped else 0)
 
 
@@ -90,13 +92,18 @@ def export_beside(
 
     exported: dict[str, ExportReport | ExportError] = {}
     for name in formats:
-        out = detections.parent / name.rpartition(":")[2]
+        out = export_folder(detections, name)
         options = ExportOptions(min_score=min_score, known=known)
         try:
             exported[name] = export_labels(detections, format_=name, out=out, options=options, tell=lambda *_: None)
         except ExportError as error:
             exported[name] = error
     return exported
+
+
+def export_folder(detections: Path, name: str) -> Path:
+    """Where `export_beside` writes the files of a format."""
+    return detections.parent / name.rpartition(":")[2]
 
 
 def export_as_json(result: "ExportReport | ExportError") -> dict[str, Any]:
@@ -114,9 +121,7 @@ def told_of_export(report: "ExportReport | ExportError") -> str:
         lines[0] += " (--min-score 0 writes all)"
         if not report.num_labels:
             lines[0] += f"; the best has {report.best_score:.3f}"
-    lines += [f"  {file}" for file in report.files[:_MOST_FILES]]
-    if len(report.files) > _MOST_FILES:
-        lines[-1] += f" and {len(report.files) - _MOST_FILES} more"
+    lines[0] += f", in {len(report.files)} files" if len(report.files) > 1 else ""
     lines += [f"note: {line}" for line in report.notes.lines()]
     lines += [f"skipped {video!r}: {why}" for video, why in list(report.skipped.items())[:_MOST_FILES]]
     if len(report.skipped) > _MOST_FILES:

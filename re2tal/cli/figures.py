@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app
+from re2tal.cli.app import Json, app, tell_results
 from re2tal.common.untrusted import shown, some, visible
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def summarize(
 
     print_summary(classes, num_videos=len(observed.observations))
     _tell(notes)
-    print(f"Wrote {out}: {', '.join(path.name for path in written)}")
+    tell_results(*written)
 
 
 @app.command
@@ -155,13 +155,13 @@ def agreement(
     seen = [choice.read(path, annotator=name) for path, name in zip((a, b or a), names or (None, None), strict=True)]
     pairs, notes = paired_observations(*seen, same_file=b is None)
     result = measure_agreement(pairs, tolerance=tolerance, tiou=tiou, step_seconds=step)
-    if out is not None:
-        _write(agreement_tables(result), out)
+    written = [] if out is None else _write(agreement_tables(result), out)
     if json:
         print(json_format.dumps({**result.as_json(), "notes": notes}))
         return
     print_agreement(result, names=(names[0], names[1]) if names else (a.name, (b or a).name))
     _tell(notes)
+    tell_results(*written)
 
 
 def _write(tables: "dict[str, FigureTable]", folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, Options, app, tell_results, to_paste
-from re2tal.cli.exporting import export_as_json, export_beside, told_of_export
+from re2tal.cli.exporting import export_as_json, export_beside, export_folder, told_of_export
 from re2tal.common.untrusted import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ def _finish(done: "Predicted", *, formats: Sequence[str], checkpoint: Path, out:
     if not written.num_shown and written.best_score:
         text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
     files = [page, folder.submission, folder.table, folder.path / "videos"]
-    _tell(done.outcome, text=text, about=about, files=files, as_json=as_json, out=out)
-    if not as_json:
-        for name, result in exported.items():
+    for name, result in exported.items():
+        if not as_json:
             print(visible_lines(f"{name}: {told_of_export(result)}"))
+        files += [] if isinstance(result, ValueError) else [export_folder(folder.submission, name)]
+    _tell(done.outcome, text=text, about=about, files=files, as_json=as_json, out=out)
 
 
 def _paths(done: "Predicted") -> dict[str, Path]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import app
+from re2tal.cli.app import app, tell_results
 from re2tal.common.untrusted import shown, visible_lines
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def _open_browser(address: str) -> None:
 
 def _tell_end(session: "ReviewSession") -> None:
     if session.num_entries:
-        print(f"{session.num_entries} edits; the annotations are in {session.out}")
+        print(f"{session.num_entries} edits")
+        tell_results(session.out)
     else:
         print("Nothing was edited; nothing was written")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from re2tal.cli.app import tell_results, to_paste
+
 if TYPE_CHECKING:
     from re2tal.labels import Choices, DataSet, Measures
 
@@ -46,13 +48,14 @@ def write_started_config(call: StartCall, *, data: "DataSet", measures: "Measure
         line = {"config": str(path), "start_from": str(call.checkpoint), "epochs": epochs, **classes}
         print(json_format.dumps(line | {"notes": started.notes}))
         return
-    print(f"Wrote {path}: starts from {call.checkpoint}, {epochs} epochs (a fresh network: about {fresh.epochs}).")
+    print(f"Starts from {call.checkpoint}, {epochs} epochs (a fresh network: about {fresh.epochs}).")
     print(f"Classes: {changes}")
     for note in started.notes:
         print(f"  {note}")
     if changes.removed and changes.added:
         print("  If a class was only renamed, say so: --rename OLD=NEW keeps what the network knows of it.")
-    print(f"Next:\n  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+    print("Next:", *(f"  re2tal {command} {to_paste(path)}" for command in ("check-data", "train", "test")), sep="\n")
+    tell_results(path)
 
 
 def _renamed(pairs: list[str]) -> dict[str, str]:

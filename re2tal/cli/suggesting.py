@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, Options, app
+from re2tal.cli.app import Json, Options, app, tell_results, to_paste
 from re2tal.cli.predicting import SOME_SKIPPED, Device, _resumable
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def _tell(suggestions: "Sequence[Suggestion]", *, about: str, num_skipped: int, 
     if num_skipped:
         print(f"{kept / 'skipped.json'}: {num_skipped} videos that cannot be used, and why")
     if not suggestions:
-        print(f"Nothing is left to suggest: all that could be used is labelled. Wrote {out}")
+        print("Nothing is left to suggest: all that could be used is labelled.")
+        tell_results(out)
         return
     rows = [["", "video", "from", "to", "use", "why"]]
     for number, item in enumerate(suggestions[:_MOST_PRINTED], start=1):
@@ -133,8 +134,9 @@ def _tell(suggestions: "Sequence[Suggestion]", *, about: str, num_skipped: int, 
     print_table(rows, title="What to label next", caption=caption, numbers=False)
     minutes = sum(item.end - item.start for item in suggestions) / 60
     count = len({item.video for item in suggestions})
-    print(f"\nWrote {out}: {len(suggestions)} stretches of {count} videos, {minutes:.1f} minutes.")
-    print(f"Next: re2tal review with --first {out} shows them first")
+    print(f"\n{len(suggestions)} stretches of {count} videos, {minutes:.1f} minutes.")
+    print(f"Next: re2tal review with --first {to_paste(out)} shows them first")
+    tell_results(out)
 
 
 def _clock(seconds: float) -> str:
