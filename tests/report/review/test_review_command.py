@@ -81,7 +81,7 @@ def test_a_killed_server_loses_nothing_and_the_page_goes_on(folder: Path) -> Non
             saved(page)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
-            assert process.stdout is not None and "3 edits; the annotations are in" in process.stdout.read()
+            assert process.stdout is not None and "3 edits\nResults: " in process.stdout.read()
         page.close()
     entry = database_of(folder / "corrected.json")["m1"]
     assert rows(entry) == [(2, 4, "walk"), (6, 7.1, "groom")]
