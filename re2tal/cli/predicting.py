@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, Options, app
+from re2tal.cli.live import LiveCall, follow, log_of
 
 if TYPE_CHECKING:
     from re2tal.inference import Outcome, Predicted
@@ -25,11 +26,12 @@ Device = Annotated[
 
 @app.command
 def predict(
-    videos: Annotated[list[Path], Parameter(negative="")],
+    videos: Annotated[list[Path] | None, Parameter(negative="")] = None,
     /,
     *,
     checkpoint: Path,
     out: Path,
+    stream: LiveCall = LiveCall(),  # noqa: B008  # it is frozen
     config: Path | None = None,
     min_score: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     classifier: Path | None = None,
@@ -41,6 +43,9 @@ def predict(
 
     Called again, it goes on with the videos that are not done. Ends with status 0 if every video was usable, 3 if some
     were not (they are listed in skipped.json), 1 if nothing could be done.
+
+    With --live, follows a stream and writes what is found while it goes on (docs/live.md), until it ends or is
+    interrupted; status 1 if it could not be read, or not any further.
 
     Parameters
     ----------
@@ -61,10 +66,11 @@ def predict(
     from re2tal.config import load_config
     from re2tal.training import distributed_processes, logging_to
 
-    found = predicting.find_videos(videos)
+    stream.require_consistent(videos)
+    found = predicting.find_videos(videos or [])
     with (
         distributed_processes(device) as processes,
-        logging_to(out / "log.txt", is_main=processes.is_main) as console,
+        logging_to(log_of(out, stream), is_main=processes.is_main) as console,
         _resumable(),
     ):
         trained = predicting.load_trained(
@@ -73,6 +79,9 @@ def predict(
             classifier=classifier,
             options=cfg_options or [],
         )
+        if stream.live is not None:
+            follow(trained, stream, out=out, min_score=min_score, processes=processes, console=console, json=json)
+            return
         done = predicting.predict(
             trained,
             found,

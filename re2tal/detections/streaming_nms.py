@@ -252,11 +252,12 @@ class StreamingNms:
         """Candidates that overlap what is written, lowered by it where it goes first; where not, it is too late."""
         levels = late.levels.copy()
         too_late = late.segments[:, 0] < self._kept_from
-        for place in np.argsort(-self._written.levels, kind="stable") if len(late) else ():
-            segment, level = self._written.segments[place], self._written.levels[place]
+        written = self._written[self._written.segments[:, 1] > late.segments[:, 0].min(initial=np.inf)]
+        for place in np.argsort(-written.levels, kind="stable"):
+            segment, level = written.segments[place], written.levels[place]
             others = overlapping(late.segments, segment)
             if self._config.per_class:
-                others = others[late.labels[others] == self._written.labels[place]]
+                others = others[late.labels[others] == written.labels[place]]
             is_first = levels[others] >= level
             too_late[others[is_first]] = True
             others = others[~is_first]
@@ -267,7 +268,8 @@ class StreamingNms:
     def _forget(self, before: float) -> None:
         self._kept_from = max(before, self._kept_from)
         self._written = self._written[self._written.segments[:, 1] > self._kept_from]
-        self._voters = self._voters[self._voters.segments[:, 1] > self._kept_from]
+        votes_until = np.minimum(self._voters.segments[:, 1], self._voters.found_at)
+        self._voters = self._voters[votes_until > self._kept_from]
 
     def _final(self, settled: Candidates, unsettled: list[Candidates]) -> FinalDetections:
         is_settled = np.arange(len(settled) + sum(map(len, unsettled))) < len(settled)
