@@ -30,7 +30,7 @@ class LiveCallError(ValueError):
 class LiveCall:
     """Options of a stream."""
 
-    live: str | None = None
+    live: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """Follow a stream instead: a file that is still written, a named pipe, - for the standard input, or an address
     (rtsp, http, https, tcp, udp, srt, rtmp). Then --out is a new file of one JSON object a line, or - for the standard
     output."""

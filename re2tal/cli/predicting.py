@@ -30,7 +30,7 @@ def predict(
     /,
     *,
     checkpoint: Path,
-    out: Path,
+    out: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     stream: LiveCall = LiveCall(),  # noqa: B008  # it is frozen
     config: Path | None = None,
     min_score: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,

@@ -58,7 +58,7 @@ class LiveSource:
         """The address without the password and the query in it, for files and messages."""
         if self.kind != "address":
             return self.address
-        return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", self.address.split("?")[0])
+        return re.sub(r"://([^/@:]*):.*@", r"://\1:***@", self.address).split("?")[0]
 
 
 def live_source(named: str) -> LiveSource:
