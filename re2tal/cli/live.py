@@ -2,6 +2,7 @@
 
 import json as json_format
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,16 +100,21 @@ def follow(
     if processes.world_size > 1:
         raise LiveCallError(f"a stream is followed by one process, got {processes.world_size}; leave torchrun out")
     is_stdout = out == Path("-")
-    with LiveFile(None if is_stdout else out) as file, stopping_by_signals() as stop:
-        summary = predict_live(
-            trained,
-            live_source(call.live),
-            settings=call.settings(min_score=min_score),
-            out=file,
-            device=processes.device,
-            stop=stop,
-            console=console,
-        )
+    try:
+        with LiveFile(None if is_stdout else out) as file, stopping_by_signals() as stop:
+            summary = predict_live(
+                trained,
+                live_source(call.live),
+                settings=call.settings(min_score=min_score),
+                out=file,
+                device=processes.device,
+                stop=stop,
+                console=console,
+            )
+    except KeyboardInterrupt:
+        sys.exit("interrupted twice; the lines that were written are whole, and there is no summary")
+    except BrokenPipeError:
+        sys.exit("the program that reads the standard output has gone")
     if is_stdout:
         return
     if json:

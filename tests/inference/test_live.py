@@ -128,7 +128,26 @@ def test_pipes_are_followed(re2tal: Any, checkpoint: Path, tmp_path: Path) -> No
     assert detections_in(printed) == detections_in(lines_of(out)) != []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_writes_what_is_found_in_the_frames_so_far(re2tal: Any, checkpoint: Path, tmp_path: Path) -> None:
+    video, out = stream_video(tmp_path / "video.mkv", num_frames=100), tmp_path / "live.jsonl"
+    whole = offline(re2tal, video, checkpoint=checkpoint, out=tmp_path / "whole")
+
+    def interrupt() -> None:
+        while not out.exists() or out.read_bytes().count(b"\n") < 5:
+            time.sleep(0.05)
+        time.sleep(3)  # all frames are taken
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with in_thread(interrupt):
+        assert _live(re2tal, video, *EXACT, checkpoint=checkpoint, out=out, timeout=600) == 0
+    lines = lines_of(out)
+    assert lines[-1]["ended"] == "SIGINT" and lines[-1]["num_frames"] <= 100
+    # A decoder that is not at its end may hold frames back.
+    if lines[-1]["num_frames"] == 100:
+        assert detections_in(lines) == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_end_by_force_leaves_whole_lines(checkpoint: Path, tmp_path: Path, number: signal.Signals) -> None:
     video, out = stream_video(tmp_path / "video.mkv", num_frames=100), tmp_path / "live.jsonl"
     command = [sys.executable, "-m", "re2tal", "predict", "--live", video, "--checkpoint", checkpoint, "--out", out]

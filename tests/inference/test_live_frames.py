@@ -99,7 +99,10 @@ def _read(thread: FrameThread, *, pause: float = 0.0) -> list[StreamEvent]:
 
 
 @pytest.mark.parametrize("kind", ["file", "address"])
-def test_where_frames_are_not_taken_fast_enough_a_file_waits_and_an_address_drops(kind: Any, data: DataConfig) -> None:
+def test_where_frames_are_not_taken_fast_enough_a_file_waits_and_an_address_drops(
+    kind: Any, data: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("re2tal.inference.live.frames._AHEAD_SECONDS", 1e9)
     decoder = _Frames([_frame(40 * number) for number in range(60)], kind=kind)
     thread = FrameThread(decoder, config=data, every=1, capacity=4, stop=Event())
     events = _read(thread, pause=0.002)
@@ -115,6 +118,13 @@ def test_where_frames_are_not_taken_fast_enough_a_file_waits_and_an_address_drop
         before, after = events[place - 1], events[place + 1]
         assert isinstance(before, LiveFrame) and isinstance(after, LiveFrame)
         assert after.number == 0 and after.seconds == gap.resumes > before.end
+
+
+def test_an_address_that_sends_faster_than_real_time_waits(data: DataConfig) -> None:
+    decoder = _Frames([_frame(1000 * number) for number in range(60)], kind="address")
+    thread = FrameThread(decoder, config=data, every=1, capacity=4, stop=Event())
+    events = _read(thread, pause=0.002)
+    assert sum(isinstance(event, LiveFrame) for event in events) == 60 and len(events) == 61
 
 
 def test_breaks_and_other_sizes_begin_a_section(data: DataConfig) -> None:

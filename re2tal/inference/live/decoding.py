@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Event
@@ -115,6 +116,16 @@ class StreamDecoder:
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         rate = stream.average_rate or stream.guessed_rate
         self.rate = rate if rate and 0 < rate <= 1000 else _USUAL_RATE
+        try:
+            yield from self._frames_of(container, stream)
+        except av.error.FFmpegError:  # the connection is lost, and not what the decoder holds back
+            with suppress(av.error.FFmpegError):
+                held_back = [frame for frame in stream.codec_context.decode(None) if not frame.is_corrupt]
+                self._num_frames += len(held_back)
+                yield from held_back
+            raise
+
+    def _frames_of(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | Break]:
         num_skipped, errors = 0, 0
         needs_key = True  # of what comes before the first key frame, some decoders make frames, wrong ones
         for packet in self._packets(container, stream):

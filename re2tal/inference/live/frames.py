@@ -26,6 +26,8 @@ __all__ = ["FrameThread", "FrameTimes", "LiveFrame", "SectionEnd", "StreamEnd"]
 
 _PAUSE_SECONDS, _PAUSE_FRAMES = 1, 10
 """What is longer than both is a gap and no variable frame rate."""
+_AHEAD_SECONDS = 1.0
+"""A source that is farther ahead of the clock on the wall sends no live pictures, or has them stored: it can wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,8 @@ StreamEvent = LiveFrame | SectionEnd | StreamEnd
 class FrameThread:
     """Decodes a stream; the number of frames that wait to be taken is bounded.
 
-    A file or pipe waits where frames are not taken fast enough. An address does not: frames are dropped until all that
-    wait are taken, which begins a new section.
+    A file or pipe waits where frames are not taken fast enough. An address that sends in real time does not: frames are
+    dropped until all that wait are taken, which begins a new section.
 
     Args:
         decoder: of the stream.
@@ -90,6 +92,7 @@ class FrameThread:
         self._events: queue.Queue[StreamEvent] = queue.Queue(capacity)
         self._thread = Thread(target=self._run, name="frames", daemon=True)
         self._is_dropping = False
+        self._began: float | None = None
         self.busy_seconds = 0.0
         """Spent on making pictures of decoded frames."""
 
@@ -140,7 +143,7 @@ class FrameThread:
                 continue
             frame, came = event, time.monotonic()
             gap = times.add(frame, came=came, usual=1 / self._decoder.rate) or gap
-            if self._has_no_room():
+            if self._has_no_room(float(times.seconds), came=came):
                 gap = "frames dropped: slower than real time"
                 continue
             if pictures is None or not pictures.fit(frame):
@@ -155,10 +158,13 @@ class FrameThread:
             yield LiveFrame(number=number, seconds=times.seconds, duration=times.duration, picture=picture, came=came)
             number += 1
 
-    def _has_no_room(self) -> bool:
+    def _has_no_room(self, seconds: float, *, came: float) -> bool:
         """Once full, until all that wait are taken."""
-        if self._may_drop:
-            self._is_dropping = not self._events.empty() if self._is_dropping else self._events.full()
+        self._began = came if self._began is None else self._began
+        if self._is_dropping:
+            self._is_dropping = not self._events.empty()
+        elif self._may_drop and self._events.full():
+            self._is_dropping = seconds < came - self._began + _AHEAD_SECONDS
         return self._is_dropping
 
 

@@ -3,6 +3,7 @@
 import heapq
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Event
@@ -190,7 +191,8 @@ class _Run:
                 self._end_section()
         except Exception as caught:
             if self._timing is not None:
-                self._write_summary(f"error: {caught}")
+                with suppress(OSError, ValueError):  # the first error says more
+                    self._write_summary(f"error: {caught}")
             raise
         if self._first is None:
             raise error or InputError(f"{self._source.name}: stopped before the first frame came ({ended})")
@@ -245,12 +247,12 @@ class _Run:
             horizon=window if horizon is None else horizon,
         )
         log.info(
-            "windows of %.2f s, one every %.2f s: a detection is written %.2f s after its end at most, in most cases "
-            "after %.2f s",
+            "windows of %.2f s, one every %.2f s: a detection is written within %.2f s of its end, one that waits for "
+            "better ones within %.2f s",
             timing.window,
             timing.distance,
+            timing.delay - timing.horizon,
             timing.delay,
-            timing.window + timing.lookback,
         )
         header = {
             "kind": "header",
