@@ -225,6 +225,15 @@ class StreamingNms:
         self._open = self._written = self._voters = Candidates.none()
         return final
 
+    def move_origin(self, seconds: float) -> None:
+        """Count times from `seconds` later on: single precision gets coarse after some hours."""
+        self._open, self._written, self._voters = (
+            replace(held, segments=held.segments - np.float32(seconds), found_at=held.found_at - seconds)
+            for held in (self._open, self._written, self._voters)
+        )
+        self._settled_until -= seconds
+        self._kept_from -= seconds
+
     def _write_overdue(self, overdue: Flags, *, now: float) -> list[Candidates]:
         """Pick the overdue ones as if nothing came any more."""
         picked, _ = pick(self._open, until=np.inf, floor=self._floor, config=self._config)

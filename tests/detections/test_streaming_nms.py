@@ -1,9 +1,11 @@
 """Soft-NMS of a stream against soft-NMS of the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from re2tal.common.types import Detections
@@ -79,6 +81,7 @@ def _offline(windows: list[Detections], config: NmsConfig, *, duration: float, m
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 12), min_score=st.sampled_from([0.0, 0.1, 0.4]))
 def test_what_is_final_in_a_stream_is_what_the_whole_gives(
     config: NmsConfig, seed: int, count: int, min_score: float
@@ -91,6 +94,7 @@ def test_what_is_final_in_a_stream_is_what_the_whole_gives(
 
 
 @pytest.mark.parametrize("config", [CONFIGS["gaussian"], CONFIGS["hard"], CONFIGS["across classes"]])
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), reach=st.sampled_from([1.0, 4.0, 20.0]), horizon=st.sampled_from([0.0, 3.0, 20.0]))
 def test_where_nothing_is_late_or_unsettled_the_stream_has_what_the_whole_has(
     config: NmsConfig, seed: int, reach: float, horizon: float
@@ -142,6 +146,28 @@ def test_memory_does_not_grow_with_the_stream_even_where_segments_never_end() ->
         assert (written.segments <= number * DISTANCE + WINDOW).all()
         sizes.append(len(nms))
     assert max(sizes[100:]) == max(sizes[50:100]) < 100
+
+
+def test_an_origin_that_moves_changes_nothing() -> None:
+    windows = _windows(1, count=12, reach=4.0)
+    rows, nms, _ = _streamed(windows, NmsConfig(), duration=54, horizon=6.0)
+    moved: Rows = []
+    other = StreamingNms(NmsConfig(), min_score=0.0, lookback_seconds=1.0, horizon_seconds=6.0, window_seconds=WINDOW)
+    origin = 0.0
+    for number, window in enumerate(windows):
+        now = number * DISTANCE + WINDOW - origin
+        other.add(replace(window, segments=window.segments - origin), end_seconds=now)
+        final = other.settle((number + 1) * DISTANCE - origin, now=now)
+        moved += [(row[0] + origin, row[1] + origin, *row[2:]) for row in _rows(final.detections, final.settled)]
+        if number in (5, 8):
+            other.move_origin(16.0)
+            origin += 16.0
+    final = other.finish(54 - origin)
+    moved += [(row[0] + origin, row[1] + origin, *row[2:]) for row in _rows(final.detections, final.settled)]
+    assert (other.num_late, other.num_unsettled) == (nms.num_late, nms.num_unsettled)
+    assert other.num_late and len(moved) == len(rows)
+    for row, expected in zip(sorted(moved), sorted(rows), strict=True):
+        assert row == pytest.approx(expected, abs=1e-4)
 
 
 def test_segments_that_are_not_finite_are_an_error() -> None:

@@ -101,6 +101,20 @@ def test_of_a_long_stream_the_best_are_those_of_the_whole_video(re2tal: Any, che
     assert [row for row in detections_in(lines) if row[2] >= least] == whole
 
 
+def test_after_many_hours_times_are_still_exact(
+    re2tal: Any, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The origin of times in single precision moves, here every two seconds."""
+    video, out = stream_video(tmp_path / "video.mkv", num_frames=250), tmp_path / "live.jsonl"
+    whole = offline(re2tal, video, checkpoint=checkpoint, out=tmp_path / "whole")
+    monkeypatch.setattr(live_prediction, "_ORIGIN_MOVES", 2)
+    assert _live(re2tal, video, *EXACT[:2], checkpoint=checkpoint, out=out) == 0
+    found = detections_in(lines_of(out))
+    assert len(found) == len(whole) > 100
+    for column in range(3):
+        assert sorted(row[column] for row in found) == pytest.approx(sorted(row[column] for row in whole), abs=1e-4)
+
+
 def test_pipes_are_followed(re2tal: Any, checkpoint: Path, tmp_path: Path) -> None:
     video, out = stream_video(tmp_path / "video.ts", num_frames=131), tmp_path / "live.jsonl"
     fifo = tmp_path / "fifo"

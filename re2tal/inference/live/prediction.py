@@ -35,6 +35,8 @@ _FORMAT = "re2tal-live-1"
 _MEASURED_FRAMES = 32
 """The rate of a stream is that of its first frames, whatever it announces."""
 _LOOKBACK_SHARE = 8
+_ORIGIN_MOVES = 2**15
+"""Seconds. Half as many behind it, times in single precision are still good to 4 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +289,10 @@ class _Run:
         end = grid.start_seconds + grid.seconds_per_step * self._sampling.num_steps
         self._nms.add(found, end_seconds=end)
         self._write(self._nms.settle(window.next_seconds, now=self._windows.duration_seconds))
+        if self._windows.duration_seconds > 1.5 * _ORIGIN_MOVES:
+            self._begin += _ORIGIN_MOVES
+            self._windows.move_origin(_ORIGIN_MOVES)
+            self._nms.move_origin(_ORIGIN_MOVES)
         self._counts["num_windows"] += 1
         now, busy = time.monotonic(), self._decoder.busy_seconds + self._frames.busy_seconds
         decoding, self._busy_before = busy - self._busy_before, busy

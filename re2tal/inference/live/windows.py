@@ -66,6 +66,10 @@ class SectionWindows:
         """So far."""
         return 0.0 if self._latest is None else float(self._latest.end - self._begin)
 
+    def move_origin(self, seconds: int) -> None:
+        """Count times of clips from `seconds` later on."""
+        self._begin += seconds
+
     def frames(self, indices: np.ndarray) -> Tensor:
         """See `VideoFrames.frames`."""
         return torch.stack([self._kept[number][1] for number in indices.tolist()]).permute(0, 2, 3, 1)
