@@ -54,7 +54,8 @@ def predict(
     checkpoint
         A best.pth or epoch_N.pth, or weights of a detector that were imported.
     out
-        Folder for report.html, detections.json, detections.csv, and a .json, .csv and .vtt for each video.
+        Folder for report.html, detections.json, detections.csv, and a .json, .csv and .vtt for each video. With --live,
+        a new file.
     config
         The experiment's config, for weights that do not hold it.
     min_score
@@ -91,15 +92,18 @@ def predict(
             console=console if processes.is_main else None,
         )
         if processes.is_main:
-            folder, written = done.folder, done.written
-            about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
-            page = _write_page(done, checkpoint=checkpoint, out=out)
-            files = [page, folder.submission, folder.table, folder.path / "videos"]
-            text = f"{written.num_shown} detections with a score of {folder.shown_from:g} or more"
-            if not written.num_shown and written.best_score:
-                text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
-            _tell(done.outcome, text=text, about=about, files=files, as_json=json, out=out)
+            _tell_detections(done, page=_write_page(done, checkpoint=checkpoint, out=out), as_json=json, out=out)
     sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
+
+
+def _tell_detections(done: "Predicted", *, page: Path, as_json: bool, out: Path) -> None:
+    folder, written = done.folder, done.written
+    about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
+    files = [page, folder.submission, folder.table, folder.path / "videos"]
+    text = f"{written.num_shown} detections with a score of {folder.shown_from:g} or more"
+    if not written.num_shown and written.best_score:
+        text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
+    _tell(done.outcome, text=text, about=about, files=files, as_json=as_json, out=out)
 
 
 def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
