@@ -1,6 +1,8 @@
 """The whole network on a backbone of two lines."""
 
 import copy
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from re2tal.common.types import Batch, PixelBatch, Proposals, TimeGrid
 from re2tal.networks.detector import Detector
-from re2tal.networks.heads import Head, HeadConfig
+from re2tal.networks.heads import Head, HeadConfig, HeadOutputs
 from re2tal.networks.pyramid import Pyramid, PyramidConfig
 
 STEPS, NUM_CLASSES = 32, 2
@@ -131,3 +133,32 @@ def test_a_head_for_other_levels_is_refused() -> None:
     head = Head(HeadConfig(), in_channels=16, num_classes=2, strides=(1, 2))
     with pytest.raises(ValueError, match=r"got \(1, 2\) and \(1, 2, 4\); build the head with strides=pyramid.strides"):
         Detector(detector.backbone, pyramid=detector.pyramid, head=head)
+
+
+def test_what_lies_where_nobody_has_looked_changes_no_loss() -> None:
+    """Another action there, or none: the loss is that of what is labelled, on every level."""
+    detector = build().eval()
+    whole = batch(size=1)
+    labelled = torch.arange(STEPS)[None] < 20
+    early = (torch.tensor([[2.5, 8.5]]),)
+    also_late = (torch.tensor([[2.5, 8.5], [21.5, 30.5]]),)
+    label = torch.tensor([0])
+    one = replace(whole, segments=early, labels=(label,), labelled=labelled)
+    two = replace(whole, segments=also_late, labels=(label.repeat(2),), labelled=labelled)
+    with torch.no_grad():
+        losses = [detector.loss(given)["loss"] for given in (one, two, replace(one, labelled=None))]
+    assert torch.equal(losses[0], losses[1]) and losses[0] < losses[2]
+
+
+def test_a_head_that_cannot_leave_points_out_is_named() -> None:
+    class OldHead(Head):
+        def losses(  # type: ignore[override]
+            self, predictions: HeadOutputs, *, segments: Sequence[Tensor], labels: Sequence[Tensor]
+        ) -> dict[str, Tensor]:
+            return super().losses(predictions, segments=segments, labels=labels)
+
+    detector = build()
+    detector.head = OldHead(HeadConfig(), in_channels=16, num_classes=NUM_CLASSES, strides=detector.head.strides)
+    assert detector.loss(batch())["loss"].isfinite()
+    with pytest.raises(ValueError, match="`losses` of OldHead takes no `labelled`; add it"):
+        detector.loss(replace(batch(), labelled=torch.ones(4, STEPS, dtype=torch.bool)))

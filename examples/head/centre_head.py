@@ -86,12 +86,18 @@ class CentreHead(nn.Module):
         )
 
     def losses(
-        self, predictions: CentreOutputs, *, segments: Sequence[Tensor], labels: Sequence[Tensor]
+        self,
+        predictions: CentreOutputs,
+        *,
+        segments: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        labelled: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Scalars `loss`, `heat_loss` and `length_loss`; see `DetectionHead`."""
         targets = [self._targets(predictions, *clip) for clip in zip(segments, labels, strict=True)]
         heat, sizes, centres = (torch.stack(parts) for parts in zip(*targets, strict=True))
-        valid, centres = predictions.mask[..., None], centres & predictions.mask  # (B, P, 1), (B, P)
+        mask = predictions.mask if labelled is None else predictions.mask & torch.cat(list(labelled), dim=-1)
+        valid, centres = mask[..., None], centres & mask  # (B, P, 1), (B, P)
         count = centres.sum().clamp(min=1)
         found = predictions.heat.sigmoid()
         # Points near a centre are punished less for saying that they are one.

@@ -68,6 +68,8 @@ def _print_times(times: "Times") -> None:
             )
         rows.append([*row, *([] if level.share is None else [f"{100 * level.share:.1f} %"])])
     print_table(rows, title="The pyramid")
+    if times.labelled is not None:
+        print(f"To train on: {times.labelled.in_words()}; {times.negative_share:.0%} of the training clips show none")
 
 
 def _seconds(value: float | None) -> str:

@@ -53,8 +53,9 @@ class Judged:
 
 @app.command
 def evaluate(judged: Judged, *, per_class: bool = False, json: Json = False) -> None:
-    """Compute the mAP of a file of predictions.
+    """Compute the mAP of a file of predictions and, where videos show no action, false alarms per hour.
 
+    Predictions of which more than half lies where nobody has looked ("labelled" of the annotations) do not count.
     ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`.
 
     Parameters
@@ -71,6 +72,8 @@ def evaluate(judged: Judged, *, per_class: bool = False, json: Json = False) -> 
         print_result(result, title="mAP (%)", per_class=per_class)
         return
     line: dict[str, object] = {**result.metrics, "subset": judged.subset, **result.counts}
+    if result.false_alarms is not None:
+        line["false_alarms"] = result.false_alarms.as_json()
     if per_class:
         line["per_class"] = {name: list(values) for name, values in result.per_class.items()}
     print(json_format.dumps(line))

@@ -53,6 +53,9 @@ class ImportCall:
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
     """Split even if the files tell subsets."""
+    empty: Annotated[list[str] | None, Many] = None
+    """Videos that are known to show no action, though no file of annotations names them: patterns of paths below
+    videos, such as 'nothing/*'; '*' takes all that have no annotations."""
     group: str | None = None
     """What may not be on both sides of the split: a field of the annotations, or a regular expression on the paths of
     the videos, of which the part in brackets counts if it has one."""
@@ -96,6 +99,7 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
             point_seconds=call.point_length,
             split=call.split,
             resplit=call.resplit,
+            empty=tuple(call.empty or ()),
             group=call.group,
             seed=call.seed,
             allow_links=call.allow_links,
@@ -194,12 +198,16 @@ def init(
         own_data.write_config(text, path)
     if json:
         line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
-        line |= {name: getattr(choices, name) for name in ("num_steps", "seconds_per_step", "levels", "epochs")}
+        names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
+        line |= {name: getattr(choices, name) for name in names}
+        line["minutes"] = measures.time.as_json()
         print(json_format.dumps(line))
         return
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
     print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
-    print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why. Next:")
+    print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
+    negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
+    print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
     print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
 
 

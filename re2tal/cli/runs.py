@@ -107,6 +107,7 @@ def demo(
     seed: int = 42,
     num_train: int = 240,
     num_test: int = 60,
+    num_negatives: int = 0,
     resume: Resume = None,
     cfg_options: Options = None,
 ) -> None:
@@ -122,6 +123,9 @@ def demo(
         Videos to train on.
     num_test
         Videos to test on.
+    num_negatives
+        Videos beside those to train on that show no action but what resembles one, with their share to test on. They
+        are trained on as such, and false alarms per hour are printed.
     """
     from re2tal.cli.reporting import report_of_run
     from re2tal.config import override
@@ -132,11 +136,19 @@ def demo(
     from re2tal.training import RunFolder, distributed_processes, log, logging_to, tell_counts
 
     folder = RunFolder(out)
+    if num_negatives:
+        cfg_options = [f"data.negative_share={num_negatives / (num_negatives + num_train)}", *(cfg_options or [])]
     settings = override(demo_config(data=out / "data", work_dir=out), with_seed(cfg_options, seed))
     with distributed_processes() as processes, logging_to(folder.log) as console:
-        log.info("making %d videos in %s", num_train + num_test, out / "data")
-        progress = tell_counts("videos", tell=log.info)
-        make_demo_set(out / "data", seed=seed, num_train=num_train, num_test=num_test, progress=progress)
+        log.info("making videos in %s", out / "data")
+        make_demo_set(
+            out / "data",
+            seed=seed,
+            num_train=num_train,
+            num_test=num_test,
+            num_negatives=num_negatives,
+            progress=tell_counts("videos", tell=log.info),
+        )
         experiment.train(settings, processes=processes, folder=folder, resume=resume, console=console)
         result = experiment.test(settings, processes=processes, folder=folder)
         assert result is not None

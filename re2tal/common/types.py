@@ -13,6 +13,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from re2tal.common.labelled import LabelledTime, Stretches, without
+
 __all__ = [
     "Action",
     "AnnotatedVideo",
@@ -72,12 +74,33 @@ class AnnotatedVideo:
     num_frames: int | None
     """As the annotation counts them; None where it does not say."""
     actions: tuple[Action, ...]
+    labelled: Stretches | None = None
+    """What somebody has looked at: (start, end) in seconds; None: the whole video."""
+    left_out: tuple[tuple[float, float], ...] = ()
+    """Where annotations lie that are no actions to train on: (start, end) in seconds. Nothing is known to be empty
+    there."""
 
     def __post_init__(self) -> None:
         _require(
             self.duration_seconds > 0,
             f"video {self.video_id!r}: duration must be above 0 s, got {self.duration_seconds}",
         )
+
+    @property
+    def annotated(self) -> tuple[tuple[float, float], ...]:
+        """Where annotations of any kind lie, in seconds."""
+        return (*((action.start_seconds, action.end_seconds) for action in self.actions), *self.left_out)
+
+    @property
+    def empty(self) -> Stretches:
+        """Stretches that are known to show no action."""
+        whole = ((0.0, self.duration_seconds),) if self.labelled is None else self.labelled
+        return without(whole, self.annotated)
+
+    @property
+    def time(self) -> LabelledTime:
+        """How much of it is labelled."""
+        return LabelledTime.of(duration=self.duration_seconds, labelled=self.labelled, annotated=self.annotated)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +137,15 @@ class Clip(_ShapesInRepr, ABC):
     """(N,) int64 class indices."""
     frame_numbers: Tensor | None = None
     """(T,) int64: which frames of the file they are, or features are of; None where nobody asks."""
+    labelled: Tensor | None = None
+    """(S,) bool, True where somebody has looked: the other steps have no part in the loss. None: everywhere."""
 
     def __post_init__(self) -> None:
         _require(self.mask.dtype == torch.bool and self.mask.ndim == 1, f"mask must be (S,) bool, got {self}")
+        _require(
+            self.labelled is None or (self.labelled.dtype == torch.bool and self.labelled.shape == self.mask.shape),
+            f"labelled must be (S,) bool as the mask, got {self}",
+        )
         _require(
             self.segments.shape == (len(self.labels), 2) and self.labels.dtype == torch.int64,
             f"segments must be (N, 2) and labels (N,) int64, got {self}",
@@ -198,6 +227,8 @@ class Batch(_ShapesInRepr, ABC):
     """B tensors (N_b,) int64."""
     frame_numbers: tuple[Tensor | None, ...] = ()
     """B tensors (T,) int64 on the CPU, see `Clip`; empty where nobody asks."""
+    labelled: Tensor | None = None
+    """(B, S) bool, see `Clip`; None: everywhere."""
 
     def __post_init__(self) -> None:
         size = len(self.video_ids)
@@ -238,6 +269,7 @@ class Batch(_ShapesInRepr, ABC):
             mask=move(self.mask),
             segments=tuple(map(move, self.segments)),
             labels=tuple(map(move, self.labels)),
+            labelled=None if self.labelled is None else move(self.labelled),
         )
 
     @staticmethod
@@ -259,7 +291,16 @@ class Batch(_ShapesInRepr, ABC):
             segments=tuple(clip.segments for clip in clips),
             labels=tuple(clip.labels for clip in clips),
             frame_numbers=tuple(clip.frame_numbers for clip in clips),
+            labelled=_stack_labelled(clips),
         )
+
+
+def _stack_labelled(clips: Sequence[Clip]) -> Tensor | None:
+    """(B, S); None where all of every clip is labelled."""
+    if all(clip.labelled is None for clip in clips):
+        return None
+    everywhere = torch.ones_like(clips[0].mask)
+    return torch.stack([everywhere if clip.labelled is None else clip.labelled for clip in clips])
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

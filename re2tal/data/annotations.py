@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
+from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.types import Action, AnnotatedVideo
 from re2tal.common.untrusted import shown
 
@@ -224,28 +225,55 @@ def _read_video(
     annotations = entry.get("annotations", [])
     if not isinstance(annotations, list):
         raise AnnotationError(f'{where}: "annotations" must be a list, got {shown(annotations)}')
-    actions: list[Action] = []
-    repeats = Repeats()
 
     def tell(kind: ProblemKind, detail: str) -> None:
         problems.append(AnnotationProblem(kind=kind, path=path, video_id=video_id, detail=detail))
 
-    for row in annotations:
-        action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
-        if action is None:
-            continue
-        if repeats.add(action.label, action.start_seconds, action.end_seconds):
-            actions.append(action)
-        else:
-            times = f"{action.start_seconds:g} to {action.end_seconds:g} s"
-            tell("annotated twice", f"{action.label!r} from {times} is annotated twice; used once")
+    actions, left_out = _read_actions(
+        annotations, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell
+    )
     return AnnotatedVideo(
         video_id=video_id,
         subset=subset,
         duration_seconds=float(duration),
         num_frames=None if frames is None else int(frames),
         actions=tuple(actions),
+        labelled=_read_stretches(entry, duration=duration, where=where),
+        left_out=tuple(left_out),
     )
+
+
+def _read_actions(
+    annotations: list[Any],
+    *,
+    duration: float,
+    where: str,
+    ignore_labels: Collection[str],
+    tell: Callable[[ProblemKind, str], None],
+) -> tuple[list[Action], list[tuple[float, float]]]:
+    """The actions of a video, and where annotations lie that are left out."""
+    actions: list[Action] = []
+    left_out: list[tuple[float, float]] = []
+    repeats = Repeats()
+    for row in annotations:
+        action = _read_action(row, duration=duration, where=where, ignore_labels=ignore_labels, tell=tell)
+        if action is None:
+            left_out.append((min(row["segment"]), max(row["segment"])))
+        elif repeats.add(action.label, action.start_seconds, action.end_seconds):
+            actions.append(action)
+        else:
+            times = f"{action.start_seconds:g} to {action.end_seconds:g} s"
+            tell("annotated twice", f"{action.label!r} from {times} is annotated twice; used once")
+    return actions, left_out
+
+
+def _read_stretches(entry: dict[str, Any], *, duration: float, where: str) -> Stretches | None:
+    """What of a video is labelled; its annotations are known to be sound."""
+    try:
+        segments = [row["segment"] for row in entry.get("annotations", [])]
+        return read_labelled(entry.get("labelled"), annotated=segments, duration=duration)
+    except ValueError as error:
+        raise AnnotationError(f"{where}: {error}") from None
 
 
 def _read_action(

@@ -10,7 +10,14 @@ import numpy as np
 
 from re2tal.common.types import AnnotatedVideo, TimeGrid
 from re2tal.data.config import ResizeSampling, Sampling, WindowSampling
-from re2tal.data.windows import actions_in_window, draw_window, resized_segments, window_starts, windowed_segments
+from re2tal.data.windows import (
+    actions_in_window,
+    draw_window,
+    labelled_steps,
+    resized_segments,
+    window_starts,
+    windowed_segments,
+)
 from re2tal.video import VideoError
 from re2tal.video.sampling import FrameSample, resize_sample, window_sample
 
@@ -18,6 +25,7 @@ __all__ = [
     "ClipSpec",
     "FrameCountError",
     "WindowSpec",
+    "clip_spec_from",
     "frame_grid",
     "window_specs_of",
     "clip_spec_of",
@@ -44,6 +52,8 @@ class ClipSpec:
     """(N,) bool: which M of the video's actions they are."""
     first_step: int | None
     """The step of the video that is the clip's first; None where the clip may begin between two steps."""
+    labelled: np.ndarray | None
+    """(S,) bool, see `Clip`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +92,28 @@ def training_clip_spec(
             return _random_window(video, file_frames=file_frames, sampling=sampling, draw=draw)
         case WindowSampling(train_starts="test"):
             return _random_test_window(video, file_frames=file_frames, sampling=sampling, draw=draw)
+        case ResizeSampling():
+            return _whole_video(video, file_frames=file_frames, sampling=sampling)
+        case _:
+            raise ValueError(f"unknown sampling {sampling!r}")
+
+
+def clip_spec_from(video: AnnotatedVideo, *, start: int, file_frames: int, sampling: Sampling) -> ClipSpec:
+    """The clip for training that begins at a given place of the video, or the whole video resized.
+
+    Args:
+        start: In sampled frames or, where training takes testing's windows, in steps; of no matter for a whole video.
+    """
+    match sampling:
+        case WindowSampling(train_starts="any"):
+            total = -(-file_frames // sampling.frame_stride)  # rounded up
+            length = min(sampling.num_steps * sampling.frames_per_step, total)
+            start = min(start, total - length)
+            return _window_between(video, start, start + length, file_frames=file_frames, sampling=sampling)
+        case WindowSampling(train_starts="test"):
+            places = window_specs_of(video, sampling=sampling, count_frames=lambda: file_frames)
+            place = next(place for place in places if place.start_step >= start or place is places[-1])
+            return clip_spec_of(place, file_frames=file_frames, sampling=sampling)
         case ResizeSampling():
             return _whole_video(video, file_frames=file_frames, sampling=sampling)
         case _:
@@ -137,24 +169,44 @@ def clip_spec_of(place: WindowSpec, *, file_frames: int, sampling: Sampling) -> 
         segments=segments,
         shown=shown,
         first_step=place.start_step,
+        labelled=labelled_steps(
+            place.video,
+            num_frames=num_frames,
+            frames_in_step=sampling.frames_in_step,
+            first_step=place.start_step,
+            num_steps=sampling.num_steps,
+        ),
     )
 
 
 def _random_window(
     video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling, draw: Callable[[int, int], int]
 ) -> ClipSpec:
-    num_frames = _agreed_frames(video, file_frames)
-    per_step, stride = sampling.frames_per_step, sampling.frame_stride
-    # Windows begin at any sampled frame, not only at whole steps.
-    segments = windowed_segments(video, num_frames=num_frames, frames_in_step=sampling.frames_in_step) * per_step
     start, end = draw_window(
-        -(-file_frames // stride),  # rounded up
-        segments,
-        length=sampling.num_steps * per_step,
+        -(-file_frames // sampling.frame_stride),  # rounded up
+        _in_sampled_frames(video, file_frames=file_frames, sampling=sampling),
+        length=sampling.num_steps * sampling.frames_per_step,
         min_inside=sampling.min_inside,
         crop_ratio=sampling.crop_ratio,
         draw=draw,
     )
+    return _window_between(video, start, end, file_frames=file_frames, sampling=sampling)
+
+
+def _in_sampled_frames(video: AnnotatedVideo, *, file_frames: int, sampling: WindowSampling) -> np.ndarray:
+    """(N, 2) the actions. Windows of training begin at any sampled frame, not only at whole steps."""
+    num_frames = _agreed_frames(video, file_frames)
+    segments = windowed_segments(video, num_frames=num_frames, frames_in_step=sampling.frames_in_step)
+    return segments * sampling.frames_per_step
+
+
+def _window_between(
+    video: AnnotatedVideo, start: int, end: int, *, file_frames: int, sampling: WindowSampling
+) -> ClipSpec:
+    """The window from one sampled frame up to another."""
+    num_frames = _agreed_frames(video, file_frames)
+    per_step, stride = sampling.frames_per_step, sampling.frame_stride
+    segments = _in_sampled_frames(video, file_frames=file_frames, sampling=sampling)
     inside, shown = actions_in_window(segments, start=start, end=end, min_inside=sampling.min_inside)
     return ClipSpec(
         sample=_window(file_frames, sampling, first_frame=start * stride, end_frame=end * stride),
@@ -162,6 +214,13 @@ def _random_window(
         segments=inside / per_step,
         shown=shown,
         first_step=None,
+        labelled=labelled_steps(
+            video,
+            num_frames=num_frames,
+            frames_in_step=sampling.frames_in_step,
+            first_step=start / per_step,
+            num_steps=sampling.num_steps,
+        ),
     )
 
 
@@ -186,6 +245,7 @@ def _whole_video(video: AnnotatedVideo, *, file_frames: int, sampling: ResizeSam
         segments=resized_segments(video, num_steps=sampling.num_steps),
         shown=np.ones(len(video.actions), bool),
         first_step=0,
+        labelled=labelled_steps(video, num_frames=None, num_steps=sampling.num_steps),
     )
 
 

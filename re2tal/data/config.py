@@ -116,6 +116,10 @@ class DataSettings(Extensible):
     """Test frames are resized to this short side before the centre crop."""
     crop_size: tuple[int, int] = (224, 224)
     """(height, width) of the frames that the network sees."""
+    negative_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training clips that is drawn, evenly over time, from what is known to show no action: videos without
+    annotations and stretches between them, where they are labelled. 0: every clip is of a video with an action, and a
+    window shows one if it can."""
     cache_mib: int = Field(default=0, ge=0)
     """Memory for decoded frames of each data set, so that a small one is decoded once and not once per epoch; 0: none.
     Loader workers get equal shares of it. Videos that no longer fit are decoded every time."""

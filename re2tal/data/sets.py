@@ -18,7 +18,14 @@ def training_clips(
 ) -> TrainingClips:
     """The clips to train on; `annotations` are those of the config."""
     own = config.training_clips(augment, seed=seed)
-    return TrainingSet(config, augment, seed=seed, annotations=annotations) if own is None else own
+    if own is None:
+        return TrainingSet(config, augment, seed=seed, annotations=annotations)
+    if config.negative_share:
+        raise ValueError(
+            f"data.negative_share is of clips that are cut from videos, got {config.negative_share:g}, and "
+            f"{type(config).__name__} gives its own; set it to 0 and let them show nothing themselves"
+        )
+    return own
 
 
 def testing_clips(config: DataSettings, *, leave_out: Collection[str], annotations: Annotations) -> TestingClips:

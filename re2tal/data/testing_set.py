@@ -1,30 +1,25 @@
 """The data set of clips at fixed places, for testing."""
 
-import os
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from re2tal.common.types import AnnotatedVideo, Clip
+from re2tal.common.types import Clip
 from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
-from re2tal.data.clips import seen, store_of, stored, to_clip
-from re2tal.data.config import DataSettings, ResizeSampling
+from re2tal.data.clips import count_frames, seen, store_of, stored, to_clip
+from re2tal.data.config import DataSettings
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
 from re2tal.data.subsets import SubsetVideos
-from re2tal.video import center_crop, probe
+from re2tal.video import center_crop
 
 __all__ = ["TestingSet", "clip_of"]
-
-_COUNTED_AT_ONCE = 64
 
 
 class TestingSet(Dataset[Clip]):
@@ -50,7 +45,7 @@ class TestingSet(Dataset[Clip]):
         """What was clamped or left out of the annotations."""
         self._config = config
         self._store = store_of(config, loaded.videos, short_side=config.short_side_test)
-        counted = self._count_unknown(loaded.videos)
+        counted = count_frames(loaded.videos, config=config, store=self._store)
         self._places = [
             place
             for video in loaded.videos
@@ -97,26 +92,6 @@ class TestingSet(Dataset[Clip]):
     def _clip(self, place: WindowSpec, file: VideoFrames | VideoFeatures) -> Clip:
         return clip_of(place, file=file, config=self._config)
 
-    def _count_unknown(self, videos: Collection[AnnotatedVideo]) -> dict[str, int]:
-        """Frames of the files of the videos whose annotations do not count them; a video that is resized needs none."""
-        if isinstance(self._config.sampling, ResizeSampling):
-            return {}
-        unknown = [video.video_id for video in videos if video.num_frames is None]
-        counts: list[int] = []
-        # FFmpeg reads outside of Python's lock. A few at a time: the first broken file ends it, and results
-        # that waited by the thousand between FFmpeg's buffers took 60 KB a video, in holes of the heap.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(unknown), _COUNTED_AT_ONCE):
-                paths = map(self._config.input_path, unknown[start : start + _COUNTED_AT_ONCE])
-                counts += pool.map(self._count_frames, paths)
-        return dict(zip(unknown, counts, strict=True))
-
-    def _count_frames(self, path: Path) -> int:
-        if isinstance(self._store, FeatureStore):
-            with self._store.open(path) as file:
-                return file.num_frames
-        return probe(path).num_frames
-
 
 def clip_of(place: WindowSpec, *, file: VideoFrames | VideoFeatures, config: DataSettings) -> Clip:
     """The clip at a place of a video, centre-cropped, without the video's actions.
@@ -131,5 +106,5 @@ def clip_of(place: WindowSpec, *, file: VideoFrames | VideoFeatures, config: Dat
         make = stored(file, cut)
     else:
         make = seen(center_crop(file.frames(cut.sample.indices), size=config.crop_size))
-    cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool))
+    cut = replace(cut, segments=np.zeros((0, 2)), shown=np.zeros(len(place.video.actions), bool), labelled=None)
     return to_clip(place.video, cut, make, class_names=())

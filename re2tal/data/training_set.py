@@ -9,21 +9,22 @@ from torch.utils.data import Dataset
 from re2tal.common.types import AnnotatedVideo, Clip
 from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotations
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
-from re2tal.data.clip_specs import training_clip_spec
-from re2tal.data.clips import seen, store_of, stored, to_clip
+from re2tal.data.clip_specs import clip_spec_from, training_clip_spec
+from re2tal.data.clips import count_frames, seen, store_of, stored, to_clip
 from re2tal.data.config import DataSettings, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
+from re2tal.data.negatives import NegativeClips, draw_negative, require_negatives
 from re2tal.data.subsets import SubsetVideos
 from re2tal.video import AugmentSettings, VideoError
 
-__all__ = ["TrainingSet", "select_actions"]
+__all__ = ["TrainingSet", "select_actions", "select_empty"]
 
 # A training item gives up after this many broken videos in a row.
 _MAX_ATTEMPTS = 100
 
 
 class TrainingSet(Dataset[Clip]):
-    """One augmented clip of every video that shows an action.
+    """One augmented clip of every video that shows an action, then clips that show none, as many as the config says.
 
     What an item holds depends on the seed, the epoch and the index alone: the number of workers and resuming a
     run change nothing. A video that cannot be decoded is replaced by another, drawn from the same numbers.
@@ -49,8 +50,10 @@ class TrainingSet(Dataset[Clip]):
         """In the order of the label indices."""
         self.problems: tuple[AnnotationProblem, ...] = loaded.problems
         """What was clamped or left out of the annotations."""
-        self.videos: tuple[AnnotatedVideo, ...] = select_actions(loaded.videos, config)
-        """The videos trained on, those without actions left out."""
+        with_actions = select_actions(loaded.videos, config)
+        self.videos: tuple[AnnotatedVideo, ...] = (*with_actions, *select_empty(loaded.videos, config))
+        """The videos trained on: those with actions, then, with negatives, those that are known to show none."""
+        self._num_with_actions = len(with_actions)
         self._config = config
         self._augment_config = augment_config
         self._seed = seed
@@ -58,9 +61,13 @@ class TrainingSet(Dataset[Clip]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._broken = BrokenVideos(len(self.videos))
         self._store = store_of(config, self.videos, short_side=config.short_side_train)
+        self._negatives = self._find_negatives(loaded.videos) if config.negative_share else []
+        share = config.negative_share
+        self.num_negatives: int = max(round(len(with_actions) * share / (1 - share)), 1) if share else 0
+        """Clips of an epoch that show no action: those of the highest indices."""
 
     def __len__(self) -> int:
-        return len(self.videos)
+        return self._num_with_actions + self.num_negatives
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random numbers of the next pass; call it before the loader is iterated."""
@@ -77,26 +84,46 @@ class TrainingSet(Dataset[Clip]):
         return {self.videos[index].video_id: reason for index, reason in self._broken.reasons().items()}
 
     def __getitem__(self, index: int) -> Clip:
-        number = index
+        if index >= len(self):  # ends a loop over the set
+            raise IndexError(f"there are {len(self)} clips, got index {index}")
+        number, start = index, None
         for attempt in range(_MAX_ATTEMPTS):
             rng = np.random.default_rng((self._seed, int(self._epoch), index, attempt))
-            if attempt:
-                number = int(rng.integers(len(self.videos)))
+            if index >= self._num_with_actions:
+                number, start = draw_negative(self._negatives, rng=rng)
+            elif attempt:
+                number = int(rng.integers(self._num_with_actions))
             try:
-                return self._clip(self.videos[number], rng)
+                return self._clip(self.videos[number], rng, start=start)
             except (VideoError, OSError) as error:
                 self._broken.add(number, str(error))
                 self._check_share()
         raise TooManyBrokenVideosError(f"{_MAX_ATTEMPTS} broken videos in a row; {self._list_broken()}")
 
-    def _clip(self, video: AnnotatedVideo, rng: np.random.Generator) -> Clip:
+    def _find_negatives(self, videos: tuple[AnnotatedVideo, ...]) -> list[NegativeClips]:
+        """Those of `self.videos`, of which `videos` have all actions, also those too short to train on."""
+        whole = {video.video_id: video for video in videos}
+        annotated = [whole[video.video_id] for video in self.videos]
+        counted = count_frames(annotated, config=self._config, store=self._store, skip_broken=True)
+        return require_negatives(
+            annotated,
+            config=self._config,
+            count_frames=lambda video: video.num_frames or counted.get(video.video_id),
+        )
+
+    def _clip(self, video: AnnotatedVideo, rng: np.random.Generator, *, start: int | None) -> Clip:
+        """A random clip that shows an action or, at `start`, one that does not."""
         with self._store.open(self._config.input_path(video.video_id)) as file:
-            cut = training_clip_spec(
-                video,
-                file_frames=file.num_frames,
-                sampling=self._config.train_sampling,
-                draw=lambda low, high: int(rng.integers(low, high + 1)),
-            )
+            sampling = self._config.train_sampling
+            if start is not None:
+                cut = clip_spec_from(video, start=start, file_frames=file.num_frames, sampling=sampling)
+            else:
+                cut = training_clip_spec(
+                    video,
+                    file_frames=file.num_frames,
+                    sampling=sampling,
+                    draw=lambda low, high: int(rng.integers(low, high + 1)),
+                )
             if isinstance(file, VideoFeatures):
                 return to_clip(video, cut, stored(file, cut), class_names=self.class_names)
             frames = self._augment_config.apply(
@@ -141,3 +168,9 @@ def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataSettings) -> 
             f"{config.train_subset!r} of {config.origin}; check data.train_subset and data.ignore_labels"
         )
     return chosen
+
+
+def select_empty(videos: tuple[AnnotatedVideo, ...], config: DataSettings) -> tuple[AnnotatedVideo, ...]:
+    """The videos to train on that are known to show no action, all of them or where they are labelled; none, unless
+    `config` wants negatives."""
+    return tuple(video for video in videos if config.negative_share and video.empty and not video.annotated)

@@ -33,6 +33,7 @@ def as_file(annotations: Annotations) -> AnnotationFile:
             "subset": video.subset,
             "duration": video.duration_seconds,
             "frame": video.num_frames,
+            **({} if video.labelled is None else {"labelled": [list(stretch) for stretch in video.labelled]}),
             "annotations": [
                 {"segment": [action.start_seconds, action.end_seconds], "label": action.label}
                 for action in video.actions

@@ -1,9 +1,9 @@
 """Windows over a video and the actions inside them: arithmetic only.
 
-N actions as (start, end) segments on the step grid of a video, M of them inside a window.
+N actions as (start, end) segments on the step grid of a video, M of them inside a window of S steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from re2tal.common.types import AnnotatedVideo
 __all__ = [
     "actions_in_window",
     "draw_window",
+    "in_frames_of_window",
+    "labelled_steps",
     "resized_segments",
     "window_distance",
     "window_starts",
@@ -27,13 +29,39 @@ def windowed_segments(video: AnnotatedVideo, *, num_frames: int, frames_in_step:
 
     Times are cut to whole frames first, as in the reference implementation.
     """
-    seconds = _seconds(video)
-    return (seconds / video.duration_seconds * num_frames).astype(np.int64) / frames_in_step
+    return in_frames_of_window(_actions(video), video=video, num_frames=num_frames) / frames_in_step
+
+
+def in_frames_of_window(seconds: Iterable[Sequence[float]], *, video: AnnotatedVideo, num_frames: int) -> np.ndarray:
+    """(N, 2) int64 whole frames, rounded down, of N segments of a video in seconds."""
+    return (_table(seconds) / video.duration_seconds * num_frames).astype(np.int64)
 
 
 def resized_segments(video: AnnotatedVideo, *, num_steps: int) -> np.ndarray:
     """(N, 2) float64 segments of a video that is resized to `num_steps` steps."""
-    return np.clip(_seconds(video) / video.duration_seconds, 0, 1) * num_steps
+    return _resized(_actions(video), video=video, num_steps=num_steps)
+
+
+def labelled_steps(
+    video: AnnotatedVideo, *, num_frames: int | None, frames_in_step: int = 1, first_step: float = 0, num_steps: int
+) -> np.ndarray | None:
+    """(S,) bool: which steps of a clip begin in a stretch that is labelled; None: all of the video is.
+
+    Args:
+        video: that the clip is cut from.
+        num_frames: Of the video, whose windows have steps of `frames_in_step` frames; None: it is resized.
+        first_step: Of the clip, in steps of the video.
+        num_steps: S.
+    """
+    if video.labelled is None:
+        return None
+    if num_frames is None:
+        stretches = _resized(video.labelled, video=video, num_steps=num_steps)
+    else:  # rounded as actions are, so that no action sticks out of the stretch that holds it
+        stretches = in_frames_of_window(video.labelled, video=video, num_frames=num_frames) / frames_in_step
+    steps = first_step + np.arange(num_steps)[:, None]  # (S, 1)
+    inside: np.ndarray = np.any((steps >= stretches[:, 0]) & (steps < stretches[:, 1]), axis=1)
+    return inside
 
 
 def window_starts(total_steps: int, *, num_steps: int, overlap: float) -> list[int]:
@@ -104,6 +132,13 @@ def draw_window(
     return start, start + length
 
 
-def _seconds(video: AnnotatedVideo) -> np.ndarray:
-    table = [(action.start_seconds, action.end_seconds) for action in video.actions]
-    return np.array(table, np.float64).reshape(-1, 2)
+def _resized(seconds: Iterable[Sequence[float]], *, video: AnnotatedVideo, num_steps: int) -> np.ndarray:
+    return np.clip(_table(seconds) / video.duration_seconds, 0, 1) * num_steps
+
+
+def _actions(video: AnnotatedVideo) -> list[tuple[float, float]]:
+    return [(action.start_seconds, action.end_seconds) for action in video.actions]
+
+
+def _table(seconds: Iterable[Sequence[float]]) -> np.ndarray:
+    return np.array(list(seconds), np.float64).reshape(-1, 2)

@@ -9,6 +9,7 @@ from re2tal.evaluation.average_precision import (
 from re2tal.evaluation.config import EvaluationConfig
 from re2tal.evaluation.curves import precision_curves
 from re2tal.evaluation.evaluate import evaluate_files, read_files
+from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
 from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
 from re2tal.evaluation.table import counts_in_words, print_result
@@ -17,11 +18,13 @@ from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 __all__ = [
     "EvaluationConfig",
     "EvaluationError",
+    "FalseAlarms",
     "GroundTruth",
     "MapResult",
     "Predictions",
     "Ranked",
     "best_overlaps",
+    "count_false_alarms",
     "counts_in_words",
     "evaluate_files",
     "match_actions",

@@ -7,10 +7,11 @@ precision-recall curve after precision has been made non-increasing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
 from re2tal.evaluation.matching import Ranked, match_actions, rank_predictions
 from re2tal.evaluation.tables import GroundTruth, Predictions
 
@@ -35,6 +36,10 @@ class MapResult:
     """Predictions left out because their video is not evaluated."""
     num_other_classes: int
     """Predictions left out because no evaluated video has their class."""
+    num_unlabelled: int = 0
+    """Predictions left out because more than half of them lies where nobody has looked."""
+    false_alarms: FalseAlarms | None = None
+    """Where videos are evaluated that are known to show no action."""
 
     @property
     def average(self) -> float:
@@ -54,7 +59,7 @@ class MapResult:
             "num_videos": self.num_videos,
             "num_actions": self.num_actions,
             "num_predictions": self.num_predictions,
-            "num_ignored_predictions": self.num_other_videos + self.num_other_classes,
+            "num_ignored_predictions": self.num_other_videos + self.num_other_classes + self.num_unlabelled,
         }
 
 
@@ -78,7 +83,8 @@ def mean_average_precision(
         The means, and the average precision of every class.
     """
     ranked = rank_predictions(ground_truth, predictions, count_other_videos=count_other_videos)
-    return result_of_matches(ground_truth, ranked, match_actions(ground_truth, ranked, tious=tious), tious=tious)
+    result = result_of_matches(ground_truth, ranked, match_actions(ground_truth, ranked, tious=tious), tious=tious)
+    return replace(result, false_alarms=count_false_alarms(ground_truth, predictions))
 
 
 def result_of_matches(
@@ -96,6 +102,7 @@ def result_of_matches(
         num_predictions=len(ranked),
         num_other_videos=ranked.num_other_videos,
         num_other_classes=ranked.num_other_classes,
+        num_unlabelled=ranked.num_unlabelled,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file, read_json
+from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.untrusted import shown
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
@@ -124,6 +125,7 @@ def _ground_truth(
         kept[name] = [row for row in annotations if not (isinstance(row, dict) and row.get("label") in ignore_labels)]
     rows = _Rows(path, kept)
     class_names, label_index = _numbered(rows.labels())
+    labelled = {name: _labelled(entry, where=f"{path}, video {name!r}") for name, entry in database.items()}
     return GroundTruth(
         video_ids=tuple(kept),
         class_names=class_names,
@@ -132,7 +134,24 @@ def _ground_truth(
         segments=rows.numbers("segment"),
         durations=np.array([_duration(entry) for entry in database.values()], np.float64),
         blocked=blocked,
+        labelled={name: stretches for name, stretches in labelled.items() if stretches is not None},
+        empty=frozenset(name for name in kept if not database[name]["annotations"] and labelled[name] != ()),
     )
+
+
+def _labelled(entry: dict[str, Any], *, where: str) -> Stretches | None:
+    """What somebody has looked at; None: the whole video."""
+    if entry.get("labelled") is None:
+        return None
+    duration = _duration(entry)
+    segments: list[Any] = [row.get("segment") for row in entry["annotations"] if isinstance(row, dict)]
+    annotated = [segment for segment in segments if _is_finite(segment, (2,))]
+    try:
+        return read_labelled(
+            entry["labelled"], annotated=annotated, duration=np.inf if np.isnan(duration) else duration
+        )
+    except ValueError as error:
+        raise EvaluationError(f"{where}: {error}") from None
 
 
 def _duration(entry: dict[str, Any]) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from re2tal.common.labelled import lies_outside
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = ["Ranked", "best_overlaps", "match_actions", "rank_predictions"]
@@ -37,6 +38,8 @@ class Ranked:
     """Predictions left out because their video is not evaluated."""
     num_other_classes: int
     """Predictions left out because no evaluated video has their class."""
+    num_unlabelled: int
+    """Predictions left out because more than half of them lies where nobody has looked."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -66,6 +69,8 @@ def rank_predictions(
     blocked = np.array([name in ground_truth.blocked for name in predictions.video_ids], bool)
     left_out = (video < 0) & (blocked[predictions.video_index] | (not count_other_videos))
     kept = ~left_out & (label >= 0)
+    unlabelled = _unlabelled(ground_truth, predictions, video=np.where(kept, video, -1))
+    kept &= ~unlabelled
 
     # Among equal scores the last one of the file comes first, as in the public evaluation code, which reads an
     # ascending sort backwards.
@@ -80,7 +85,18 @@ def rank_predictions(
         segments=predictions.segments[order],
         num_other_videos=int(left_out.sum()),
         num_other_classes=int(((label < 0) & ~left_out).sum()),
+        num_unlabelled=int(unlabelled.sum()),
     )
+
+
+def _unlabelled(ground_truth: GroundTruth, predictions: Predictions, *, video: np.ndarray) -> np.ndarray:
+    """(N,) bool: predictions of which more than half lies where nobody has looked; `video` (N,) is -1 for others."""
+    found = np.zeros(len(video), bool)
+    for number, name in enumerate(ground_truth.video_ids if ground_truth.labelled else ()):
+        if name in ground_truth.labelled:
+            rows = np.flatnonzero(video == number)
+            found[rows] = lies_outside(predictions.segments[rows], ground_truth.labelled[name])
+    return found
 
 
 def match_actions(ground_truth: GroundTruth, ranked: Ranked, *, tious: Sequence[float]) -> np.ndarray:

@@ -14,6 +14,8 @@ def print_result(result: MapResult, *, title: str, per_class: bool = False) -> N
         mean = sum(values) / len(values)
         rows.append([name, *(f"{100 * value:.2f}" for value in (*values, mean))])
     print_table(rows, title=title, caption=counts_in_words(result))
+    if result.false_alarms is not None:
+        print(result.false_alarms.in_words())
 
 
 def counts_in_words(result: MapResult) -> str:
@@ -23,4 +25,6 @@ def counts_in_words(result: MapResult) -> str:
         parts.append(f"{result.num_other_videos} predictions for other videos left out")
     if result.num_other_classes:
         parts.append(f"{result.num_other_classes} predictions of other classes left out")
+    if result.num_unlabelled:
+        parts.append(f"{result.num_unlabelled} predictions where nobody has looked left out")
     return "; ".join(parts)

@@ -4,11 +4,13 @@ N segments, V videos, K classes. Both kinds of table name their own videos and c
 matches them by name.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from re2tal.common.labelled import Stretches
 
 if TYPE_CHECKING:  # judging files needs no torch, which takes seconds and hundreds of MiB to import
     from re2tal.common.types import Detections
@@ -38,6 +40,11 @@ class GroundTruth:
     """(V,) float64, seconds; nan for a video whose length the file does not tell. None if nothing is known of them."""
     blocked: frozenset[str] = frozenset()
     """Videos taken out of the metric; predictions for them are left out too."""
+    labelled: Mapping[str, Stretches] = field(default_factory=dict)
+    """Of the evaluated videos that are labelled in part, what somebody has looked at. A prediction of which more than
+    half lies elsewhere is left out; from a tIoU of 0.5 on none of these finds an action."""
+    empty: frozenset[str] = frozenset()
+    """Evaluated videos that are known to show no action, all of them or where they are labelled."""
     problems: tuple[str, ...] = ()
     """What is odd in the file, one line each."""
 

@@ -17,6 +17,7 @@ from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
 from re2tal.data import (
     TrainingClips,
+    TrainingSet,
     annotations_of,
     stored_features,
     training_clips,
@@ -156,7 +157,8 @@ def test(
     result = tester.measure(detections)
     if processes.is_main:
         with atomic_text(folder.path / "metrics.json") as file:
-            file.write(json.dumps(result.metrics, indent=2) + "\n")
+            alarms = {} if result.false_alarms is None else {"false_alarms": result.false_alarms.as_json()}
+            file.write(json.dumps(result.metrics | alarms, indent=2) + "\n")
     return result
 
 
@@ -214,10 +216,12 @@ def _introduce(
 ) -> None:
     parameters = count_parameters(model)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    negatives = clips.num_negatives if isinstance(clips, TrainingSet) else 0
     log.info(
-        "%s: %d training videos, %d classes; %.2f M parameters, %.2f M of them trained; %d process(es) on %s",
+        "%s: %d training %s, %d classes; %.2f M parameters, %.2f M of them trained; %d process(es) on %s",
         config.name,
         len(clips),
+        f"clips, {negatives} of them without an action" if negatives else "videos",
         len(clips.class_names),
         parameters / 1e6,
         trained / 1e6,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
 from re2tal.config import ExperimentConfig
 from re2tal.data import ResizeSampling, WindowSampling, annotations_of
@@ -60,10 +61,15 @@ class Times:
     test_whole_seconds: float | None
     """Actions up to this long lie whole in one of the windows."""
     levels: tuple[LevelTimes, ...]
+    labelled: LabelledTime | None
+    """How much of the training videos is; None without annotations."""
+    negative_share: float
+    """Of the training clips that show no action."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        minutes = None if self.labelled is None else self.labelled.as_json()
+        return {name: value for name, value in asdict(self).items() if name != "labelled"} | {"minutes": minutes}
 
 
 def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: float | None = None) -> Times:
@@ -115,6 +121,8 @@ def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: fl
         test_hop_seconds=hop,
         test_whole_seconds=whole,
         levels=_levels(config, step=step, lengths=_lengths_in_steps(config, videos, fps=fps)),
+        labelled=sum((video.time for video in videos), LabelledTime()) if videos else None,
+        negative_share=config.data.negative_share,
     )
 
 

@@ -20,6 +20,8 @@ ROOM_AROUND_LONG_ACTIONS = 1.5
 """Length of a window over that of a long action, so that the action fits in with what is around it."""
 WHOLE_VIDEO_SHARE = 0.75
 """Where a window would cover this much of most videos, the whole video is shown at once."""
+MOST_NEGATIVES = 0.5
+"""Share of the training clips that shows no action, at most; below, as much as of the labelled time."""
 LEAST_FPS = 4.0
 """Pictures per second below which motion is hardly seen."""
 _MIN_STEPS = 64
@@ -75,6 +77,8 @@ class Choices:
     points_per_batch: float
     """About how many points learn to predict an action in one batch."""
     max_segments: int
+    negative_share: float
+    """Of the training clips; 0 where no video and no labelled stretch is known to show no action."""
 
     @property
     def num_frames(self) -> int:
@@ -119,7 +123,8 @@ def choose(measures: Measures, *, size: Size, memory_mib: int = 0) -> Choices:
     batch_size = min(budget.batch_size, measures.num_train)
     short_side = round(min(crop) * (256 / 224 if size == "large" else 1.4))
     clip_seconds = measures.video_median if whole_video else min(num_steps * step, measures.video_median)
-    actions = max(measures.actions_per_minute * clip_seconds / 60, 1)
+    negatives = _negative_share(measures, window_seconds=None if whole_video else num_steps * step)
+    actions = max(measures.actions_per_minute * clip_seconds / 60, 1) * (1 - negatives)
     return Choices(
         size=size,
         whole_video=whole_video,
@@ -138,6 +143,7 @@ def choose(measures: Measures, *, size: Size, memory_mib: int = 0) -> Choices:
         cache_mib=_cache(measures, per_second=1 / (step / per_step), short_side=short_side, memory_mib=memory_mib),
         points_per_batch=round(batch_size * actions * max(min(2 * radius, measures.median / step), 1), 1),
         max_segments=_max_segments(measures),
+        negative_share=negatives,
     )
 
 
@@ -204,3 +210,12 @@ def _max_segments(measures: Measures) -> int:
     """Detections of a video: ten for each action of a long one, in hundreds."""
     actions = measures.actions_per_minute * measures.video_longest / 60
     return int(min(max(ceil(actions / 10) * 100, 200), 2000))
+
+
+def _negative_share(measures: Measures, *, window_seconds: float | None) -> float:
+    """How much of the labelled time clips without an action can be cut from; whole videos have no window."""
+    usable = sum(measures.empty_videos)
+    if window_seconds is not None:
+        # A little longer, so that a window fits in when its ends are whole frames.
+        usable += sum(length for length in measures.empty_stretches if length > 1.1 * window_seconds)
+    return round(min(usable / measures.time.labelled, MOST_NEGATIVES), 2)

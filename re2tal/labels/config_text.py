@@ -4,7 +4,7 @@ from pathlib import Path
 from textwrap import fill
 
 from re2tal.common.atomic import atomic_text
-from re2tal.labels.choices import STEPS_IN_SHORT_ACTIONS, Choices
+from re2tal.labels.choices import MOST_NEGATIVES, STEPS_IN_SHORT_ACTIONS, Choices
 from re2tal.labels.measure import DataSet, Measures
 
 __all__ = ["config_text", "write_config"]
@@ -85,7 +85,8 @@ def _introduction(measures: Measures, *, name: str) -> str:
         f"more than {_s(measures.long)}, at most {_s(measures.longest)}; the videos last {_s(measures.video_median)} "
         f"(median), at most {_s(measures.video_longest)}, at {measures.fps:.4g} frames per second."
     )
-    return f'"""{_quoted(name)}: temporal action localization.\n\n{fill(text, _WIDTH)}\n\n{fill(lengths, _WIDTH)}\n"""'
+    paragraphs = "\n\n".join(fill(paragraph, _WIDTH) for paragraph in (text, lengths, f"{measures.time.in_words()}."))
+    return f'"""{_quoted(name)}: temporal action localization.\n\n{paragraphs}\n"""'
 
 
 def _backbone(choices: Choices, *, pretrained: Path | None) -> str:
@@ -243,10 +244,12 @@ def _pictures(measures: Measures, choices: Choices) -> str:
 
 
 def _schedule(measures: Measures, choices: Choices, *, pretrained: bool, bf16: bool) -> str:
-    steps = choices.epochs * (measures.num_train // choices.batch_size)
+    negatives = round(measures.num_train * choices.negative_share / (1 - choices.negative_share))
+    steps = choices.epochs * ((measures.num_train + negatives) // choices.batch_size)
+    shown = f" with actions, and {negatives} clips without" if negatives else ""
     text = (
-        f"An epoch shows one clip of each of the {measures.num_train} training videos; {choices.epochs} epochs in "
-        f"batches of {choices.batch_size} are {steps} steps. The weights that are tested are an average over "
+        f"An epoch shows one clip of each of the {measures.num_train} training videos{shown}; {choices.epochs} epochs "
+        f"in batches of {choices.batch_size} are {steps} steps. The weights that are tested are an average over "
         "the latest steps."
     )
     warning = (
@@ -281,12 +284,20 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
         else "Decoded frames are not kept in memory: they would fill it."
     )
     links = {"allow_links": True} if data.allow_links else {}
+    negatives = {"negative_share": choices.negative_share} if choices.negative_share else {}
+    share = (
+        f"{choices.negative_share:.0%} of the training clips show no action, as much as of the labelled time can be "
+        f"shown so, at most {MOST_NEGATIVES:.0%}: what resembles an action there is learnt not to be one."
+        if negatives
+        else ""
+    )
     described = _call(
         "DataConfig",
         annotations=_path(data.annotations.path, folder),
         videos=_path(data.videos, folder),
         video_pattern=repr(data.video_pattern),
         **links,
+        **negatives,
         train_subset=repr(data.train_subset),
         test_subset=repr(data.test_subset),
         sampling="sampling",
@@ -303,7 +314,7 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
         postprocess=f"PostprocessConfig(nms=NmsConfig(sigma=0.5, max_segments={choices.max_segments}))",
         training="training",
     )
-    return f"{_comment(cache)}\ndata = {described}\n\nconfig = {config}"
+    return f"{_comment(cache, share)}\ndata = {described}\n\nconfig = {config}"
 
 
 def _call(kind: str, /, **arguments: object) -> str:

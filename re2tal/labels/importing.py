@@ -13,6 +13,7 @@ from typing import Any
 
 from re2tal.common.annotation_files import Repeats
 from re2tal.common.atomic import atomic_text
+from re2tal.common.labelled import read_labelled
 from re2tal.labels.records import Problem, Reading, Reason, Record, SourceError
 from re2tal.labels.report import ImportReport
 from re2tal.labels.splitting import split_groups
@@ -42,6 +43,8 @@ class ImportOptions:
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
     """Split even if the files tell subsets."""
+    empty: tuple[str, ...] = ()
+    """Patterns of the paths of videos that are known to show no action, where the annotations do not name them."""
     group: str | None = None
     """Field, or regular expression on the paths of videos, of which each value stays on one side of the split."""
     seed: int = 42
@@ -68,6 +71,8 @@ class _Video:
 
     info: VideoInfo
     segments: list[tuple[float, float, str]] = field(default_factory=list)
+    labelled: list[list[float]] | None = None
+    """What somebody has looked at, by any file; None: the whole video."""
     repeats: Repeats = field(default_factory=Repeats)
     subsets: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
@@ -93,7 +98,7 @@ def import_annotations(
     _check_fields(readings, options)
     folder = VideoFolder(videos, allow_links=options.allow_links)
     file_of = _find_files(readings, folder)
-    wanted = sorted({file for file in file_of.values() if file is not None})
+    wanted = sorted({file for file in file_of.values() if file is not None} | folder.matching(options.empty))
     probed = probe_all(videos, wanted, tell=tell)
     found = {file: _Video(info=info) for file, info in probed.items() if not isinstance(info, str)}
     broken = {file: reason for file, reason in probed.items() if isinstance(reason, str)}
@@ -211,6 +216,10 @@ class _Collector:
             file = self._file_of[name]
             if file in self._videos and file is not None:
                 self._videos[file].subsets.update([subset] if subset else [])
+        for name, stretches in reading.labelled.items():
+            file = self._file_of[name]
+            if file in self._videos and file is not None:
+                self._videos[file].labelled = [*(self._videos[file].labelled or []), *stretches]
         for record in reading.records:
             self._add(record, label_fields=reading.label_fields)
 
@@ -355,6 +364,10 @@ def _entry(video: _Video, *, subset: str, group: str | None) -> dict[str, Any]:
     }
     if group is not None:
         entry["group"] = group
+    segments = [(start, end) for start, end, _ in video.segments]
+    labelled = read_labelled(video.labelled, annotated=segments, duration=entry["duration"])
+    if labelled is not None:
+        entry["labelled"] = [[round(start, _DIGITS), round(end, _DIGITS)] for start, end in labelled]
     entry["annotations"] = [
         {"segment": [round(start, _DIGITS), round(end, _DIGITS)], "label": label}
         for start, end, label in sorted(video.segments)

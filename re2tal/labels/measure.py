@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from re2tal.common.annotation_files import read_json
+from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError, path_inside
 from re2tal.data.annotations import Annotations, read_annotations, select_subset
@@ -78,6 +79,13 @@ class Measures:
     """Of one frame of the median video."""
     aspect: float
     """Width over height of what is in the picture in every video: theirs if it is one, else the nearest to a square."""
+    time: LabelledTime
+    """How much of all training videos is labelled."""
+    empty_videos: tuple[float, ...]
+    """Labelled lengths of the training videos that are known to show no action."""
+    empty_stretches: tuple[float, ...]
+    """Lengths of the stretches of other training videos that are known to show none; empty if no video is known to
+    and all are labelled as a whole, as they then are in data sets that tell nothing of negatives."""
 
     @property
     def has_sides(self) -> bool:
@@ -161,13 +169,16 @@ def _find_pattern(folder: Path, videos: Sequence[AnnotatedVideo], *, allow_links
 
 def measure(data: DataSet) -> Measures:
     """Look at the annotations, and into some videos where those do not tell rates and sizes."""
-    training = [video for video in select_subset(data.annotations, data.train_subset) if video.actions]
+    whole = select_subset(data.annotations, data.train_subset)
+    training = [video for video in whole if video.actions]
     if not training:
         raise SourceError(f"{data.annotations.path} has no action in the training videos; nothing can be learnt")
     actions = [action for video in training for action in video.actions]
     lengths = np.array([action.end_seconds - action.start_seconds for action in actions])
     durations = np.array([video.duration_seconds for video in training])
     testing = select_subset(data.annotations, data.test_subset)
+    empty = tuple(video.time.empty for video in whole if video.empty and not video.annotated)
+    tells_negatives = bool(empty) or any(video.labelled is not None for video in whole)
     rates, sizes = _rates_and_sizes(data, training)
     sizes += _rates_and_sizes(data, testing)[1]
 
@@ -194,6 +205,9 @@ def measure(data: DataSet) -> Measures:
         fps_range=(min(rates), max(rates)),
         pixels=sorted(height * width for height, width in sizes)[len(sizes) // 2],
         aspect=_common_aspect([width / height for height, width in sizes]),
+        time=sum((video.time for video in whole), LabelledTime()),
+        empty_videos=empty,
+        empty_stretches=tuple(end - start for video in training for start, end in video.empty if tells_negatives),
     )
 
 

@@ -11,12 +11,14 @@ Layouts:
   "duration", "actions": [[class, start, end]]}}; MultiTHUMOS counts its classes from 1, Charades from 0.
 """
 
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from re2tal.common.labelled import read_labelled
 from re2tal.common.untrusted import shown
 from re2tal.labels.records import Media, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.subsets import subset_in_name, subset_name
@@ -52,6 +54,11 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
         told = entry.get("subset")
         subset = subset_name(told) if isinstance(told, str) else None
         reading.listed[video_id] = subset
+        try:  # bounds are those of the file, which nobody has opened yet
+            if read_labelled(entry.get("labelled"), annotated=(), duration=math.inf) is not None:
+                reading.labelled[video_id] = entry["labelled"]
+        except ValueError as error:
+            reading.drop("incomplete entry", where, f"{error}; taken to be labelled as a whole")
         for number, row in enumerate(entry.get("annotations", [])):
             segment = row.get("segment") if isinstance(row, dict) else None
             if not isinstance(segment, list) or len(segment) != 2:

@@ -88,6 +88,8 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     listed: dict[str, str | None] = field(default_factory=dict)
     """Videos that the file lists, also those without annotations, with their subset."""
+    labelled: dict[str, list[list[float]]] = field(default_factory=dict)
+    """Of videos that are labelled in part, [start, end] in seconds of the stretches that somebody has looked at."""
     notes: list[str] = field(default_factory=list)
     """What is good to know of the file."""
 

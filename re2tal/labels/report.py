@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from re2tal.common.atomic import atomic_text
+from re2tal.common.labelled import LabelledTime
 from re2tal.common.terminal import print_table
 from re2tal.common.untrusted import some, visible
 from re2tal.labels.records import Problem, Reading, Reason
@@ -46,6 +47,8 @@ class ImportReport:
     """By subset."""
     segments: Mapping[str, int]
     """By subset."""
+    time: LabelledTime
+    """Of all videos."""
     classes: Mapping[str, ClassCounts]
     problems: tuple[Problem, ...]
     """All that was left out or changed."""
@@ -84,6 +87,7 @@ class ImportReport:
             num_segments=len(rows),
             videos=dict(sorted(Counter(entry["subset"] for entry in database.values()).items())),
             segments=dict(sorted(Counter(subset for subset, _ in rows).items())),
+            time=sum((_time(entry) for entry in database.values()), LabelledTime()),
             classes=classes,
             problems=tuple(problems),
             notes=tuple(dict.fromkeys(told)),
@@ -114,6 +118,7 @@ class ImportReport:
             "num_dropped": self.num_dropped,
             "videos": dict(self.videos),
             "segments": dict(self.segments),
+            "minutes": self.time.as_json(),
             "classes": {label: asdict(counts) for label, counts in self.classes.items()},
             "problems": [
                 {
@@ -166,11 +171,18 @@ def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
+def _time(entry: Mapping[str, Any]) -> LabelledTime:
+    labelled = None if "labelled" not in entry else tuple((start, end) for start, end in entry["labelled"])
+    segments = [row["segment"] for row in entry["annotations"]]
+    return LabelledTime.of(duration=entry["duration"], labelled=labelled, annotated=segments)
+
+
 def print_report(report: ImportReport) -> None:
     """Counts, what was left out with an example of each reason, and the classes."""
     formats = ", ".join(f"{name} ({count})" for name, count in report.formats.items())
     print(f"Read {formats}: {report.num_read} annotations, {report.num_segments} kept")
-    print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated\n")
+    print(f"Videos: {report.num_videos} of the {report.num_files} in the folder are annotated")
+    print(f"Time: {report.time.in_words()}\n")
     if report.problems:
         rows = [["count", "", "reason", "for example"]]
         rows += [

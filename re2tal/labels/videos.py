@@ -5,10 +5,12 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
+from re2tal.common.untrusted import some
 from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
@@ -57,6 +59,21 @@ class VideoFolder:
                 path = Path(folder, name)
                 if name.lower().endswith(VIDEO_SUFFIXES) and is_wanted(path):
                     yield PurePosixPath(path.relative_to(self.root).as_posix())
+
+    def matching(self, patterns: Sequence[str]) -> set[PurePosixPath]:
+        """The files that `--empty` means, by patterns of their paths.
+
+        Raises:
+            SourceError: one means none.
+        """
+        found: set[PurePosixPath] = set()
+        for pattern in patterns:
+            meant = {file for file in self.files if fnmatchcase(str(file), pattern)}
+            if not meant:
+                there = some([str(file) for file in self.files])
+                raise SourceError(f"--empty {pattern!r} is the path of no video below {self.root}; there are {there}")
+            found |= meant
+        return found
 
     def find(self, name: str) -> PurePosixPath | None:
         """The file that an annotation calls `name`: an id or a file name, with folders or without, or an address.

@@ -162,6 +162,11 @@ def _remarks(
                 f"No label of the detections is in the ground truth, so that none counts: the detections have "
                 f"{ours[0]!r}, for example, the ground truth {theirs[0]!r}."
             )
+    if truth is not None and (partly := truth.actions.labelled):
+        remarks.append(
+            f"Labelled in part: {len(partly)} of {len(truth.actions.video_ids)} videos. Detections of which more than "
+            "half lies where nobody has looked have a dotted edge and count neither way."
+        )
     if table.most_shown is not None:
         remarks.append(
             f"Of each video the {table.most_shown} best detections are shown; every figure counts all of them."
@@ -187,6 +192,7 @@ def _context(sources: Sources, material: _Material, *, embed: bool) -> dict[str,
         "tious": () if quality is None else quality.result.tious,
         "tiou_row": material.tiou_row,
         "num_videos": len(table.videos),
+        "partly_labelled": material.truth is not None and bool(material.truth.actions.labelled),
         "last_step": len(material.steps) - 1,
         "start": material.start,
         "has_files": media is not None and bool(media.files),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.common.labelled import lies_outside
 from re2tal.evaluation import Predictions
 from re2tal.report.quality import SCORE_DECIMALS, Quality
 from re2tal.report.sources import Truth
@@ -39,7 +40,8 @@ def table_videos(
 
     Each is {"id", "seconds", "found": {"label", "start", "end", "score"}, "truth": {"label", "start", "end"},
     "right"}, labels being places in `class_names`; `right` has one list [detection, action, ...] of pairs for every
-    tIoU threshold. Videos outside the ground truth have neither `truth` nor `right`.
+    tIoU threshold. Videos outside the ground truth have neither `truth` nor `right`. Those that are labelled in part
+    have `unjudged`, too: the detections that do not count, since they lie where nobody has looked.
 
     Args:
         found: the detections.
@@ -68,6 +70,8 @@ def table_videos(
             ends += video["truth"]["end"]
             if quality is not None:
                 video["right"] = _pairs(quality.action_of[:, rows], actions)
+            if found is not None and (labelled := truth.actions.labelled.get(video_id)) is not None:
+                video["unjudged"] = np.flatnonzero(lies_outside(found.segments[rows], labelled)).tolist()
         known = None if truth is None else truth.seconds.get(video_id)
         video["seconds"] = round(known if known is not None else max([*ends, 1.0]), _SECOND_DECIMALS)
         videos.append(video)

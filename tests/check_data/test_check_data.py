@@ -63,6 +63,22 @@ def test_sound_data_gives_counts_and_no_findings(tiny: Path) -> None:
     assert told == [(number, 6) for number in range(1, 7)]
 
 
+def test_minutes_that_are_labelled_empty_and_unlabelled_are_told(tiny: Path) -> None:
+    """Videos of 6 s, of which actions take 4 s."""
+    _change(tiny, video0={"labelled": [[0, 3]]}, video1={"labelled": [[0, 3]]}, video2={"annotations": []})
+    counts = _check(tiny).subsets["training"]
+    labelled, empty = 2 * 5.5 + 12, 2 * (5.5 - 4) + 6 + 2  # up to 3 s, and the action up to 5.5 s
+    assert counts.labelled_minutes == round(labelled / 60, 1) and counts.unlabelled_minutes == round(1 / 60, 1)
+    assert counts.empty_minutes == round(empty / 60, 1)
+
+
+def test_negatives_that_are_not_there_stop_a_run(tiny: Path) -> None:
+    report = _check(tiny, "data.negative_share=0.5", "data.sampling.num_steps=32", "pyramid.max_steps=32")
+    assert _found(report) == {("error", "no negatives", "training"): 1} and report.stops_a_run
+    _change(tiny, video0={"annotations": []})
+    assert not _check(tiny, "data.negative_share=0.5").stops_a_run
+
+
 def test_test_videos_without_an_action_stop_a_run_before_its_first_step(tiny: Path, tmp_path: Path) -> None:
     _change(tiny, video4={"annotations": []}, video5={"annotations": []})
     report = _check(tiny)

@@ -13,6 +13,7 @@ from re2tal.data.demo import CLASSES, make_demo_set
 from re2tal.data.demo.motion import (
     GAP,
     LONGEST,
+    LOOKALIKES,
     SHAPES,
     SHORTEST,
     TICKS,
@@ -74,7 +75,7 @@ def test_every_behaviour_spreads_a_shape_over_the_same_places_and_sizes() -> Non
     """At a random moment each phase is uniform, whatever the shape does: one frame tells neither class nor presence."""
     rng = np.random.default_rng(2)
     moments = np.array([15.0, 30.0, 44.0, 59.0, 90.0])  # before, in and after the action
-    for name in (*CLASSES, TREMBLE):
+    for name in (*CLASSES, *LOOKALIKES, TREMBLE):
         drawn = np.stack([phases_of(name, ticks=moments, rng=rng) for _ in range(2000)])
         for harmonic in (1, 2, 3, 4):
             # A uniform phase has no mean direction; 2000 draws leave a mean of about 0.02.
@@ -202,3 +203,46 @@ def test_progress_counts_to_the_number_of_videos(tmp_path: Path) -> None:
     tell: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
     make_demo_set(tmp_path, num_train=2, num_test=1, progress=tell)
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_negatives_show_lookalikes_and_leave_the_other_videos_as_they_are(demo_set: Path, tmp_path: Path) -> None:
+    make_demo_set(tmp_path, seed=3, num_train=3, num_test=2, num_negatives=2)
+    whole, more = database(demo_set), database(tmp_path)
+    assert all(more[video_id] == entry for video_id, entry in whole.items())
+    added = {video_id: entry for video_id, entry in more.items() if video_id not in whole}
+    assert sorted(added) == [
+        "training_negative_0000",
+        "training_negative_0001",
+        "validation_negative_0000",
+        "validation_negative_0001",  # two thirds of two, rounded up
+    ]
+    assert all(entry["annotations"] == [] for entry in added.values())
+    config = DataConfig(
+        annotations=tmp_path / "annotations.json",
+        videos=tmp_path / "videos",
+        sampling=ResizeSampling(num_steps=TICKS, frames_per_step=1),
+        short_side_train=32,
+        short_side_test=32,
+        crop_size=(32, 32),
+        negative_share=0.4,
+    )
+    training = TrainingSet(config, AugmentConfig(crop=None), seed=0)
+    assert len(training) == 5 and {training[number].video_id for number in (3, 4)} <= set(added)
+
+
+def test_scripts_of_negatives_keep_the_rules_of_the_others() -> None:
+    rng = np.random.default_rng(8)
+    names = set()
+    for _ in range(100):
+        script = write_script(rng, is_negative=True)
+        assert script.actions == ()
+        for shape in range(SHAPES):
+            events = script.of_shape(shape)
+            assert all(a.end + GAP <= b.start for a, b in zip(events, events[1:], strict=False))
+        names |= {event.name for event in script.distractors}
+    assert names == {*LOOKALIKES, TREMBLE}
+
+
+def test_no_negatives_below_zero(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="num_negatives must be at least 0, got -1"):
+        make_demo_set(tmp_path, num_negatives=-1)

@@ -115,6 +115,30 @@ def test_a_clip_without_actions_teaches_background_alone(bursts: Bursts) -> None
     assert losses["length_loss"] == 0 and losses["heat_loss"] > 0
 
 
+def test_the_head_learns_nothing_where_nobody_has_looked() -> None:
+    head = extension(f"{EXAMPLES}/head/centre_head.py:CentreHeadConfig", strides_per_action=3).build(
+        in_channels=4, num_classes=2, strides=(1, 2)
+    )
+    masks = [torch.ones(1, 8) > 0, torch.ones(1, 4) > 0]
+    predictions = head([torch.randn(1, 4, 8), torch.randn(1, 4, 4)], masks)
+    predictions.heat.retain_grad()
+    predictions.sizes.retain_grad()
+    labelled = [torch.arange(8)[None] < 4, torch.arange(4)[None] < 2]
+    action = {"segments": [torch.tensor([[1.0, 4.0]])], "labels": [torch.tensor([1])]}
+    losses = head.losses(predictions, **action, labelled=labelled)
+    losses["loss"].backward()
+    outside = ~torch.cat(labelled, dim=1)
+    assert losses["length_loss"] > 0
+    assert not predictions.heat.grad[outside].any() and not predictions.sizes.grad[outside].any()
+    assert predictions.heat.grad[~outside].all() and predictions.sizes.grad[~outside].any()
+
+
+def test_clips_of_ones_own_are_not_asked_for_negatives(bursts: Bursts) -> None:
+    config = bursts("data.negative_share=0.5")
+    with pytest.raises(ValueError, match="BurstsConfig gives its own; set it to 0"):
+        training_clips(config.data, config.augment, seed=1, annotations=annotations_of(config.data))
+
+
 def test_clips_of_ones_own_follow_the_epoch_and_the_seed(bursts: Bursts) -> None:
     config = bursts()
     clips = training_clips(config.data, config.augment, seed=1, annotations=annotations_of(config.data))

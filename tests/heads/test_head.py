@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from re2tal.networks.heads import Head, HeadConfig, diou_loss, focal_loss
+from re2tal.networks.heads import Head, HeadConfig, assign_targets, diou_loss, focal_loss
 
 LENGTHS, STRIDES = [16, 8, 4], (1, 2, 4)
 ONE_ACTION = {"segments": [torch.tensor([[2.0, 8.0]])] * 2, "labels": [torch.tensor([1])] * 2}
@@ -127,3 +127,88 @@ def test_predictions_are_float32_under_autocast() -> None:
         losses = head.losses(predictions, **ONE_ACTION)
     assert predictions.logits.dtype == predictions.offsets.dtype == torch.float32
     assert losses["loss"].dtype == torch.float32
+
+
+def _labelled(*, upto: int) -> list[Tensor]:
+    """In the first clip nobody has looked past step `upto`; in the second everywhere."""
+    steps = torch.stack([torch.arange(16) < upto, torch.ones(16, dtype=torch.bool)])
+    return [steps[:, ::stride] for stride in STRIDES]
+
+
+@pytest.mark.parametrize("upto", [0, 5, 9])
+def test_points_where_nobody_has_looked_have_no_part_in_the_losses(upto: int) -> None:
+    """Against a sum over points one by one, in plain Python."""
+    head = tiny(initial_normalizer=7.0, label_smoothing=0.1).double()
+    levels, masks = levels_and_masks(valid=14)
+    predictions = head([level.double() for level in levels], masks)
+    labelled = _labelled(upto=upto)
+    counted = predictions.mask & torch.cat(labelled, dim=1)
+    targets = assign_targets(
+        predictions.points,
+        segments=ONE_ACTION["segments"][0],
+        labels=ONE_ACTION["labels"][0],
+        num_classes=3,
+        center_radius=head.config.center_radius,
+    )
+    classification, regression, num_positive = 0.0, 0.0, 0
+    for clip in range(2):
+        for point in range(28):
+            if not counted[clip, point]:
+                continue
+            target = targets.classes[point].double() * 0.9 + 0.1 / 4
+            classification += focal_loss(predictions.logits[clip, point], target).sum().item()
+            if targets.classes[point].any():
+                num_positive += 1
+                position, stride = predictions.points.positions[point], predictions.points.strides[point]
+                found, wanted = (
+                    torch.stack((position - offsets[0] * stride, position + offsets[1] * stride)).double()[None]
+                    for offsets in (predictions.offsets[clip, point], targets.offsets[point])
+                )
+                regression += diou_loss(found, wanted).item()
+    losses = head.losses(predictions, **ONE_ACTION, labelled=labelled)
+    normalizer = 0.9 * 7.0 + 0.1 * max(num_positive, 1)
+    assert head.loss_normalizer.item() == pytest.approx(normalizer)
+    assert losses["classification_loss"].item() == pytest.approx(classification / normalizer, rel=1e-5)
+    assert losses["regression_loss"].item() == pytest.approx(regression / normalizer, rel=1e-5)
+
+
+def test_the_gradient_of_points_where_nobody_has_looked_is_exactly_zero() -> None:
+    head = tiny()
+    predictions = head(*levels_and_masks())
+    predictions.logits.retain_grad()
+    predictions.offsets.retain_grad()
+    labelled = _labelled(upto=5)
+    head.losses(predictions, **ONE_ACTION, labelled=labelled)["loss"].backward()
+    outside = ~torch.cat(labelled, dim=1)
+    assert predictions.logits.grad is not None and predictions.offsets.grad is not None
+    assert not predictions.logits.grad[outside].any() and not predictions.offsets.grad[outside].any()
+    assert predictions.logits.grad[~outside].all() and predictions.offsets.grad[~outside].any()
+
+
+def test_a_mask_of_everything_is_no_mask() -> None:
+    head = tiny().eval()
+    predictions = head(*levels_and_masks(valid=10))
+    everything = [torch.ones(2, length, dtype=torch.bool) for length in LENGTHS]
+    plain, masked = head.losses(predictions, **ONE_ACTION), head.losses(predictions, **ONE_ACTION, labelled=everything)
+    assert all(torch.equal(plain[name], masked[name]) for name in plain)
+
+
+def test_clips_at_which_nobody_has_looked_teach_nothing() -> None:
+    head = tiny()
+    nothing = [torch.zeros(2, length, dtype=torch.bool) for length in LENGTHS]
+    losses = head.losses(head(*levels_and_masks()), **ONE_ACTION, labelled=nothing)
+    losses["loss"].backward()
+    assert losses["loss"].item() == 0
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in head.parameters())
+
+
+def test_the_targets_of_a_negative_are_all_zero() -> None:
+    predictions = tiny()(*levels_and_masks())
+    targets = assign_targets(
+        predictions.points,
+        segments=NO_ACTION["segments"][0],
+        labels=NO_ACTION["labels"][0],
+        num_classes=3,
+        center_radius=1.5,
+    )
+    assert targets.classes.shape == (28, 3) and not targets.classes.any()

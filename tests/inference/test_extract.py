@@ -62,6 +62,17 @@ def _extract(tiny: Path, checkpoint: Path, folder: Path, *options: str) -> Path:
     return folder
 
 
+def _label_in_part(tiny: Path, folder: Path) -> Path:
+    """Annotations of the same videos: one to train on shows nothing, and in others some is labelled."""
+    content = json.loads((tiny.parent / "annotations.json").read_text())
+    content["database"]["video0"]["annotations"] = []
+    for name in ("video1", "video2", "video4"):
+        content["database"][name]["labelled"] = [[0.0, 2.5]]
+    path = folder / "in_part.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
 @pytest.mark.parametrize("options", [[], [WHOLE]], ids=["windows", "whole videos"])
 def test_a_stored_clip_is_what_the_backbone_makes_of_its_pixels(
     tiny: Path, checkpoint: Path, stored: Path, stored_whole: Path, options: list[str]
@@ -76,12 +87,15 @@ def test_a_stored_clip_is_what_the_backbone_makes_of_its_pixels(
         assert torch.equal(clip.mask, made.mask) and clip.grid == made.grid and clip.video_id == made.video_id
 
 
+@pytest.mark.parametrize("partly", [False, True], ids=["labelled", "in part"])
 @pytest.mark.parametrize(
     "options", [["data.sampling.train_starts=test"], [WHOLE]], ids=["windows of testing", "whole videos"]
 )
 def test_training_from_features_is_training_a_frozen_backbone_from_pixels_to_the_last_bit(
-    tiny: Path, checkpoint: Path, stored: Path, stored_whole: Path, tmp_path: Path, options: list[str]
+    tiny: Path, checkpoint: Path, stored: Path, stored_whole: Path, tmp_path: Path, options: list[str], partly: bool
 ) -> None:
+    if partly:
+        options = [*options, f"data.annotations={_label_in_part(tiny, tmp_path)}", "data.negative_share=0.4"]
     features = f"data.features={stored_whole if WHOLE in options else stored}"
     runs = []
     for name, more in (("pixels", options), ("features", [*options, features])):

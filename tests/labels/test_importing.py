@@ -1,11 +1,20 @@
 """What is left out, changed, split and told."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from re2tal.labels import ImportOptions, ReadOptions, SourceError, import_annotations, read_sources
+from re2tal.data import read_annotations
+from re2tal.labels import (
+    ImportOptions,
+    ReadOptions,
+    SourceError,
+    import_annotations,
+    read_sources,
+    write_annotations,
+)
 from tests.labels.conftest import make_videos
 from tests.labels.support import bring_in, reasons, segments_of
 
@@ -168,3 +177,33 @@ def test_what_can_neither_be_trained_nor_validated_on_is_told(clips: Path, tmp_p
                                      "only training videos show 'run', so their mAP will not be known")  # fmt: skip
     one = bring_in(table(tmp_path, "a,1,2,run"), videos=clips)
     assert any("none is left to validate on" in hint for hint in one.report.hints)
+
+
+def test_stretches_that_are_labelled_come_along_and_are_counted(clips: Path, tmp_path: Path) -> None:
+    database = {
+        "a": {"annotations": [{"segment": [1.0, 2.0], "label": "run"}], "labelled": [[0.0, 1.5]]},
+        "b": {"annotations": [], "labelled": [[0.0, 3.0], [2.0, 4.0]]},
+        "c": {"annotations": [], "labelled": "no"},
+    }
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"database": database}))
+    imported = bring_in(path, videos=clips)
+    found = {name: entry.get("labelled") for name, entry in imported.database.items()}
+    assert found == {"a": [[0.0, 2.0]], "b": [[0.0, 4.0]], "c": None}
+    assert reasons(imported) == {"incomplete entry": 1}
+    time = imported.report.time  # of three videos of 12 s
+    assert (time.labelled, time.empty, time.unlabelled) == pytest.approx((2 + 4 + 12, 1 + 4 + 12, 10 + 8))
+    write_annotations(imported, tmp_path / "out.json")
+    videos = {video.video_id: video.labelled for video in read_annotations(tmp_path / "out.json").videos}
+    assert videos == {"a": ((0.0, 2.0),), "b": ((0.0, 4.0),), "c": None}
+
+
+def test_videos_that_the_user_knows_to_be_empty_come_in_without_annotations(clips: Path, tmp_path: Path) -> None:
+    labels = table(tmp_path, "a,0.5,2,run")
+    assert set(bring_in(labels, videos=clips).database) == {"a"}
+    imported = bring_in(labels, videos=clips, empty=("*",), split=0.0)
+    counts = {name: len(entry["annotations"]) for name, entry in imported.database.items()}
+    assert counts == {"a": 1, "b": 0, "c": 0, "d": 0}
+    assert not any("labelled" in entry for entry in imported.database.values())
+    with pytest.raises(SourceError, match=r"--empty 'none/\*' is the path of no video below .*; there are .*a.mp4"):
+        bring_in(labels, videos=clips, empty=("none/*",))

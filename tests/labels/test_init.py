@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from re2tal.common.labelled import LabelledTime
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.config.building import describe
 from re2tal.data import ResizeSampling, WindowSampling
@@ -29,6 +30,9 @@ UCF = Measures(
     num_train=36, num_test=8, num_actions=228, class_names=("Basketball", "BasketballDunk"), shortest=0.9, short=0.97,
     median=1.37, upper=1.57, long=1.97, longest=3.7, video_median=33.5, video_long=60.0, video_longest=84.3,
     actions_per_minute=10.0, total_seconds=1300.0, fps=25.0, fps_range=(25.0, 25.0), pixels=160 * 120, aspect=4 / 3,
+    time=LabelledTime(labelled=600.0, empty=300.0),
+    empty_videos=(),
+    empty_stretches=(),
 )  # fmt: skip
 
 positive = st.floats(0.05, 4000)
@@ -234,3 +238,32 @@ def test_videos_of_several_shapes_get_a_crop_that_fits_all(data_set: DataSet) ->
     assert measure(replace(data_set, extra=wide)).aspect == pytest.approx(4 / 3)
     tall = {"v0": {"resolution": "1080x1440"}, "v1": {"resolution": "1080x1920"}}
     assert measure(replace(data_set, extra=tall)).aspect == pytest.approx(3 / 4)
+
+
+def test_negatives_get_the_share_that_they_have_of_the_labelled_time_up_to_a_half() -> None:
+    with_videos = replace(UCF, empty_videos=(60.0, 90.0), empty_stretches=(10.0, 12.0, 100.0))
+    assert choose(UCF, size="small").negative_share == 0
+    assert choose(with_videos, size="small").window_seconds == pytest.approx(10.24)
+    # Of 600 s: the videos, and the stretch that is longer than a window; and a half at most.
+    assert choose(with_videos, size="small").negative_share == round((60 + 90 + 12 + 100) / 600, 2)
+    assert choose(replace(with_videos, empty_videos=(900.0,)), size="small").negative_share == 0.5
+
+
+def test_empty_videos_are_measured_and_trained_on(data_set: DataSet, tmp_path: Path) -> None:
+    content = json.loads(data_set.annotations.path.read_text())
+    plain = measure(data_set)
+    assert (plain.empty_videos, plain.empty_stretches, plain.time.labelled) == ((), (), 30.0)
+    content["videos"] = str(data_set.videos)
+    content["database"]["nothing"] = {**content["database"]["v1"], "annotations": []}
+    content["database"]["partly"] = {**content["database"]["v1"], "labelled": [[0.0, 5.0]]}
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    data = load_data_set(path, videos=None)
+    measured = measure(data)
+    assert measured.num_train == 2 and measured.empty_videos == (30.0,)
+    assert measured.empty_stretches == (1.0, 28.0, 1.0, 3.0)
+    assert (measured.time.labelled, measured.time.empty, measured.time.unlabelled) == (65.0, 63.0, 25.0)
+    text, config = written(measured, "small", data, tmp_path / "config.py")
+    assert config.data.negative_share == choose(measured, size="small").negative_share > 0
+    assert "1.1 min labelled, 1.1 min of them without an action; 0.4 min not labelled" in text
+    assert "50% of the training clips show no action" in text and "with actions, and 2 clips without" in text

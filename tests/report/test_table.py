@@ -106,3 +106,17 @@ def test_annotated_classes_come_first_so_that_colours_stay(tmp_path: Path) -> No
     truth = Truth(actions=read_ground_truth(truth_file, subset="validation"), seconds={}, subset=("validation",))
     table = table_videos(found=read_predictions(found_file), truth=truth, quality=None, max_detections=9)
     assert table.class_names == ("k", "m", "a")
+
+
+def test_detections_where_nobody_has_looked_are_listed_apart(tmp_path: Path) -> None:
+    truth_file = write_truth(tmp_path, {"v": [(1.0, 3.0, "a")], "w": [(1.0, 3.0, "a")]})
+    content = json.loads(truth_file.read_text())
+    content["database"]["v"]["labelled"] = [[0.0, 5.0]]
+    truth_file.write_text(json.dumps(content))
+    rows = [(1.0, 3.0, "a", 0.9), (6.0, 8.0, "a", 0.8), (4.0, 5.5, "a", 0.7), (4.5, 9.0, "a", 0.6)]
+    found = read_predictions(write_found(tmp_path, {"v": rows, "w": rows}))
+    truth = Truth(actions=read_ground_truth(truth_file, subset="validation"), seconds={}, subset=("validation",))
+    quality = measure(truth.actions, found, tious=TIOUS, steps=score_steps(found.scores))
+    partly, whole = table_videos(found=found, truth=truth, quality=quality, max_detections=None).videos
+    assert partly["unjudged"] == [1, 3] and "unjudged" not in whole
+    assert quality.kept[0] == 2 + 4

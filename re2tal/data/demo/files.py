@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def make_demo_set(
     seed: int = 0,
     num_train: int = 240,
     num_test: int = 60,
+    num_negatives: int = 0,
     shuffled: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -38,17 +40,23 @@ def make_demo_set(
         seed: decides every video; each video has its own random numbers, whatever their count.
         num_train: videos of subset "training".
         num_test: videos of subset "validation".
+        num_negatives: videos of subset "training" beside those, which show no action but what resembles one;
+            "validation" gets its share of such videos, too.
         shuffled: put the frames of each video in random order; what can still be learned then needs no motion.
         progress: called with (videos done, videos in all) after each video.
     """
     for name, count in (("num_train", num_train), ("num_test", num_test)):
         if count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
+    if num_negatives < 0:
+        raise ValueError(f"num_negatives must be at least 0, got {num_negatives}")
     videos = Path(folder) / "videos"
     videos.mkdir(parents=True, exist_ok=True)
+    negatives = (num_negatives, ceil(num_negatives * num_test / num_train))
     plan = [
-        (subset, number)
-        for subset, count in zip(SUBSETS, (num_train, num_test), strict=True)
+        (subset, number, is_negative)
+        for is_negative, counts in ((False, (num_train, num_test)), (True, negatives))
+        for subset, count in zip(SUBSETS, counts, strict=True)
         for number in range(count)
     ]
     make = partial(_make_video, videos, seed=seed, shuffled=shuffled)
@@ -68,16 +76,18 @@ def make_demo_set(
         json.dump({"database": dict(sorted(database.items()))}, file, indent=1)
 
 
-def _make_video(folder: Path, subset: str, number: int, *, seed: int, shuffled: bool) -> tuple[str, dict[str, Any]]:
+def _make_video(
+    folder: Path, subset: str, number: int, is_negative: bool, *, seed: int, shuffled: bool
+) -> tuple[str, dict[str, Any]]:
     """Write one video; returns its id and its entry in the annotations."""
-    rng = np.random.default_rng((seed, SUBSETS.index(subset), number))
+    rng = np.random.default_rng((seed, SUBSETS.index(subset), number, *((1,) if is_negative else ())))
     shortest, longest = np.log(np.array(SECONDS) * FPS)
     num_frames = round(np.exp(rng.uniform(shortest, longest)))
-    script = write_script(rng)
+    script = write_script(rng, is_negative=is_negative)
     frames = render(script, num_frames=num_frames, rng=rng)
     if shuffled:
         frames = rng.permutation(frames)
-    video_id = f"{subset}_{number:04d}"
+    video_id = f"{subset}_negative_{number:04d}" if is_negative else f"{subset}_{number:04d}"
     write_video(folder / f"{video_id}.mp4", frames, fps=FPS, crf=20, threads=1)
     seconds_per_tick = num_frames / FPS / TICKS
     return video_id, {

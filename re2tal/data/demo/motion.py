@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLASSES", "SHAPES", "TICKS", "Event", "Floats", "Law", "Script", "phases", "write_script"]
+__all__ = ["CLASSES", "LOOKALIKES", "SHAPES", "TICKS", "Event", "Floats", "Law", "Script", "phases", "write_script"]
 
 Floats = NDArray[np.float64]
 
@@ -54,13 +54,22 @@ CLASSES: dict[str, Law] = {
 """The action classes: round and round; swelling and shrinking fast; from side to side of the circle at once;
 swelling and shrinking slowly; to and fro fast."""
 
+LOOKALIKES: dict[str, Law] = {
+    "breathe": Law(turns=(0, 0, 0.5)),
+    "nod": Law(turns=(0, 4, 0)),
+    "skip": Law(turns=(1, 1, 0), leads=(-0.25, 0.25), stops=4),
+    "sway": Law(turns=(1, 1, 0), leads=(0.0, 0.5)),
+}
+"""What resembles a class and is none, in videos without actions alone: slower than a pulse; a shiver up and down; a
+jump to the next of four sides; to and fro on a line as fast as on a circle."""
+
 TREMBLE = "tremble"
-"""The distractor: the phases are drawn anew every tick, which is what any action is in shuffled order."""
+"""The distractor of all videos: the phases are drawn anew every tick, which is what any action is in shuffled order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One shape follows one law (a class, or `TREMBLE`) from tick `start` to tick `end`."""
+    """One shape follows one law (a class, a lookalike, or `TREMBLE`) from tick `start` to tick `end`."""
 
     shape: int
     start: float
@@ -81,8 +90,8 @@ class Script:
         return sorted(events, key=lambda event: event.start)
 
 
-def write_script(rng: np.random.Generator) -> Script:
-    """Draw two to five actions of `SHORTEST` to `LONGEST` ticks, and distractors."""
+def write_script(rng: np.random.Generator, *, is_negative: bool = False) -> Script:
+    """Draw two to five actions of `SHORTEST` to `LONGEST` ticks, and distractors; or lookalikes in place of actions."""
     while True:
         lengths = np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST), rng.integers(2, MAX_ACTIONS + 1)))
         spare = TICKS - lengths.sum() - GAP * (len(lengths) + 1)
@@ -92,11 +101,15 @@ def write_script(rng: np.random.Generator) -> Script:
     starts = np.cumsum(gaps[:-1] + np.concatenate(([0.0], lengths[:-1])))
     # A shape never acts twice in a row, so that it has time to move to where its next action begins.
     shapes = np.cumsum(rng.integers(1, SHAPES, len(lengths))) % SHAPES
-    actions = tuple(
-        Event(shape=int(shape), start=start, end=start + length, name=str(rng.choice(list(CLASSES))))
+    names = list(LOOKALIKES if is_negative else CLASSES)
+    events = tuple(
+        Event(shape=int(shape), start=start, end=start + length, name=str(rng.choice(names)))
         for shape, start, length in zip(shapes, starts.tolist(), lengths.tolist(), strict=True)
     )
-    return Script(actions=actions, distractors=_distractors(actions, rng=rng))
+    trembles = _distractors(events, rng=rng)
+    if is_negative:
+        return Script(actions=(), distractors=(*events, *trembles))
+    return Script(actions=events, distractors=trembles)
 
 
 def _distractors(actions: tuple[Event, ...], *, rng: np.random.Generator) -> tuple[Event, ...]:
@@ -135,7 +148,7 @@ def _event_phases(event: Event, *, rng: np.random.Generator) -> tuple[Floats, Ca
     if event.name == TREMBLE:
         drawn = rng.uniform(size=(TICKS + 1, 3))
         return start, lambda when: drawn[when.astype(int)]
-    law = CLASSES[event.name]
+    law = (CLASSES | LOOKALIKES)[event.name]
     if law.leads:
         start[1] = start[0] + rng.choice(law.leads)
     turns = np.array(law.turns) * rng.choice([-1, 1])

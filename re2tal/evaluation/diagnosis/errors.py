@@ -54,7 +54,7 @@ def prediction_errors(
 
     Returns:
         (N,) int8 in the order of `predictions`: indices into `ERROR_TYPES`; -1 for predictions that do not count,
-        since their video or class is not evaluated.
+        since their video or class is not evaluated, or nobody has looked where they lie.
     """
     ranked = rank_predictions(ground_truth, predictions, count_other_videos=count_other_videos)
     found = match_actions(ground_truth, ranked, tious=(tiou,))

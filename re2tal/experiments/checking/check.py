@@ -2,20 +2,24 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError, some
 from re2tal.config import ExperimentConfig
-from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names
+from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names, read_features
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
-from re2tal.data.training_set import select_actions
+from re2tal.data.negatives import require_negatives
+from re2tal.data.training_set import select_actions, select_empty
 from re2tal.data.whole import annotations_of
 from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
+from re2tal.video import VideoError, probe
 
 __all__ = ["check_data"]
 
@@ -53,11 +57,13 @@ class _Subset:
     unusable: frozenset[str] = frozenset()
 
     def counts(self) -> SubsetCounts:
+        time = sum((video.time for video in self.videos), LabelledTime())
         return SubsetCounts(
             annotated=len(self.videos),
             with_actions=sum(bool(video.actions) for video in self.videos),
             actions=sum(len(video.actions) for video in self.videos),
             listed_missing=self.listed_missing,
+            **{f"{name}_minutes": round(value, 1) for name, value in time.as_json().items()},
             blocked=self.blocked,
             to_check=len(self.to_check),
             unusable=len(self.unusable),
@@ -252,11 +258,17 @@ def _without_what_training_bears(
         return told and finding.what not in ("file absent", "file elsewhere")
 
     try:
-        trained = {video.video_id for video in select_actions(training.to_check, data)}
+        chosen = (*select_actions(training.to_check, data), *select_empty(training.to_check, data))
+        trained = {video.video_id for video in chosen}
     except AnnotationError as error:
         trained = set()
         if training.to_check:
             yield Finding(severity="error", what="no actions", detail=str(error), subset="training")
+    if data.negative_share and trained:
+        try:
+            require_negatives(training.to_check, config=data, count_frames=partial(_count_frames, data=data))
+        except AnnotationError as error:
+            yield Finding(severity="error", what="no negatives", detail=str(error), subset="training")
     num_broken = len({finding.video_id for finding in findings if is_broken(finding)} & trained)
     is_bearable = num_broken <= data.max_broken_share * len(trained)
     for finding in findings:
@@ -264,3 +276,14 @@ def _without_what_training_bears(
             yield replace(finding, severity="warning", detail=f"{finding.detail} (training goes on without it)")
         else:
             yield finding
+
+
+def _count_frames(video: AnnotatedVideo, *, data: DataSettings) -> int | None:
+    """None of a video that cannot be used."""
+    if video.num_frames is not None or not data.has_files:
+        return video.num_frames
+    try:
+        path = data.input_path(video.video_id)
+        return probe(path).num_frames if data.features is None else read_features(path).num_frames
+    except (VideoError, UnsafeNameError, OSError):
+        return None

@@ -25,6 +25,12 @@ class SubsetCounts:
     actions: int
     listed_missing: int
     """In data.missing."""
+    labelled_minutes: float
+    """Of the annotated videos."""
+    empty_minutes: float
+    """Of what is labelled: without an annotation, and so known to show no action."""
+    unlabelled_minutes: float
+    """At which nobody has looked."""
     blocked: int
     """Left out of the metric."""
     to_check: int

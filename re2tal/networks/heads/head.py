@@ -125,7 +125,12 @@ class Head(nn.Module):
         )
 
     def losses(
-        self, predictions: HeadOutputs, *, segments: Sequence[Tensor], labels: Sequence[Tensor]
+        self,
+        predictions: HeadOutputs,
+        *,
+        segments: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        labelled: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch; in training the loss normalizer moves.
 
@@ -133,11 +138,14 @@ class Head(nn.Module):
             predictions: of B clips.
             segments: B tensors (N_b, 2), in steps.
             labels: B tensors (N_b,) int64.
+            labelled: masks (B, S_l) of all levels, of the points that count; None: all inside the video.
 
         Returns:
             Scalars: `loss`, and its parts `classification_loss` and `regression_loss`.
         """
         points, valid = predictions.points, predictions.mask
+        if labelled is not None:
+            valid = valid & torch.cat(list(labelled), dim=-1)
         targets = [
             assign_targets(
                 points,

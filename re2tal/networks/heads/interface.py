@@ -29,13 +29,23 @@ class DetectionHead(Protocol):
     def __call__(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> Any:
         """Predictions of features (B, C, S_l) and masks (B, S_l) bool of all levels; float32 or finer."""
 
-    def losses(self, predictions: Any, *, segments: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        predictions: Any,
+        *,
+        segments: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        labelled: Sequence[Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Scalars: `loss`, which is minimised, and any parts of it, which are logged.
 
         Args:
             predictions: of B clips.
             segments: B tensors (N_b, 2), in steps.
             labels: B tensors (N_b,) int64.
+            labelled: masks (B, S_l) bool of all levels, True for points at which somebody has looked; nothing is known
+                of the others, so that they may have no part in any loss. None: all of them, which is all that is ever
+                given where videos are labelled as a whole.
         """
 
     def proposals(self, predictions: Any) -> list[Proposals]:

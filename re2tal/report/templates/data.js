@@ -58,6 +58,7 @@ function numKept(video) {
 
 /**
  * What the chosen score, tIoU and class make of a video.
+ * Those in `unjudged` lie where nobody has looked and are neither right nor wrong.
  * `actionOf` maps a detection that is right to its action, `finderOf` an action to the detection that finds it.
  */
 function judge(video) {
@@ -75,6 +76,7 @@ function judge(video) {
   const actions = [];
   if (video.truth) video.truth.label.forEach((label, index) => isListed(label) && actions.push(index));
   const numFound = actions.filter((index) => finderOf.has(index)).length;
-  const numWrong = video.right ? shown.filter((index) => !actionOf.has(index)).length : 0;
-  return { shown, actions, actionOf, finderOf, numFound, numMissed: actions.length - numFound, numWrong };
+  const unjudged = new Set(video.unjudged ?? []);
+  const numWrong = video.right ? shown.filter((index) => !actionOf.has(index) && !unjudged.has(index)).length : 0;
+  return { shown, actions, actionOf, finderOf, unjudged, numFound, numMissed: actions.length - numFound, numWrong };
 }

@@ -194,6 +194,7 @@ function place(lane, index, { start, end }) {
 function stateOf(item, verdict) {
   if (item.kind === "truth") return verdict.finderOf.has(item.index) || !data.tious.length ? "truth" : "truth missed";
   if (!timeline.video.right) return "right";
+  if (verdict.unjudged.has(item.index)) return "unjudged";
   return verdict.actionOf.has(item.index) ? "right" : "wrong";
 }
 
@@ -215,6 +216,7 @@ function describe(video, item, verdict) {
   const score = video.found.score[item.index].toFixed(2);
   const words = `Detection ${name}, ${times}, score ${score}`;
   if (!video.right) return words;
+  if (verdict.unjudged.has(item.index)) return `${words}, not judged: nobody has looked there`;
   const overlaps = video.truth.label
     .map((label, index) => (label === item.label ? { start: video.truth.start[index], end: video.truth.end[index] } : null))
     .filter(Boolean)

@@ -138,7 +138,7 @@ function stripOf(video, verdict) {
   // What is right is drawn last, above what is wrong.
   const isRight = (index) => !video.right || verdict.actionOf.has(index);
   for (const index of [...verdict.shown.filter((index) => !isRight(index)), ...verdict.shown.filter(isRight)]) {
-    const kind = isRight(index) ? "right" : "wrong";
+    const kind = isRight(index) ? "right" : verdict.unjudged.has(index) ? "unjudged" : "wrong";
     add(kind, video.found.label[index], video.found.start[index], video.found.end[index], 9);
   }
   for (const [className, d] of paths) {
