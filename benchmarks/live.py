@@ -15,9 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import av
@@ -47,22 +45,19 @@ def resident_mib(process: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def follow(command: list[str], *, sent_by: Callable[[], None]) -> list[tuple[float, float]]:
-    """Seconds and resident MiB of the command while it runs."""
+def follow(command: list[str], *, sending: list[str]) -> list[tuple[float, float]]:
+    """Seconds and resident MiB of the command while it runs and another one sends."""
     begin, seen = time.monotonic(), []
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        sender = Thread(target=sent_by)
-        sender.start()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process, subprocess.Popen(sending) as sender:
         while process.poll() is None:
             try:
                 seen.append((time.monotonic() - begin, resident_mib(process.pid)))
             except (OSError, IndexError):  # it has just ended
                 break
             time.sleep(1.0)
-        process.wait()
-        if process.returncode:
+        if process.wait():
+            sender.kill()  # it may wait for somebody to read
             raise SystemExit(f"the command failed with status {process.returncode}")
-        sender.join()
     return seen
 
 
@@ -75,7 +70,7 @@ def measure(folder: Path, *, minutes: float, size: int, fps: int, speed: float, 
     command += ["--out", str(out), "--device", device, "--min-score", "0.001", "--timeout", "120", "--json"]
     sending = [sys.executable, __file__, "--send", str(pipe), "--minutes", str(minutes), "--size", str(size)]
     sending += ["--fps", str(fps), "--speed", str(speed)]
-    seen = follow(command, sent_by=lambda: subprocess.run(sending, check=True))
+    seen = follow(command, sending=sending)
     header, *lines = [json.loads(line) for line in out.read_text().splitlines()]
     summary = lines[-1]
     third, whole = (max(mib for at, mib in seen if at <= share * seen[-1][0]) for share in (1 / 3, 1))

@@ -24,4 +24,4 @@ def test_live_follows_a_stream_and_measures_memory_and_delay(
     import_module("live").main()
     row = json.loads(capsys.readouterr().out)
     assert (row["frames"], row["windows"], row["gaps"]) == (60, 1, 0)
-    assert row["detections"] > 100 and row["peak_mib"] >= row["peak_mib_of_first_third"] > 0
+    assert row["detections"] > 50 and row["peak_mib"] >= row["peak_mib_of_first_third"] > 0

@@ -144,7 +144,6 @@ def test_pipes_are_followed(re2tal: Any, checkpoint: Path, tmp_path: Path) -> No
 
 def test_ctrl_c_writes_what_is_found_in_the_frames_so_far(re2tal: Any, checkpoint: Path, tmp_path: Path) -> None:
     video, out = stream_video(tmp_path / "video.mkv", num_frames=100), tmp_path / "live.jsonl"
-    whole = offline(re2tal, video, checkpoint=checkpoint, out=tmp_path / "whole")
 
     def interrupt() -> None:
         while not out.exists() or out.read_bytes().count(b"\n") < 5:
@@ -155,10 +154,12 @@ def test_ctrl_c_writes_what_is_found_in_the_frames_so_far(re2tal: Any, checkpoin
     with in_thread(interrupt):
         assert _live(re2tal, video, *EXACT, checkpoint=checkpoint, out=out, timeout=600) == 0
     lines = lines_of(out)
-    assert lines[-1]["ended"] == "SIGINT" and lines[-1]["num_frames"] <= 100
+    seconds = lines[-1]["stream_seconds"]
     # A decoder that is not at its end may hold frames back.
-    if lines[-1]["num_frames"] == 100:
-        assert detections_in(lines) == whole
+    assert lines[-1]["ended"] == "SIGINT" and 80 <= lines[-1]["num_frames"] <= 100
+    assert seconds == pytest.approx(lines[-1]["num_frames"] / 25)
+    assert any(row[1] > seconds - 0.3 for row in detections_in(lines))  # of the window that ends with the frames so far
+    assert all(line["settled"] for line in lines[1:-1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -106,7 +106,9 @@ class ByteStream:
         self._is_pipe = source.kind == "pipe"
         is_stdin = source.address == "-"
         # A named pipe is opened without waiting for its writer, which may never come.
-        self._file = sys.stdin.fileno() if is_stdin else os.open(source.address, os.O_RDONLY | os.O_NONBLOCK)
+        self._file = (
+            sys.stdin.fileno() if is_stdin else os.open(source.address, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        )
         self._owns = not is_stdin
         self._head = b""
         self._position = 0
