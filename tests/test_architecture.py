@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detections": {"common"},
     "evaluation": {"common"},
     "weights": {"common", "reversible"},
-    "report": {"common", "evaluation", "weights"},
+    "report": {"common", "evaluation", "video", "weights"},
     "training": {"common", "reversible", "weights"},
     "config": {"common", "data", "detections", "evaluation", "networks", "training", "video"},
     "inference": {"common", "config", "data", "detections", "networks", "training", "video", "weights"},

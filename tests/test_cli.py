@@ -219,6 +219,30 @@ def test_torchrun_shares_training_and_testing(tiny: Path) -> None:
     assert list(json.loads((folder / "detections.json").read_text())["results"]) == ["video4", "video5"]
 
 
+def test_an_interrupted_command_says_so(re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("raise KeyboardInterrupt")
+    assert re2tal("show", config) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_of_tied_scores_the_last_of_the_file_counts_first_and_help_says_so(
+    re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"segment": [start, start + 2], "score": 0.5, "label": "run"} for start in (1.0, 6.0)]
+    video = {"subset": "validation", "annotations": [{"segment": [1.0, 3.0], "label": "run"}]}
+    truth = write_json(tmp_path / "truth.json", {"database": {"a": video}})
+    means = []
+    for name, listed in (("right_first", rows), ("right_last", rows[::-1])):
+        found = write_json(tmp_path / f"{name}.json", {"results": {"a": listed}})
+        assert re2tal("evaluate", "--ground-truth", truth, "--predictions", found, "--json") == 0
+        means.append(json.loads(capsys.readouterr().out)["average_mAP"])
+    assert means == [0.5, 1.0]
+    assert re2tal("evaluate", "--help") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "tied scores, the one that stands last in the file counts first" in told
+
+
 def test_the_demo_runs_from_nothing_to_a_table(re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     options = ["training.epochs=1", "training.warmup_epochs=0", "training.batch_size=2", "training.eval_from=0"]

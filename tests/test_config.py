@@ -141,7 +141,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_or_binary_file_is_no_config(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no config file"):
+    with pytest.raises(ConfigError, match="is a folder"):
         load_config(tmp_path)
     binary = tmp_path / "binary.py"
     binary.write_bytes(bytes(range(256)))

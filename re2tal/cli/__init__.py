@@ -8,6 +8,8 @@ from cyclopts import App
 from re2tal import __version__
 from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     explaining,
+    exporting,
+    figures,
     files,
     finetuning,
     judging,
@@ -15,8 +17,10 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     planning,
     predicting,
     reporting,
+    reviewing,
     rewiring,
     runs,
+    suggesting,
 )
 from re2tal.cli.app import app, run
 
@@ -30,13 +34,25 @@ def main() -> None:
 
 def train_main() -> None:
     """tools/train.py"""
-    tool = App(name="train.py", version=__version__, default_parameter=app.default_parameter)
+    tool = App(
+        name="train.py",
+        version=__version__,
+        default_parameter=app.default_parameter,
+        error_formatter=app.error_formatter,
+        suppress_keyboard_interrupt=False,
+    )
     tool.default(runs.train)
     run(tool)
 
 
 def test_main() -> None:
     """tools/test.py"""
-    tool = App(name="test.py", version=__version__, default_parameter=app.default_parameter)
+    tool = App(
+        name="test.py",
+        version=__version__,
+        default_parameter=app.default_parameter,
+        error_formatter=app.error_formatter,
+        suppress_keyboard_interrupt=False,
+    )
     tool.default(runs.test)
     run(tool)

@@ -1,23 +1,36 @@
 """The command itself: what all its parts share, and how errors are told."""
 
 import io
+import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 
 from re2tal import __version__
-from re2tal.common.untrusted import visible_lines
+from re2tal.common.untrusted import readable, shown, visible
 
-__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run"]
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run", "tell_results", "to_paste"]
+
+
+def _told(error: CycloptsError) -> "Panel":
+    """What is wrong with a command line, however long its words are."""
+    return CycloptsPanel(readable(str(error)))
+
 
 app = App(
     name="re2tal",
     help="Train video networks end to end, on long videos, on the memory you have.",
     version=__version__,
     default_parameter=Parameter(negative=""),
+    error_formatter=_told,
+    suppress_keyboard_interrupt=False,  # `run` says that it came
 )
 
 ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
@@ -39,8 +52,21 @@ def parse_tious(text: str) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if not values or not all(0 < value <= 1 for value in values):
-        raise ValueError(f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {text!r}")
+        raise ValueError(
+            f"--tious must be numbers in (0, 1] separated by commas, such as 0.3,0.5,0.7, got {shown(text)}"
+        )
     return values
+
+
+def to_paste(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(visible(str(path)))
+
+
+def tell_results(*paths: Path | None) -> None:
+    """The last line of a command that has written something; None stands for a file that was not written."""
+    if written := [to_paste(path) for path in paths if path is not None]:
+        print("Results:", *written)
 
 
 def run(command: App) -> None:
@@ -55,7 +81,15 @@ def run(command: App) -> None:
     except ValueError as error:
         if not _is_from_us(error):
             raise
-        sys.exit(visible_lines(" ".join([f"error: {error}", *getattr(error, "__notes__", ())])))
+        sys.exit(readable(" ".join([f"error: {error}", *getattr(error, "__notes__", ())])))
+    except BrokenPipeError:  # who reads what is printed has read enough, as in `re2tal show CONFIG | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file of the user's that cannot be opened or written. What is said of a run stands in its log in full.
+        sys.exit(readable(f"error: {error.filename}: {error.strerror}; check the path, and what you may do there"))
 
 
 def _is_from_us(error: ValueError) -> bool:

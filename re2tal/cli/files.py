@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import ConfigPath, Json, Options, app
-from re2tal.common.untrusted import visible_lines
+from re2tal.cli.app import ConfigPath, Json, Options, app, tell_results
+from re2tal.common.atomic import require_writable
+from re2tal.common.untrusted import readable, visible_lines
 
 
 @app.command
@@ -48,7 +49,11 @@ def import_weights(
     done = importing.import_weights(
         src, dst, config=None if config is None else load_config(config), allow=allow or [], overwrite=overwrite
     )
-    print(json_format.dumps(done.as_json()) if json else visible_lines(str(done)))
+    if json:
+        print(json_format.dumps(done.as_json()))
+        return
+    print(visible_lines(str(done)))
+    tell_results(done.destination)
 
 
 @app.command
@@ -84,8 +89,9 @@ def check_data(
     try:
         settings = load_config(config, cfg_options or [])
     except ConfigError as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+        print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
+    require_writable(findings, missing)
     with counting("videos") as tell:
         report = checking.check_data(settings, decode=decode, jobs=jobs or os.cpu_count() or 1, tell=tell)
     if findings is not None:
@@ -96,4 +102,5 @@ def check_data(
         print(json_format.dumps(report.as_json()))
     else:
         checking.print_report(report)
+        tell_results(findings, missing)
     sys.exit(1 if report.stops_a_run else 0)

@@ -1,6 +1,6 @@
 """The command that trains a backbone on trimmed clips."""
 
-from re2tal.cli.app import ConfigPath, Options, app
+from re2tal.cli.app import ConfigPath, Options, app, tell_results
 from re2tal.cli.runs import NotDeterministic, Resume, RunId, Seed, run_of, with_seed
 
 
@@ -20,8 +20,8 @@ def finetune(
     from re2tal.experiments.finetuning.finetune import finetune
 
     settings = load_settings(config, with_seed(cfg_options, seed), kind=FinetuneConfig)
-    with run_of(settings, run_id=run_id) as (processes, folder, console):
-        finetune(
+    with run_of(settings, run_id=run_id, resume=resume) as (processes, folder, console):
+        weights = finetune(
             settings,
             processes=processes,
             folder=folder,
@@ -29,3 +29,5 @@ def finetune(
             deterministic=not disable_deterministic,
             console=console,
         )
+        if processes.is_main:
+            tell_results(weights, folder.path)

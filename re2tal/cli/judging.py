@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from re2tal.cli.app import app, parse_tious
+from re2tal.common.untrusted import shown
 
 if TYPE_CHECKING:
     from re2tal.evaluation import GroundTruth, Predictions
@@ -37,8 +39,8 @@ class Judged:
     as_annotated: bool = False
     """Count annotations that are empty or repeat another one, too."""
 
-    def read(self) -> "tuple[GroundTruth, Predictions]":
-        """Both files."""
+    def read(self, *, points: bool = False) -> "tuple[GroundTruth, Predictions]":
+        """Both files; whether annotations without length count, as point events."""
         from re2tal.evaluation import read_files
 
         return read_files(
@@ -48,26 +50,56 @@ class Judged:
             blocked=self.blocked,
             subset_file=self.subset_file,
             as_annotated=self.as_annotated,
+            point_seconds=0.0 if points else None,
         )
 
 
 @app.command
-def evaluate(judged: Judged, *, per_class: bool = False, json: Json = False) -> None:
+def evaluate(
+    judged: Judged,
+    *,
+    points: bool = False,
+    tolerances: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    frame_rate: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
+    per_class: bool = False,
+    json: Json = False,
+) -> None:
     """Compute the mAP of a file of predictions and, where videos show no action, false alarms per hour.
 
     Predictions of which more than half lies where nobody has looked ("labelled" of the annotations) do not count.
-    ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`.
+    ActivityNet's own evaluation code gives the figures of `--count-other-videos --as-annotated`, SoccerNet's those of
+    `--points --frame-rate 2`.
+
+    Of predictions of one class with tied scores, the one that stands last in the file counts first, as ActivityNet's
+    code has it, which reads an ascending sort backwards (and whose sort leaves longer ties in no certain order). Where
+    many scores are tied, as rounded ones are, the mAP depends on the order of the file.
 
     Parameters
     ----------
+    points
+        Measure point events, or the middles of segments, at tolerances in time instead of tIoU.
+    tolerances
+        With --points: widths in seconds of the window around an event, such as 1 2 5; or tight (1 to 5 seconds, the
+        default) or loose (5 to 60).
+    frame_rate
+        With --points: frames per second that times are cut to before they are compared, as SoccerNet does; of several
+        predictions of a class in one frame, the last one of the file counts. By default times are compared as they are.
     per_class
         Show every class.
     """
-    from re2tal.evaluation import mean_average_precision, print_result
+    from re2tal.evaluation import PrecisionResult, mean_average_precision, print_result, spotting_precision
 
-    truth, found = judged.read()
-    tious = parse_tious(judged.tious)
-    result = mean_average_precision(truth, found, tious=tious, count_other_videos=judged.count_other_videos)
+    if points and judged.count_other_videos:
+        raise ValueError("--points counts the videos of the subset alone; leave --count-other-videos out")
+    if tolerances and not points:
+        raise ValueError("--tolerances are for point events; give --points too")
+    tious, widths = parse_tious(judged.tious), parse_tolerances(tolerances)  # before anything is read
+    truth, found = judged.read(points=points)
+    result: PrecisionResult
+    if points:
+        result = spotting_precision(truth, found, tolerances=widths, frame_rate=frame_rate)
+    else:
+        result = mean_average_precision(truth, found, tious=tious, count_other_videos=judged.count_other_videos)
     if not json:
         print_result(result, title="mAP (%)", per_class=per_class)
         return
@@ -93,10 +125,27 @@ def diagnose(judged: Judged, *, bins: Literal["thumos", "anet", "quantiles"] | N
     """
     from re2tal.evaluation import diagnosis
 
-    truth, found = judged.read()
     tious = parse_tious(judged.tious)
+    truth, found = judged.read()
     result = diagnosis.diagnose(truth, found, tious=tious, bins=bins, count_other_videos=judged.count_other_videos)
     if json:
         print(json_format.dumps({"subset": judged.subset, **result.as_json()}))
     else:
         diagnosis.print_diagnosis(result)
+
+
+def parse_tolerances(words: list[str] | None) -> tuple[float, ...]:
+    """What `--tolerances` says."""
+    from re2tal.evaluation import LOOSE, TIGHT
+
+    named = {"tight": TIGHT, "loose": LOOSE}
+    parts = [part for word in words or ["tight"] for part in word.split(",") if part]
+    if len(parts) == 1 and parts[0] in named:
+        return named[parts[0]]
+    try:
+        values = tuple(float(part) for part in parts)
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value < float("inf") for value in values):
+        raise ValueError(f"--tolerances must be seconds above 0, such as 1 2 5, or tight or loose, got {shown(words)}")
+    return values

@@ -60,8 +60,12 @@ class LiveCall:
             options={name: value for name, _, value in pairs},
         )
 
-    def require_consistent(self, videos: list[Path] | None) -> None:
+    def require_consistent(self, videos: list[Path] | None, *, formats: list[str] | None) -> None:
         """Either videos or a stream."""
+        if self.live is not None and formats:
+            raise LiveCallError(
+                f"--format {formats[0]} is written of whole videos, and --live follows a stream; leave it out"
+            )
         if self.live is None and not videos:
             raise LiveCallError("no videos are named; name files or folders, or a stream by --live")
         if self.live is not None and videos:

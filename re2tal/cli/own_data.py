@@ -5,18 +5,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app
-from re2tal.common.untrusted import visible_lines
+from re2tal.cli.app import Json, app, tell_results, to_paste
+from re2tal.cli.starting import StartCall, write_started_config
+from re2tal.common.atomic import NotWritableError, require_writable
+from re2tal.common.untrusted import readable
 
 if TYPE_CHECKING:
-    from re2tal.labels import ImportedLabels, ImportReport
+    from re2tal.labels import Choices, ImportedLabels, ImportReport, Measures, Size
 
 Many = Parameter(consume_multiple=True)
 
@@ -31,8 +33,10 @@ class ImportCall:
     out: Path = Path("annotations.json")
     """The file to write."""
     format: str | None = None
-    """What the files are, where the content is not recognised: csv, activitynet, thumos, multithumos, charades,
-    epic-kitchens, elan, boris or via; or a format of your own, path/to/file.py:Name (docs/extending.md)."""
+    """What the files are, where the content is not recognised: csv, per-frame, activitynet, detections, thumos,
+    multithumos, charades, epic-kitchens, ava, soccernet, calms21, elan, anvil, boris, observer, ethovision, bento, via,
+    via2, label-studio, cvat, srt, vtt, textgrid or audacity; or a format of your own, path/to/file.py:Name
+    (docs/extending.md)."""
     columns: Annotated[list[str] | None, Many] = None
     """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
     subset."""
@@ -49,6 +53,10 @@ class ImportCall:
     """Text file of numbers and names, for formats that number their classes."""
     point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Seconds that events without length are given, around their time; without, they are left out."""
+    points: bool = False
+    """Keep events without length as point events, [t, t] (docs/figures.md)."""
+    min_score: float | None = None
+    """Lowest score of annotations that have one, such as detections (of which 0.3 is the lowest by default)."""
     split: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.2
     """Share of the annotations to validate on, where the files do not tell subsets."""
     resplit: bool = False
@@ -79,8 +87,10 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     Parameters
     ----------
     sources
-        Files, or folders of files: CSV or TSV, ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, ELAN
-        (.eaf), BORIS (.boris and its tables), VIA 3 (JSON and CSV). The format is recognised by the content.
+        Files, or folders of files: tables with a row for each action or for each frame (CSV, TSV, .xlsx, .xls, .ods),
+        projects and exports of ELAN, Anvil, BORIS, The Observer, EthoVision, BENTO, VIA, Label Studio, CVAT, Praat and
+        Audacity, subtitles (.srt, .vtt), data sets (ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, AVA,
+        SoccerNet, CalMS21) and detections of re2tal predict. The format is recognised by the content.
     """
     from re2tal import labels as own_data
     from re2tal.training import counting
@@ -88,6 +98,11 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     with _wrong_calls_end_with_2():
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
+        require_writable(call.out, call.problems)
+        if call.points and call.point_length is not None:
+            raise own_data.SourceError(
+                "--points keeps events without length and --point-length widens them; leave one out"
+            )
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
             unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
@@ -95,8 +110,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         options = own_data.ImportOptions(
             label=tuple(call.label or ()),
             only=_only(call.only),
+            min_score=call.min_score,
             fps=call.fps,
-            point_seconds=call.point_length,
+            point_seconds=0.0 if call.points else call.point_length,
             split=call.split,
             resplit=call.resplit,
             empty=tuple(call.empty or ()),
@@ -108,7 +124,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         with counting("videos") as tell:
             imported = own_data.import_annotations(readings, videos=call.videos, options=options, tell=tell)
         _write(imported, out=call.out, problems=call.problems)
-    _tell(imported.report, out=call.out, json=call.json)
+    more = _hints_of_init(call) if imported.report.num_segments else []
+    report = replace(imported.report, hints=(*imported.report.hints, *more))
+    _tell(report, out=call.out, problems=call.problems, json=call.json)
     sys.exit(0 if imported.report.num_segments else 1)
 
 
@@ -121,7 +139,23 @@ def _write(imported: "ImportedLabels", *, out: Path, problems: Path | None) -> N
         write_annotations(imported, out)
 
 
-def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
+def _hints_of_init(call: ImportCall) -> list[str]:
+    """Of classes that do not suit the clips which `re2tal init` would choose."""
+    from re2tal import labels as own_data
+    from re2tal.data.annotations import AnnotationError
+
+    try:
+        data = own_data.load_data_set(call.out, videos=call.videos, allow_links=call.allow_links)
+        measures = own_data.measure(data)
+    except (own_data.SourceError, AnnotationError):  # nothing was written, or nothing to train or test on
+        return []
+    machine = _machine()
+    choices = own_data.choose(measures, size=machine.usual_size, memory_mib=machine.memory_mib)
+    hints = own_data.class_hints(data, measures, choices)
+    return [f"with the config of re2tal init (--size {machine.usual_size}), {hint}" for hint in hints]
+
+
+def _tell(report: "ImportReport", *, out: Path, problems: Path | None, json: bool) -> None:
     from re2tal.labels import print_report
 
     written = str(out) if report.num_segments else None
@@ -132,7 +166,8 @@ def _tell(report: "ImportReport", *, out: Path, json: bool) -> None:
     if written is None:
         print("Nothing can be used; nothing was written", file=sys.stderr)
     else:
-        print(f"\nWrote {out}. Next: re2tal init my_experiment --annotations {out}")
+        print(f"\nNext: re2tal init my_experiment --annotations {to_paste(out)}")
+    tell_results(out if written else None, problems)
 
 
 @app.command
@@ -144,6 +179,9 @@ def init(
     videos: Path | None = None,
     size: Literal["small", "medium", "large"] | None = None,
     pretrained: Path | None = None,
+    point_length: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    start_from: Path | None = None,
+    rename: Annotated[list[str] | None, Many] = None,
     allow_links: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -164,6 +202,14 @@ def init(
         Of the network and its clips; by default large with --pretrained, else medium with a GPU and small without.
     pretrained
         Weights for the large network (Video Swin-T), as re2tal import-weights takes them.
+    point_length
+        Seconds around point events that are trained on. By default 1 if all annotations are point events, which are
+        then found as points; beside others, point events are left out.
+    start_from
+        A trained detector (best.pth) to go on from: the config takes its settings where the data allow, and trains for
+        fewer epochs. Classes may have been added, left out or renamed.
+    rename
+        Classes whose names changed since that training, as walk=walking.
     allow_links
         Take videos that lie in their folder only by links that lead out of it.
     overwrite
@@ -175,17 +221,21 @@ def init(
 
     with _wrong_calls_end_with_2():
         path = folder / "config.py"
+        require_writable(path)
         if path.exists() and not overwrite:
             raise own_data.SourceError(f"{path} is there already; give another folder, or --overwrite")
-        if pretrained is not None and not pretrained.is_file():
-            raise own_data.SourceError(f"there is no file of weights {pretrained}")
-        if pretrained is not None and size not in (None, "large"):
-            raise own_data.SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
-        data = own_data.load_data_set(_find_annotations(folder, annotations), videos=videos, allow_links=allow_links)
+        _require_one_beginning(size, pretrained=pretrained, start_from=start_from, rename=rename)
+        data = own_data.load_data_set(
+            _find_annotations(folder, annotations), videos=videos, allow_links=allow_links, point_seconds=point_length
+        )
         machine = _machine()
-        chosen = size or ("large" if pretrained else "medium" if machine.gpu else "small")
+        chosen = size or ("large" if pretrained else machine.usual_size)
         measures = own_data.measure(data)
         choices = own_data.choose(measures, size=chosen, memory_mib=machine.memory_mib)
+        if start_from is not None:
+            given = StartCall(start_from, rename=rename or [], folder=folder, memory_mib=machine.memory_mib, json=json)
+            write_started_config(given, data=data, measures=measures, fresh=choices)
+            return
         text = own_data.config_text(
             data,
             measures,
@@ -196,19 +246,43 @@ def init(
             bf16=machine.bf16,
         )
         own_data.write_config(text, path)
+    if data.num_left_out_points and not json:
+        count = data.num_left_out_points
+        print(f"{count} point events are left out; --point-length SECONDS trains on segments around them.")
+    _tell_config(path, choices, measures, hints=own_data.class_hints(data, measures, choices), json=json)
+
+
+def _tell_config(path: Path, choices: "Choices", measures: "Measures", *, hints: list[str], json: bool) -> None:
     if json:
-        line = {"config": str(path), "size": chosen, "window_seconds": choices.window_seconds}
+        line = {"config": str(path), "size": choices.size, "window_seconds": choices.window_seconds}
         names = ("num_steps", "seconds_per_step", "levels", "epochs", "negative_share")
         line |= {name: getattr(choices, name) for name in names}
-        line["minutes"] = measures.time.as_json()
-        print(json_format.dumps(line))
+        print(json_format.dumps({**line, "minutes": measures.time.as_json(), "hints": hints}))
         return
+    for hint in hints:
+        print(readable(f"look at this: {hint}"))
     seen = "whole videos" if choices.whole_video else f"windows of {choices.window_seconds:.2f} s"
-    print(f"Wrote {path} ({chosen}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
+    print(f"{path} ({choices.size}): {seen} in {choices.num_steps} steps of {choices.seconds_per_step:.3g} s,")
     print(f"{choices.levels} levels, {choices.epochs} epochs. The file says why.")
     negatives = f"; {choices.negative_share:.0%} of the training clips show none" if choices.negative_share else ""
     print(f"To train on: {measures.time.in_words()}{negatives}. Next:")
-    print(f"  re2tal check-data {path}\n  re2tal train {path}\n  re2tal test {path}")
+    print(*(f"  re2tal {command} {to_paste(path)}" for command in ("check-data", "train", "test")), sep="\n")
+    tell_results(path)
+
+
+def _require_one_beginning(
+    size: str | None, *, pretrained: Path | None, start_from: Path | None, rename: list[str] | None
+) -> None:
+    from re2tal.labels import SourceError
+
+    if pretrained is not None and not pretrained.is_file():
+        raise SourceError(f"there is no file of weights {pretrained}")
+    if pretrained is not None and size not in (None, "large"):
+        raise SourceError(f"--pretrained is for --size large, got {size}; leave one of them out")
+    if start_from is not None and (pretrained is not None or size is not None):
+        raise SourceError("with --start-from, network and size are the checkpoint's; give it alone")
+    if rename and start_from is None:
+        raise SourceError("--rename names classes of a checkpoint; give it with --start-from")
 
 
 def _find_annotations(folder: Path, given: Path | None) -> Path:
@@ -234,6 +308,11 @@ class _Machine:
     """Computes in bfloat16 fast."""
     memory_mib: int
     """0 if it does not tell."""
+
+    @property
+    def usual_size(self) -> "Size":
+        """Of a network without pretrained weights."""
+        return "medium" if self.gpu else "small"
 
 
 def _machine() -> _Machine:
@@ -280,6 +359,6 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
 
     try:
         yield
-    except (SourceError, AnnotationError, OSError) as error:
-        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
+    except (SourceError, AnnotationError, NotWritableError, OSError) as error:
+        print(readable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)

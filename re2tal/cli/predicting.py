@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, Options, app
+from re2tal.cli.app import Json, Options, app, tell_results, to_paste
+from re2tal.cli.exporting import export_as_json, export_beside, told_of_export
 from re2tal.cli.live import LiveCall, follow, log_of
+from re2tal.common.untrusted import visible, visible_lines
 
 if TYPE_CHECKING:
     from re2tal.inference import Outcome, Predicted
@@ -35,6 +37,7 @@ def predict(
     config: Path | None = None,
     min_score: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     classifier: Path | None = None,
+    format: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     device: Device = None,
     json: Json = False,
     cfg_options: Options = None,
@@ -62,18 +65,25 @@ def predict(
         Leave out detections below it. By default detections.json has all, CSV and WebVTT those from 0.3 on.
     classifier
         Class scores of whole videos, which name what a class-agnostic detector finds.
+    format
+        Formats of other programs to write as well, each into a folder of its name in out; see re2tal export.
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
+    from re2tal.labels.exporting import find_writer
     from re2tal.training import distributed_processes, logging_to
 
-    stream.require_consistent(videos)
+    stream.require_consistent(videos, formats=format)
+    for name in format or []:
+        find_writer(name)  # unknown ones are told now and not when all is computed
     found = predicting.find_videos(videos or [])
     with (
         distributed_processes(device) as processes,
         logging_to(log_of(out, stream), is_main=processes.is_main) as console,
         _resumable(),
     ):
+        if processes.is_main:
+            _tell_passed_over(videos or [])
         trained = predicting.load_trained(
             checkpoint,
             config=None if config is None else load_config(config),
@@ -92,18 +102,30 @@ def predict(
             console=console if processes.is_main else None,
         )
         if processes.is_main:
-            _tell_detections(done, page=_write_page(done, checkpoint=checkpoint, out=out), as_json=json, out=out)
+            _finish(done, formats=format or [], checkpoint=checkpoint, out=out, as_json=json)
     sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
 
 
-def _tell_detections(done: "Predicted", *, page: Path, as_json: bool, out: Path) -> None:
+def _finish(done: "Predicted", *, formats: Sequence[str], checkpoint: Path, out: Path, as_json: bool) -> None:
+    """Write what is made of all videos together, and say what has been done."""
     folder, written = done.folder, done.written
-    about = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
-    files = [page, folder.submission, folder.table, folder.path / "videos"]
+    page = _write_page(done, checkpoint=checkpoint, out=out)
+    exported = export_beside(folder.submission, formats=formats, known=_paths(done), min_score=folder.shown_from)
+    about: dict[str, object] = {"num_detections": written.num_shown, "shown_from": folder.shown_from}
+    if exported:
+        about["exported"] = {name: export_as_json(result) for name, result in exported.items()}
     text = f"{written.num_shown} detections with a score of {folder.shown_from:g} or more"
     if not written.num_shown and written.best_score:
         text += f"; the best has {written.best_score:.3f}, --min-score sets what is shown"
+    files = [page, folder.submission, folder.table, folder.path / "videos"]
     _tell(done.outcome, text=text, about=about, files=files, as_json=as_json, out=out)
+    if not as_json:
+        for name, result in exported.items():
+            print(visible_lines(f"{name}: {told_of_export(result)}"))
+
+
+def _paths(done: "Predicted") -> dict[str, Path]:
+    return {video.video_id: video.path for video in done.outcome.usable}
 
 
 def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
@@ -113,12 +135,11 @@ def _write_page(done: "Predicted", *, checkpoint: Path, out: Path) -> Path:
     page = out / "report.html"
     if page.is_file() and not done.written.is_new:
         return page
-    paths = {video.video_id: video.path for video in done.outcome.usable}
     sources = Sources(
         title=f"Predictions of {checkpoint}",
         detections=done.folder.submission,
         excerpt=Excerpt(path=done.folder.excerpt, num_detections=done.written.num_kept),
-        videos=ReportVideos(path=out, known=paths),
+        videos=ReportVideos(path=out, known=_paths(done)),
     )
     write_report(sources, out=page)
     return page
@@ -181,6 +202,7 @@ def extract(
             console=console if processes.is_main else None,
         )
         if processes.is_main:
+            _tell_passed_over(videos)
             _tell(outcome, text="features", about={}, files=[out], as_json=json, out=out)
     sys.exit(SOME_SKIPPED if outcome.skipped else 0)
 
@@ -192,6 +214,15 @@ def _config_and_videos(sources: Sequence[Path], *, config: Path | None) -> tuple
             raise ValueError(f"two configs are named, {sources[0]} and --config {config}; name one")
         return sources[0], list(sources[1:])
     return config, list(sources)
+
+
+def _tell_passed_over(named: Sequence[Path]) -> None:
+    """What lies in the folders that were named and is not taken for a video."""
+    from re2tal.common.video_files import videos_passed_over
+
+    for folder in named:
+        if folder.is_dir() and (told := videos_passed_over(folder)):
+            print(f"note: {visible(told)}; a file of another ending is tried if it is named itself", file=sys.stderr)
 
 
 @contextmanager
@@ -213,7 +244,6 @@ def _tell(
         print(json_format.dumps({**counts, **about, "out": str(out)}))
         return
     print(f"{len(outcome.usable)} of {num_videos} videos ({outcome.num_done_before} done before): {text}")
-    for file in files:
-        print(f"  {file}")
     if skipped:
-        print(f"  {out / 'skipped.json'}: {len(skipped)} videos that cannot be used, and why")
+        print(f"{len(skipped)} videos that cannot be used, and why: {to_paste(out / 'skipped.json')}")
+    tell_results(*files)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app, parse_tious
-from re2tal.common.untrusted import visible_lines
+from re2tal.cli.app import Json, app, parse_tious, tell_results
+from re2tal.common.atomic import require_writable
+from re2tal.common.untrusted import readable, some
 
 if TYPE_CHECKING:
     from re2tal.config.reported import ReportedConfig
@@ -68,6 +69,8 @@ def report(
     """
     from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 
+    chosen = None if tious is None else parse_tious(tious)
+    require_writable(out)
     if not source.exists():
         raise ValueError(f"there is no {source}; give the folder of a run or a file of detections")
     if source.is_dir():
@@ -85,12 +88,16 @@ def report(
             "--subset, --subset-file, --blocked and --tious choose from a ground truth, and there is none; give "
             "--ground-truth"
         )
-    if tious is not None:
-        sources = replace(sources, tious=parse_tious(tious))
+    if chosen is not None:
+        sources = replace(sources, tious=chosen)
     if videos is not None:
         sources = replace(sources, videos=ReportVideos(path=videos))
     written = write_report(sources, out=out or _default_page(source), embed=embed, max_detections=max_detections)
-    print(json_format.dumps(written.as_json()) if json else visible_lines(_told(written)))
+    if json:
+        print(json_format.dumps(written.as_json()))
+        return
+    print(readable(_told(written)))
+    tell_results(written.path)
 
 
 def report_of_run(folder: Path) -> "WrittenReport":
@@ -114,7 +121,7 @@ def find_run_folder(folder: Path) -> Path:
     if len(runs) == 1:
         return runs[0]
     if runs:
-        raise ValueError(f"{folder} holds {len(runs)} runs; choose one: {', '.join(map(str, runs))}")
+        raise ValueError(f"{folder} holds {len(runs)} runs; choose one: {some(map(str, runs), length=300)}")
     raise ValueError(
         f"{folder} is no folder of a run: it has no metrics.jsonl, {DETECTIONS} or config.json; give the folder that "
         "`re2tal train` wrote to, or a file of detections"

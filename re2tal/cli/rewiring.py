@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from re2tal.cli.app import Json, app
+from re2tal.common.untrusted import readable
 
 
 @app.command
@@ -48,7 +49,7 @@ def rewire(
         raise ValueError(f"--repeats must be at least 1, got {repeats}")
     import torch
 
-    print(f"building {name} and finding out what it takes", file=sys.stderr)
+    print(readable(f"building {name} and finding out what it takes"), file=sys.stderr)
     network = load(name)
     print("tracing, rewiring, and training it for a step in each way", file=sys.stderr)
     row = measure(network, dtype=getattr(torch, dtype), repeats=repeats)

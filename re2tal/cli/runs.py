@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import ConfigPath, Options, app
+from re2tal.cli.app import ConfigPath, Options, app, tell_results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +22,8 @@ RunId = Annotated[int, Parameter(name=["--id"], help="Number of the run; runs of
 Resume = Annotated[
     Literal["auto"] | Path | None,
     Parameter(
-        help="An epoch_N.pth or last.pth to go on from; auto: the newest good one of the run, from the beginning if "
-        "there is none."
+        help="An epoch_N.pth or last.pth to go on from; auto: the newest good one of the run, also of one that began "
+        "with another number of processes, from the beginning if there is none."
     ),
 ]
 Checkpoint = Annotated[
@@ -55,7 +55,7 @@ def train(
     from re2tal.experiments import experiment
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with run_of(settings, run_id=run_id) as (processes, folder, console):
+    with run_of(settings, run_id=run_id, resume=resume) as (processes, folder, console):
         experiment.train(
             settings,
             processes=processes,
@@ -65,6 +65,8 @@ def train(
             deterministic=not disable_deterministic,
             console=console,
         )
+        if processes.is_main:
+            tell_results(folder.best if folder.best.is_file() else None, folder.path)
 
 
 @app.command
@@ -83,12 +85,15 @@ def test(
     from re2tal.experiments import experiment
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with run_of(settings, run_id=run_id) as (processes, folder, _):
+    with run_of(settings, run_id=run_id, is_tested=checkpoint is None) as (processes, folder, _):
         result = experiment.test(
             settings, processes=processes, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
         )
-        if result is not None and processes.is_main:
+        if not processes.is_main:
+            return
+        if result is not None:
             print_result(result, title=f"{settings.name}: mAP (%)")
+        tell_results(folder.path / "detections.json", None if result is None else folder.path / "metrics.json")
 
 
 @app.command
@@ -153,21 +158,41 @@ def demo(
         result = experiment.test(settings, processes=processes, folder=folder)
         assert result is not None
         print_result(result, title="Demo: mAP (%) on unseen videos")
-        log.info("weights, detections, metrics and log are in %s", out)
-        log.info("open %s", report_of_run(out).path)
+        log.info("open %s", page := report_of_run(out).path)
+        tell_results(page, folder.best, out)
 
 
 @contextmanager
 def run_of(
-    settings: "ExperimentConfig | FinetuneConfig", *, run_id: int
+    settings: "ExperimentConfig | FinetuneConfig",
+    *,
+    run_id: int,
+    resume: "Literal['auto'] | Path | None" = None,
+    is_tested: bool = False,
 ) -> "Iterator[tuple[Processes, RunFolder, Console | None]]":
-    """The processes of a run, its folder, to whose log is written inside, and a terminal's console if there is one."""
-    from re2tal.experiments.experiment import find_run
-    from re2tal.training import distributed_processes, logging_to
+    """The processes of a run, its folder, to whose log is written inside, and a terminal's console if there is one.
+
+    Args:
+        settings: of the experiment.
+        run_id: of the run.
+        resume: what the run goes on from.
+        is_tested: the run is there, and its best weights are to be used.
+    """
+    from re2tal.experiments.run_folders import find_run, find_trained_run, own_folder
+    from re2tal.training import distributed_processes, log, logging_to
 
     with distributed_processes() as processes:
-        folder = find_run(settings, processes=processes, run_id=run_id)
+        if is_tested:
+            folder = find_trained_run(settings, processes=processes, run_id=run_id)
+        else:
+            folder = find_run(settings, processes=processes, run_id=run_id, resume=resume)
         with logging_to(folder.log, is_main=processes.is_main) as console:
+            if folder != own_folder(settings, processes=processes, run_id=run_id) and processes.is_main:
+                log.warning(
+                    "run %d began with another number of processes, and its folder is %s; --id begins another run",
+                    run_id,
+                    folder.path,
+                )
             yield processes, folder, console if processes.is_main else None
 
 

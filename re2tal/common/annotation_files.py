@@ -9,20 +9,30 @@ read:
 """
 
 import csv
+import json
 import math
 import re
 import zipfile
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import JsonError, parse_json, shown
 
-__all__ = ["AnnotationFile", "AnnotationFileError", "Repeats", "plain_ids", "read_annotation_file", "read_json"]
+__all__ = [
+    "AnnotationFile",
+    "AnnotationFileError",
+    "Repeats",
+    "annotation_lines",
+    "plain_ids",
+    "read_annotation_file",
+    "read_json",
+]
 
 _THUMOS_TEXT = re.compile(r"(?P<label>\w+)_(?P<part>val|test)\.txt")
 _THUMOS_SUBSETS = {"val": "Validation", "test": "Test"}
+_CONVERT = "labels of others are brought to ActivityNet's layout by re2tal import FILE --videos FOLDER"
 _LARGEST_TEXT = 64 * 2**20
 """Bytes of a text in an archive; a small archive may unpack to more than any memory."""
 # YouTube's ids, as ActivityNet's files are named. Other names may begin with v_ too.
@@ -63,7 +73,9 @@ def read_annotation_file(
     if path.is_dir() or path.suffix == ".zip":
         database, tells_durations = _read_thumos_text(path, what=what, fix=fix), False
     else:
-        database = _database_of(read_json(path, what=what, fix=fix), path=path, has_subsets=subset_file is not None)
+        database = _database_of(
+            read_json(path, what=what, fix=fix, convert=_CONVERT), path=path, has_subsets=subset_file is not None
+        )
         tells_durations = True
     database = plain_ids(database)
     if subset_file is not None:
@@ -101,14 +113,44 @@ def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("v_"): entry for name, entry in entries.items()}
 
 
-def read_json(path: Path, *, what: str, fix: str) -> Any:
-    """The content of a JSON file, or an error that says what to do (`fix`) where there is none."""
+def read_json(path: Path, *, what: str, fix: str, convert: str = "") -> Any:
+    """The content of a JSON file, or an error that says what to do: `fix` without a file, `convert` with another."""
     try:
         return parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise AnnotationFileError(f"no {what} at {path}; {fix}") from None
+        raise AnnotationFileError(f"no {what} at {_place(path)}; {fix}") from None
     except (OSError, JsonError) as error:
-        raise AnnotationFileError(f"{path} ({what}) is not a readable JSON file: {error}") from None
+        told = f"{path} ({what}) is not a readable JSON file: {error}"
+        raise AnnotationFileError(
+            f"{told}; {convert}" if convert and not isinstance(error, OSError) else told
+        ) from None
+
+
+def _place(path: Path) -> str:
+    """A path with where it is looked for."""
+    return str(path) if path.is_absolute() else f"{path} (looked for in {Path.cwd()})"
+
+
+def annotation_lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> Iterator[str]:
+    """The text of an annotation file in ActivityNet's layout, with a line for each annotation.
+
+    As `json.dumps` indents, every number would have its own line, at ten times the time.
+
+    Args:
+        about: what the file says beside its database.
+        database: the entries by video id.
+    """
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    yield f"{text({**about, 'database': None}).removesuffix('null}')}{{"
+    for place, (video_id, entry) in enumerate(database.items()):
+        told = {name: value for name, value in entry.items() if name != "annotations"}
+        rows = entry["annotations"]
+        yield f"{',' if place else ''}\n {text(video_id)}: {text({**told, 'annotations': None}).removesuffix('null}')}["
+        yield ",".join(f"\n  {text(row)}" for row in rows) + ("\n ]}" if rows else "]}")
+    yield "\n}}\n"
 
 
 def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, Any]:
@@ -119,9 +161,11 @@ def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, An
     if isinstance(content, dict) and content and all(map(_tells_its_subset, content.values())):
         return {name: _with_duration(entry) for name, entry in content.items()}
     found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
+    if isinstance(content, dict) and "database" in content:
+        found = f"a database that is {shown(content['database'])}"
     raise AnnotationFileError(
-        f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {found}; bring it to '
-        "ActivityNet's layout, or, without a database, give the subsets in a CSV file (columns video, subset)"
+        f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {found}; '
+        "without a database, give the subsets in a CSV file (columns video, subset); " + _CONVERT
     )
 
 
@@ -161,7 +205,7 @@ def _read_subset_file(path: Path) -> dict[str, str]:
 
 def _read_thumos_text(path: Path, *, what: str, fix: str) -> dict[str, Any]:
     if not path.exists():
-        raise AnnotationFileError(f"no {what} at {path}; {fix}")
+        raise AnnotationFileError(f"no {what} at {_place(path)}; {fix}")
     database: dict[str, Any] = {}
     seen: set[str] = set()
     for name, text in _thumos_texts(path):

@@ -6,7 +6,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["atomic_path", "atomic_text"]
+__all__ = ["NotWritableError", "atomic_path", "atomic_text", "require_writable"]
+
+
+class NotWritableError(ValueError):
+    """A file that is asked for cannot be written where it is asked for."""
+
+
+def require_writable(*paths: Path | None) -> None:
+    """Refuse at the start of something long that what it ends with has no place; None stands for no file.
+
+    Raises:
+        NotWritableError: a path is a folder, or its folder cannot be made or written to.
+    """
+    for path in filter(None, paths):
+        folder = next((parent for parent in path.parents if os.path.lexists(parent)), Path())
+        if path.is_dir():
+            fault = "is a folder"
+        elif not folder.is_dir():
+            fault = f"would lie in {folder}, which is no folder"
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            fault = f"would lie in {folder}, where you may not write"
+        else:
+            continue
+        raise NotWritableError(f"{path} cannot be written: it {fault}; give another path")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from re2tal.common.untrusted import visible, visible_lines
+from re2tal.common.untrusted import brief, visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["print_table"]
 
 Rows = Sequence[Sequence[str]]
+
+_LONGEST_CELL = 400
 
 
 def print_table(
@@ -27,6 +29,7 @@ def print_table(
     """
     from rich.console import Console
 
+    rows = [[visible(brief(cell, length=_LONGEST_CELL)) for cell in row] for row in rows]
     console = console or Console()
     if console.is_terminal:
         _draw(rows, title=title, caption=caption, numbers=numbers, console=console)
@@ -42,9 +45,9 @@ def _draw(rows: Rows, *, title: str, caption: str, numbers: bool, console: "Cons
 
     table = Table(box=box.SIMPLE_HEAD)
     for place, heading in enumerate(rows[0]):
-        table.add_column(Text(visible(heading)), justify="right" if numbers and place else "left")
+        table.add_column(Text(heading), justify="right" if numbers and place else "left")
     for row in rows[1:]:
-        table.add_row(*(Text(visible(cell)) for cell in row))
+        table.add_row(*(Text(cell) for cell in row))
     # Title and caption stand beside the table: as its own they would be wrapped at its width.
     if title:
         console.print(Text(visible(title), style="bold"))
@@ -54,7 +57,6 @@ def _draw(rows: Rows, *, title: str, caption: str, numbers: bool, console: "Cons
 
 
 def _aligned(rows: Rows, *, numbers: bool) -> str:
-    rows = [list(map(visible, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(

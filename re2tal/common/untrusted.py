@@ -6,22 +6,39 @@ import os
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JsonError", "UnsafeNameError", "parse_json", "path_inside", "shown", "some", "visible", "visible_lines"]
+__all__ = [
+    "JsonError",
+    "UnsafeNameError",
+    "brief",
+    "parse_json",
+    "path_inside",
+    "readable",
+    "shown",
+    "some",
+    "spreadsheet_safe",
+    "visible",
+    "visible_lines",
+]
 
 _LONGEST_FLOAT = 308
 """Digits of a whole number that is certainly finite as a float."""
 _LONGEST_NAME = 255
 """Bytes that file systems allow."""
 _LONGEST_SHOWN = 100
+_LONGEST_MESSAGE = 2000
+"""Characters of a message. What is wrong stands at its beginning, what to do at its end."""
 
 # What a terminal would obey or turn around instead of showing it, and half surrogate pairs, which cannot be written.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# What a spreadsheet takes for the beginning of a formula, full-width forms included.
+_FORMULA_STARTS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 class JsonError(ValueError):
@@ -97,9 +114,19 @@ def shown(value: Any, *, length: int = _LONGEST_SHOWN) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def some(names: Sequence[str]) -> str:
-    """The first five names, and a sign of whether there are more."""
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+def some(names: Iterable[str], *, length: int = _LONGEST_SHOWN) -> str:
+    """The first five names, each cut as `brief` does it, and how many more there are."""
+    names = list(names)
+    first = ", ".join(brief(name, length=length) for name in names[:5])
+    return f"{first} and {len(names) - 5} more" if len(names) > 5 else first
+
+
+def brief(text: str, *, length: int = _LONGEST_SHOWN) -> str:
+    """`text`, of which only beginning and end are left where it is longer than about `length` characters."""
+    if len(text) <= length:
+        return text
+    end = length // 2
+    return f"{text[: length - end]}[... {len(text) - length} characters ...]{text[-end:]}"
 
 
 def path_inside(folder: Path, name: str, *, allow_links: bool = False) -> Path:
@@ -144,6 +171,13 @@ def _link_out(folder: Path, parts: Sequence[str]) -> str | None:
     return None
 
 
+def spreadsheet_safe(text: str) -> str:
+    """`text` for a cell of a CSV file: with an apostrophe in front if it would be run as a formula, and with spaces
+    for control characters."""
+    text = _CONTROL.sub(" ", text)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+
+
 def visible(text: str) -> str:
     """`text` on one line, with escapes such as \\x1b for what a terminal would obey instead of showing it."""
     return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
@@ -152,3 +186,8 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """`text` with escapes for what a terminal would obey, but for line breaks and tabs, which stay."""
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
+def readable(message: str) -> str:
+    """A message as people are shown it, whatever has got into it: nothing that a terminal obeys, and no flood."""
+    return visible_lines(brief(message, length=_LONGEST_MESSAGE))

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from re2tal.common.extension import ExtensionError, OneOf, importing_sources, spelled_out
 from re2tal.common.settings import Settings
-from re2tal.common.untrusted import JsonError, parse_json, shown
+from re2tal.common.untrusted import JsonError, brief, parse_json, shown, some
 from re2tal.config.former import former_names, without_removed
 from re2tal.data import DataConfig, DataSettings
 from re2tal.detections import PostprocessConfig
@@ -105,13 +105,14 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
     """Run a config file whose `config` is of a certain kind of settings, take it, and apply `options`."""
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"there is no config file {path}; give the path of a Python file that assigns `config`")
+        what = f"{path} is a folder" if path.is_dir() else f"there is no config file {path}"
+        raise ConfigError(f"{what}; give the path of a Python file that assigns `config`")
     try:
         with former_names(path):
             names = runpy.run_path(str(path))
     except ValidationError as error:
         raise ConfigError(f"{path}{_line_of(error, path)}: {_explain(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{path}{_line_of(error, path)} cannot be run: {type(error).__name__}: {error}; correct the file"
         ) from error
@@ -126,10 +127,10 @@ def load_settings(path: Path | str, options: Sequence[str] = (), *, kind: type[C
 
 
 def _with_article(kind: type) -> str:
-    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    return f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
 
 
-def _line_of(error: Exception, path: Path) -> str:
+def _line_of(error: BaseException, path: Path) -> str:
     """Where in a config file an error arose, as ", line 3"; empty if it did not reach a line of it."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f", line {error.lineno}"
@@ -151,7 +152,7 @@ def read_json_config(text: str | bytes, *, source: Path | str) -> ExperimentConf
         ]
         if own:
             raise ConfigError(
-                f"the config in {source} needs {', '.join(map(shown, own))}, and code that data names is not imported; "
+                f"the config in {source} needs {some(map(shown, own))}, and code that data names is not imported; "
                 "give the config that it was trained with by --config"
             ) from error
         raise ConfigError(
@@ -180,7 +181,7 @@ def override(config: C, options: Sequence[str]) -> C:
     try:
         return type(config).model_validate(values, context=importing_sources())
     except ValidationError as error:
-        raise ConfigError(f"with {', '.join(options):.400}: {_explain(error)}") from error
+        raise ConfigError(f"with {some(options)}: {_explain(error)}") from error
 
 
 def _parse(text: str) -> Any:
@@ -231,7 +232,7 @@ def _explain(error: ValidationError) -> str:
     known = {kind.__name__: kind for kind in _settings(Settings)}
     lines = []
     for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"])
+        key = brief(".".join(str(part) for part in problem["loc"]))
         if problem["type"] == "extra_forbidden":
             owners = [known[error.title]] if error.title in known and len(problem["loc"]) == 1 else known.values()
             names = sorted({name for owner in owners for name in owner.model_fields})
@@ -242,7 +243,7 @@ def _explain(error: ValidationError) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{error.title}.{key}: {message}; got {shown(problem['input'])}" if key else message)
-    return "; ".join(lines)
+    return "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more are wrong" if len(lines) > 5 else "")
 
 
 def _did_you_mean(guesses: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
 from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.types import Action, AnnotatedVideo
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import shown, some
 
 __all__ = [
     "AnnotationError",
@@ -72,6 +72,7 @@ def read_annotations(
     ignore_labels: Collection[str] = ("Ambiguous",),
     subset_file: Path | None = None,
     duration_of: Callable[[str], float | None] = lambda video_id: None,
+    point_seconds: float | None = None,
 ) -> Annotations:
     """Read a file of any layout that `re2tal.common.annotation_files` knows.
 
@@ -84,6 +85,8 @@ def read_annotations(
         subset_file: CSV with columns "video" and "subset", for a `path` that does not tell the subsets.
         duration_of: gives the length of a video in seconds, or None where it cannot. Asked only if the layout does not
             tell; a video without length is taken to end with its last annotation.
+        point_seconds: length that point events, which end where they start, are given around their time; None: they
+            are left out.
     """
     try:
         file = read_annotation_file(Path(path), subset_file=subset_file, fix="set data.annotations to its path")
@@ -93,6 +96,8 @@ def read_annotations(
     database = file.database
     if not file.tells_durations:
         database = _with_durations(file, duration_of=duration_of, problems=problems)
+    if point_seconds is not None:
+        database = {video_id: _widened(entry, seconds=point_seconds) for video_id, entry in database.items()}
     videos = tuple(
         _read_video(video_id, entry, path=file.path, ignore_labels=ignore_labels, problems=problems)
         for video_id, entry in database.items()
@@ -105,9 +110,10 @@ def select_subset(annotations: Annotations, subset: str | Collection[str]) -> tu
     wanted = {subset} if isinstance(subset, str) else set(subset)
     chosen = tuple(video for video in annotations.videos if video.subset in wanted)
     if not chosen:
-        there = ", ".join(sorted({repr(video.subset) for video in annotations.videos})) or "no videos"
+        there = some(sorted({repr(video.subset) for video in annotations.videos})) or "no videos"
         raise AnnotationError(
-            f"no video of {annotations.path} is in subset {' or '.join(map(repr, sorted(wanted)))}; it has {there}"
+            f"no video of {annotations.path} is in subset {some(map(repr, sorted(wanted)))}; it has {there}: "
+            "set data.train_subset and data.test_subset to some of these"
         )
     return chosen
 
@@ -127,7 +133,7 @@ def find_class_names(
     if num_classes is not None and len(names) != num_classes:
         raise AnnotationError(
             f"{annotations.path} must have {num_classes} classes (data.num_classes), got {len(names)}: "
-            f"{', '.join(names)}; give a class list (data.classes), correct the annotations or data.num_classes"
+            f"{some(names)}; give a class list (data.classes), correct the annotations or data.num_classes"
         )
     return names
 
@@ -197,6 +203,27 @@ def _with_durations(
             )
         database[video_id] = {**entry, "duration": duration}
     return database
+
+
+def _widened(entry: Any, *, seconds: float) -> Any:
+    """An entry with segments in place of its point events; what is odd is left for its reader."""
+    rows: Any = entry.get("annotations") if isinstance(entry, dict) else None
+    duration: Any = entry.get("duration") if isinstance(entry, dict) else None
+    if not isinstance(rows, list) or not _is_number(duration):
+        return entry
+
+    def around(row: Any) -> Any:
+        segment = row.get("segment") if isinstance(row, dict) else None
+        if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
+            return row
+        point, end = segment
+        if point != end:
+            return row
+        if not 0 <= point <= duration + _ROUNDING_SECONDS:  # a segment outside, as what the reader leaves out
+            return {**row, "segment": [point - seconds, point] if point < 0 else [point, point + seconds]}
+        return {**row, "segment": [max(point - seconds / 2, 0.0), min(point + seconds / 2, duration)]}
+
+    return {**entry, "annotations": [around(row) for row in rows]}
 
 
 def _read_video(
@@ -280,7 +307,7 @@ def _read_action(
     row: Any, *, duration: float, where: str, ignore_labels: Collection[str], tell: Callable[[ProblemKind, str], None]
 ) -> Action | None:
     """One annotation; None if it is left out."""
-    if not isinstance(row, dict) or not isinstance(row.get("label"), str):
+    if not isinstance(row, dict) or not isinstance(row.get("label"), str) or not row["label"].strip():
         raise AnnotationError(f'{where}: an annotation must have a "label" (text) and a "segment", got {shown(row)}')
     label, segment = row["label"], row.get("segment")
     if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
@@ -289,7 +316,8 @@ def _read_action(
         return None
     start, end = segment
     if start >= end:
-        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out")
+        hint = " (data.point_seconds trains on point events)" if start == end else ""
+        tell("without length", f"{label!r} from {start:g} to {end:g} s has no length; left out{hint}")
         return None
     if start >= duration or end <= 0:
         tell("outside", f"{label!r} from {start:g} to {end:g} s lies outside the {duration:g} s; left out")

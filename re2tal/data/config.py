@@ -99,6 +99,9 @@ class DataSettings(Extensible):
     """Train one class, "action", whatever the labels say."""
     ignore_labels: tuple[str, ...] = ("Ambiguous",)
     """Annotations with these labels are left out."""
+    point_seconds: float | None = Field(default=None, gt=0)
+    """Point events, annotations that end where they start, are trained on as segments of so many seconds around them.
+    None: they are left out."""
     train_subset: str | tuple[str, ...] = "training"
     """Subset to train on; several names if files of different origin name it differently."""
     test_subset: str | tuple[str, ...] = "validation"
@@ -240,6 +243,7 @@ class DataConfig(DataSettings):
             ignore_labels=self.ignore_labels,
             subset_file=self.subset_file,
             duration_of=duration_of,
+            point_seconds=self.point_seconds,
         )
 
     def video_path(self, video_id: str) -> Path:

@@ -1,7 +1,9 @@
 """The videos of a subset, and whether their files are there."""
 
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import some
@@ -67,8 +69,19 @@ def _require_files(config: DataSettings, videos: Collection[AnnotatedVideo]) -> 
         )
     raise MissingVideoError(
         f"{len(absent)} of {len(videos)} videos are not where data.videos and data.video_pattern say, "
-        f"such as {example}; put them there or list their ids in data.missing ({listed})"
+        f"such as {example}{_respelled(example)}; put them there or list their ids in data.missing ({listed})"
     )
+
+
+def _respelled(path: Path) -> str:
+    """The file that is probably meant: names look alike whose accents are stored in one character or in two."""
+
+    def plain(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
+    alike = next((name for name in there if plain(name) == plain(path.name)), None)
+    return "" if alike is None else f" (there is {ascii(alike)}, and {ascii(path.name)} is asked for; rename one)"
 
 
 def _relabelled(video: AnnotatedVideo) -> AnnotatedVideo:

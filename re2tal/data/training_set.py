@@ -142,12 +142,15 @@ class TrainingSet(Dataset[Clip]):
             )
 
     def _list_broken(self) -> str:
-        listed = "".join(f"\n  {video_id}: {reason}" for video_id, reason in list(self.broken.items())[:20])
+        listed = "".join(f"\n  {video_id}: {reason}" for video_id, reason in list(self.broken.items())[:5])
+        if self._broken.count() == len(self.videos):
+            return f"replace these files:{listed}"
         return f"replace these files, list their ids in data.missing, or raise data.max_broken_share:{listed}"
 
 
 def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataSettings) -> tuple[AnnotatedVideo, ...]:
     """The videos that show an action to train on; an error if there is none."""
+    num_actions = sum(len(video.actions) for video in videos)
     if isinstance(config.sampling, ResizeSampling):
         share = config.sampling.min_share
         videos = tuple(
@@ -162,6 +165,11 @@ def select_actions(videos: tuple[AnnotatedVideo, ...], config: DataSettings) -> 
             for video in videos
         )
     chosen = tuple(video for video in videos if video.actions)
+    if not chosen and num_actions:
+        raise AnnotationError(
+            f"all {num_actions} actions to train on cover no more than data.sampling.min_share of their video, and are "
+            "left out; data.sampling.min_share=0 keeps them"
+        )
     if not chosen:
         raise AnnotationError(
             f"training needs at least one action, got none in the {len(videos)} videos of subset "

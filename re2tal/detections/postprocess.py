@@ -9,7 +9,7 @@ N proposals, K classes.
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from re2tal.common.settings import Settings
@@ -30,6 +30,9 @@ class PostprocessConfig(Settings):
     """The best that are kept of a clip."""
     nms: NmsConfig = NmsConfig()
     """How candidates suppress each other."""
+    point_seconds: PositiveFloat | None = None
+    """Detections are point events, the middles of segments; they suppress each other as segments of so many seconds
+    around them do. None: detections are segments."""
     video_labels: VideoLabelsConfig | None = None
     """The classifier of whole videos that gives a class-agnostic detector's segments their labels."""
 
@@ -63,7 +66,9 @@ def detect_window(
         )
     segments, scores, labels = _candidates(proposals, config=config)
     if not merged_later:
-        segments, scores, labels = soft_nms(segments, scores=scores, labels=labels, config=config.nms)
+        segments, scores, labels = _suppress(
+            segments, scores=scores, labels=labels, config=config, seconds_per_unit=grid.seconds_per_step
+        )
     found = Detections(video_id=video_id, segments=grid.to_seconds(segments), scores=scores, labels=labels)
     return found if video_labels is None else video_labels.label(found)
 
@@ -75,13 +80,31 @@ def merge_windows(windows: Sequence[Detections], *, config: PostprocessConfig) -
     video_ids = sorted({window.video_id for window in windows})
     if len(video_ids) > 1:
         raise ValueError(f"the windows must be of one video, got {video_ids}; group them by video_id first")
-    segments, scores, labels = soft_nms(
+    segments, scores, labels = _suppress(
         torch.cat([window.segments for window in windows]),
         scores=torch.cat([window.scores for window in windows]),
         labels=torch.cat([window.labels for window in windows]),
-        config=config.nms,
+        config=config,
+        seconds_per_unit=1.0,
     )
     return Detections(video_id=video_ids[0], segments=segments, scores=scores, labels=labels)
+
+
+def _suppress(
+    segments: Tensor, *, scores: Tensor, labels: Tensor, config: PostprocessConfig, seconds_per_unit: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `soft_nms` keeps; with `config.point_seconds` the middles of segments, as segments without length.
+
+    Of two segments of one length w whose middles are d apart the IoU is (w - d) / (w + d), 0 from w on: suppression by
+    IoU is suppression by distance.
+    """
+    if config.point_seconds is None:
+        return soft_nms(segments, scores=scores, labels=labels, config=config.nms)
+    half = config.point_seconds / seconds_per_unit / 2
+    middles = segments.mean(-1, keepdim=True)  # (N, 1)
+    around = torch.cat((middles - half, middles + half), dim=-1)
+    kept, scores, labels = soft_nms(around, scores=scores, labels=labels, config=config.nms)
+    return kept.mean(-1, keepdim=True).expand(-1, 2), scores, labels
 
 
 def _candidates(proposals: Proposals, *, config: PostprocessConfig) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from re2tal.evaluation.average_precision import (
     MapResult,
+    PrecisionResult,
     mean_average_precision,
     precision_table,
     result_of_matches,
@@ -12,6 +13,7 @@ from re2tal.evaluation.evaluate import evaluate_files, read_files
 from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
 from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
+from re2tal.evaluation.spotting import LOOSE, TIGHT, SpottingResult, spotting_precision
 from re2tal.evaluation.table import counts_in_words, print_result
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
@@ -20,9 +22,13 @@ __all__ = [
     "EvaluationError",
     "FalseAlarms",
     "GroundTruth",
+    "LOOSE",
     "MapResult",
+    "PrecisionResult",
     "Predictions",
     "Ranked",
+    "SpottingResult",
+    "TIGHT",
     "best_overlaps",
     "count_false_alarms",
     "counts_in_words",
@@ -38,4 +44,5 @@ __all__ = [
     "read_ground_truth",
     "read_predictions",
     "result_of_matches",
+    "spotting_precision",
 ]

@@ -6,6 +6,7 @@ N predictions, K classes, I thresholds.
 precision-recall curve after precision has been made non-increasing.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,17 +16,20 @@ from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
 from re2tal.evaluation.matching import Ranked, match_actions, rank_predictions
 from re2tal.evaluation.tables import GroundTruth, Predictions
 
-__all__ = ["MapResult", "average_precision", "mean_average_precision", "precision_table", "result_of_matches"]
+__all__ = [
+    "MapResult",
+    "PrecisionResult",
+    "average_precision",
+    "mean_average_precision",
+    "precision_table",
+    "result_of_matches",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapResult:
-    """Mean average precision, as fractions in [0, 1]."""
+class PrecisionResult(ABC):
+    """Mean average precision at several thresholds of one kind, as fractions in [0, 1]."""
 
-    tious: tuple[float, ...]
-    """I thresholds."""
-    per_tiou: tuple[float, ...]
-    """I means over the classes."""
     per_class: dict[str, tuple[float, ...]]
     """I average precisions of every class that the ground truth has."""
     num_videos: int
@@ -42,15 +46,30 @@ class MapResult:
     """Where videos are evaluated that are known to show no action."""
 
     @property
+    @abstractmethod
+    def headings(self) -> tuple[str, ...]:
+        """What the thresholds are called, and then the I of them."""
+
+    @property
+    @abstractmethod
+    def means(self) -> tuple[float, ...]:
+        """I means over the classes."""
+
+    def averaged(self, values: Sequence[float]) -> float:
+        """One value for the I thresholds: the mean."""
+        return float(np.mean(values))
+
+    @property
     def average(self) -> float:
-        """The mean over the thresholds."""
-        return float(np.mean(self.per_tiou))
+        """The one value for all classes and thresholds."""
+        return self.averaged(self.means)
 
     @property
     def metrics(self) -> dict[str, float]:
         """{"average_mAP": ..., "mAP@0.3": ..., ...}, as fractions."""
-        at_tiou = {f"mAP@{tiou:g}": value for tiou, value in zip(self.tious, self.per_tiou, strict=True)}
-        return {"average_mAP": self.average} | at_tiou
+        return {"average_mAP": self.average} | {
+            f"mAP@{name}": value for name, value in zip(self.headings[1:], self.means, strict=True)
+        }
 
     @property
     def counts(self) -> dict[str, int]:
@@ -61,6 +80,26 @@ class MapResult:
             "num_predictions": self.num_predictions,
             "num_ignored_predictions": self.num_other_videos + self.num_other_classes + self.num_unlabelled,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapResult(PrecisionResult):
+    """Mean average precision of segments."""
+
+    tious: tuple[float, ...]
+    """I thresholds."""
+    per_tiou: tuple[float, ...]
+    """I means over the classes."""
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of temporal IoU."""
+        return ("tIoU", *(f"{tiou:g}" for tiou in self.tious))
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """I means over the classes."""
+        return self.per_tiou
 
 
 def mean_average_precision(

@@ -52,10 +52,19 @@ def read_files(
     blocked: Path | str | Collection[str] | None = None,
     subset_file: Path | str | None = None,
     as_annotated: bool = False,
+    point_seconds: float | None = None,
 ) -> tuple[GroundTruth, Predictions]:
-    """Both files, with an error if they have no video or no class in common; arguments as of `evaluate_files`."""
+    """Both files, with an error if they have no video or no class in common.
+
+    Arguments are those of `evaluate_files`, and `point_seconds` that of `read_ground_truth`.
+    """
     truth = read_ground_truth(
-        ground_truth, subset=subset, blocked=blocked, subset_file=subset_file, as_annotated=as_annotated
+        ground_truth,
+        subset=subset,
+        blocked=blocked,
+        subset_file=subset_file,
+        as_annotated=as_annotated,
+        point_seconds=point_seconds,
     )
     found = read_predictions(predictions)
     known = set(truth.video_ids)

@@ -10,7 +10,7 @@ import numpy as np
 
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file, read_json
 from re2tal.common.labelled import Stretches, read_labelled
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import shown, some
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
@@ -29,6 +29,7 @@ def read_ground_truth(
     subset_file: Path | str | None = None,
     one_class: str | None = None,
     as_annotated: bool = False,
+    point_seconds: float | None = None,
 ) -> GroundTruth:
     """The labelled actions of one subset.
 
@@ -41,20 +42,26 @@ def read_ground_truth(
         one_class: The label that every action gets instead of its own, to measure a class-agnostic detector.
         as_annotated: Count every annotation, as ActivityNet's own evaluation code does. Otherwise an action that is
             annotated twice counts once and empty ones are left out, as in the reference implementation.
+        point_seconds: The length that annotations without one are given, around their time; with 0 they stay points.
+            None: they are empty.
     """
     file = path if isinstance(path, AnnotationFile) else _read_file(Path(path), subset_file=subset_file)
     path, database = file.path, file.database
     subset_of = _subsets(database, path)
     wanted = (subset,) if isinstance(subset, str) else tuple(subset)
     if not set(wanted) & set(subset_of.values()):
-        there = ", ".join(map(repr, sorted(set(subset_of.values())))) or "none"
-        raise EvaluationError(f"no video of {path} is in subset {' or '.join(map(repr, wanted))}; it has {there}")
+        there = some(map(repr, sorted(set(subset_of.values())))) or "none"
+        raise EvaluationError(
+            f"no video of {path} is in subset {some(map(repr, wanted))}; it has {there}: name one of these"
+        )
     blocked = read_blocked(blocked)
     chosen = {name: entry for name, entry in database.items() if subset_of[name] in wanted and name not in blocked}
     truth = _ground_truth(chosen, path=path, blocked=blocked, ignore_labels=ignore_labels)
     if one_class is not None:
         truth = replace(truth, class_names=(one_class,), label_index=np.zeros_like(truth.label_index))
-    return truth if as_annotated else _cleaned(truth)
+    if point_seconds is not None:
+        truth = replace(truth, segments=_widened(truth.segments, seconds=point_seconds))
+    return truth if as_annotated else _cleaned(truth, points=point_seconds is not None)
 
 
 def _read_file(path: Path, *, subset_file: Path | str | None) -> AnnotationFile:
@@ -160,21 +167,28 @@ def _duration(entry: dict[str, Any]) -> float:
     return float(value) if isinstance(value, int | float) and 0 < value < 1e9 else np.nan
 
 
-def _cleaned(truth: GroundTruth) -> GroundTruth:
-    """Without empty segments and repeated annotations, which are named in `problems`."""
+def _widened(segments: np.ndarray, *, seconds: float) -> np.ndarray:
+    """Segments (N, 2) of which those without length get one."""
+    is_point = segments[:, :1] == segments[:, 1:]
+    return np.where(is_point, segments + np.array([-0.5, 0.5]) * seconds, segments)
+
+
+def _cleaned(truth: GroundTruth, *, points: bool) -> GroundTruth:
+    """Without empty segments and repeated annotations, which are named in `problems`; with points if they count."""
     kept: list[int] = []
     problems: list[str] = []
     repeats = Repeats()
     columns = (truth.video_index.tolist(), truth.label_index.tolist(), truth.segments.tolist())
     for row, (video, label, (start, end)) in enumerate(zip(*columns, strict=True)):
-        if start < end and repeats.add((video, label), start, end):
+        counts = start < end or (points and start == end)
+        if counts and repeats.add((video, label), start, end):
             kept.append(row)
             continue
-        fault = (
-            "annotated twice with the same label; counted once"
-            if start < end
-            else ("does not end after it starts; left out")
-        )
+        if counts:
+            fault = "annotated twice with the same label; counted once"
+        else:
+            hint = " (`re2tal evaluate --points` measures point events)" if start == end else ""
+            fault = f"does not end after it starts; left out{hint}"
         problems.append(f"video {truth.video_ids[video]!r}, segment {[start, end]}: {fault}")
     used, label_index = np.unique(truth.label_index[kept], return_inverse=True)
     return replace(

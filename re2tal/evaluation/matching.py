@@ -61,9 +61,11 @@ def rank_predictions(
         count_other_videos: Keep predictions for videos outside the evaluated subset, where they find nothing.
             Predictions for blocked videos are left out either way.
     """
+    problems = ground_truth.problems
     if not len(ground_truth.segments):
         raise EvaluationError(
             f"the metric needs at least one labelled action, got {ground_truth!r}; check the subset and the file"
+            + (f" ({len(problems)} annotations are left out: {problems[0]})" if problems else "")
         )
     video, label = _matched_names(ground_truth, predictions)
     blocked = np.array([name in ground_truth.blocked for name in predictions.video_ids], bool)

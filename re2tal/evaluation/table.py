@@ -1,24 +1,23 @@
 """The metric as a table for people."""
 
 from re2tal.common.terminal import print_table
-from re2tal.evaluation.average_precision import MapResult
+from re2tal.evaluation.average_precision import PrecisionResult
 
 __all__ = ["counts_in_words", "print_result"]
 
 
-def print_result(result: MapResult, *, title: str, per_class: bool = False) -> None:
+def print_result(result: PrecisionResult, *, title: str, per_class: bool = False) -> None:
     """One column per threshold and the mean, in percent; one row per class if asked for, then the mean over classes."""
     classes = sorted(result.per_class.items()) if per_class else []
-    rows = [["tIoU", *(f"{tiou:g}" for tiou in result.tious), "mean"]]
-    for name, values in [*classes, ("mAP", result.per_tiou)]:
-        mean = sum(values) / len(values)
-        rows.append([name, *(f"{100 * value:.2f}" for value in (*values, mean))])
+    rows = [[*result.headings, "mean"]]
+    for name, values in [*classes, ("mAP", result.means)]:
+        rows.append([name, *(f"{100 * value:.2f}" for value in (*values, result.averaged(values)))])
     print_table(rows, title=title, caption=counts_in_words(result))
     if result.false_alarms is not None:
         print(result.false_alarms.in_words())
 
 
-def counts_in_words(result: MapResult) -> str:
+def counts_in_words(result: PrecisionResult) -> str:
     """How much was evaluated, and what was left out."""
     parts = [f"{result.num_predictions} predictions, {result.num_actions} actions, {result.num_videos} videos"]
     if result.num_other_videos:

@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from re2tal import __version__
-from re2tal.common.atomic import atomic_text
+from re2tal.common.atomic import atomic_text, require_writable
 from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, count_parameters
@@ -24,14 +24,14 @@ from re2tal.data import (
 )
 from re2tal.data.annotations import AnnotationProblem
 from re2tal.detections import write_detections
-from re2tal.evaluation import (
-    MapResult,
-)
+from re2tal.evaluation import PrecisionResult
 from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.planning import explaining_lack_of_memory
 from re2tal.experiments.pretrained import start_from_pretrained
+from re2tal.experiments.run_folders import find_run
 from re2tal.experiments.tester import Tester
+from re2tal.experiments.warm_start import require_other_folder, start_from_detector
 from re2tal.inference import require_features_of, tell_of_sharing
 from re2tal.networks.backbones import pixel_norm
 from re2tal.networks.detector import Detector
@@ -42,6 +42,8 @@ from re2tal.training import (
     Trainer,
     log,
     newest_good,
+    read_checkpoint,
+    require_checkpoint,
     seed_all,
     tensorboard_logger,
 )
@@ -58,11 +60,6 @@ __all__ = [
     "test",
     "train",
 ]
-
-
-def find_run(config: ExperimentConfig | FinetuneConfig, *, processes: Processes, run_id: int = 0) -> RunFolder:
-    """The folder of run `run_id` of an experiment."""
-    return RunFolder(config.work_dir / f"gpu{processes.world_size}_id{run_id}")
 
 
 def train(
@@ -96,10 +93,10 @@ def train(
     tester = Tester(config, processes=processes, annotations=annotations, tensorboard=tensorboard) if evaluate else None
     if tester is not None:
         tester.require_actions()
+        tester.require_files()
     model = build_detector(config, num_classes=len(clips.class_names)).to(processes.device)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
-    if checkpoint is None:
-        start_from_pretrained(model, config.backbone)
+    started = _start(model, config, class_names=clips.class_names, folder=folder, resumed=checkpoint)
     clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
     loader = load_epochs(clips, config.training, processes=processes, clip_bytes=clip_bytes)
     note_config(config, folder.config, processes=processes)
@@ -109,7 +106,7 @@ def train(
         loader=loader,
         processes=processes,
         folder=folder,
-        about=describe_run(config, clips.class_names),
+        about=describe_run(config, clips.class_names) | started,
         tensorboard=tensorboard,
     )
     _introduce(config, model=model, clips=clips, problems=annotations.problems, processes=processes)
@@ -134,7 +131,7 @@ def test(
     checkpoint: Path | None = None,
     evaluate: bool = True,
     deterministic: bool = True,
-) -> MapResult | None:
+) -> PrecisionResult | None:
     """Detect in the test videos with the weights in `checkpoint`, by default the run's best.
 
     Writes `detections.json` and, unless `evaluate` is False, `metrics.json` into `folder`. Every process gets
@@ -143,6 +140,8 @@ def test(
     prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     tester = Tester(config, processes=processes)
     path = checkpoint or _best_of(config, folder)
+    found = folder.path / "detections.json"
+    require_writable(found)
     model = _load_for_testing(path, config, class_names=tester.class_names).to(processes.device)
     require_features_of(model.backbone, config=config.backbone, stored=stored_features(tester.clips))
     log.info("testing on %d clips", len(tester.clips))
@@ -150,7 +149,7 @@ def test(
     note_config(config, folder.tested_config, processes=processes)
     detections = tester.detect(model)
     if processes.is_main:
-        write_detections(folder.path / "detections.json", detections=detections, class_names=tester.detected_names)
+        write_detections(found, detections=detections, class_names=tester.detected_names)
         tester.write_truth(folder.path / "ground_truth.json")
     if not evaluate:
         return None
@@ -206,6 +205,31 @@ def describe_run(config: ExperimentConfig | FinetuneConfig, class_names: Sequenc
     }
 
 
+def _start(
+    model: Detector,
+    config: ExperimentConfig,
+    *,
+    class_names: tuple[str, ...],
+    folder: RunFolder,
+    resumed: Path | None,
+) -> dict[str, Any]:
+    """Give a fresh model the weights that its run starts from, if any; returns what checkpoints tell of it.
+
+    A run that is resumed has its own weights, and keeps what its checkpoints told.
+    """
+    start_from = config.training.start_from
+    if resumed is not None:
+        told = read_checkpoint(resumed, mmap=True).get("started_from")
+        if start_from is not None:
+            log.info("training.start_from is not read: the run goes on from %s", resumed)
+        return {} if told is None else {"started_from": told}
+    if start_from is None:
+        start_from_pretrained(model, config.backbone)
+        return {}
+    require_other_folder(start_from, folder)
+    return {"started_from": start_from_detector(model, config, class_names=class_names)}
+
+
 def _introduce(
     config: ExperimentConfig,
     *,
@@ -252,8 +276,7 @@ def broken_lister(clips: TrainingClips | TrimmedTrainingSet, *, processes: Proce
 
 
 def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
+    require_checkpoint(path)
     weights = read_weights(path)
     if weights.class_names is None:
         log.info(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from re2tal.common.atomic import atomic_text
 from re2tal.common.types import Detections
+from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.data import (
     AnnotationError,
@@ -21,11 +23,12 @@ from re2tal.data import (
 from re2tal.data.annotations import select_subset
 from re2tal.evaluation import (
     GroundTruth,
-    MapResult,
+    PrecisionResult,
     Predictions,
     mean_average_precision,
     read_blocked,
     read_ground_truth,
+    spotting_precision,
 )
 from re2tal.experiments.loading import load_tests
 from re2tal.inference import ClipDetector
@@ -35,6 +38,7 @@ from re2tal.training import (
     TensorBoardLogger,
     log,
 )
+from re2tal.video import UnreadableVideoError, fault_of
 
 __all__ = ["Tester"]
 
@@ -95,14 +99,19 @@ class Tester:
         share = self.processes.share(len(videos))
         return self.processes.gather([detector.in_video(videos[number]) for number in share])
 
-    def measure(self, detections: Iterable[Detections]) -> MapResult:
-        """Mean average precision against the annotations of the test subset.
+    def measure(self, detections: Iterable[Detections]) -> PrecisionResult:
+        """Mean average precision against the annotations of the test subset; of point events, at tolerances in time.
 
         Class-agnostic detections that no classifier has labelled are measured as what they are: all actions are of
         one class.
         """
         found = Predictions.from_detections(detections, class_names=self.detected_names)
-        return mean_average_precision(self.truth(), found, tious=self.config.evaluation.tious)
+        evaluation = self.config.evaluation
+        if self.config.postprocess.point_seconds is None:
+            return mean_average_precision(self.truth(), found, tious=evaluation.tious)
+        return spotting_precision(
+            self.truth(), found, tolerances=evaluation.tolerances, frame_rate=evaluation.frame_rate
+        )
 
     def truth(self) -> GroundTruth:
         """The actions of the test subset, as the metric counts them."""
@@ -113,6 +122,7 @@ class Tester:
             blocked=evaluation.blocked,
             ignore_labels=data.ignore_labels,
             one_class=self.class_names[0] if data.class_agnostic and self.video_labels is None else None,
+            point_seconds=data.point_seconds if self.config.postprocess.point_seconds is None else 0.0,
         )
 
     def require_actions(self) -> None:
@@ -126,6 +136,26 @@ class Tester:
             raise AnnotationError(
                 f"no video of data.test_subset {subset!r} shows an action that counts, so nothing can be evaluated; "
                 "annotate some, choose another subset, look at data.ignore_labels, or train with --not_eval"
+            )
+
+    def require_files(self) -> None:
+        """Refuse test videos that cannot be opened, of which the first evaluation would tell, after hours.
+
+        Raises:
+            UnreadableVideoError: there are some; each process looks at its share.
+        """
+        data, ids = self.config.data, sorted(set(self.clips.video_ids))
+        if data.features is not None or not data.has_files:
+            return
+        own = [ids[number] for number in self.processes.share(len(ids))]
+        with ThreadPoolExecutor() as pool:
+            faults = dict(zip(own, pool.map(fault_of, map(data.input_path, own)), strict=True))
+        broken = {video_id: fault for video_id, fault in faults.items() if fault is not None}
+        if broken:
+            raise UnreadableVideoError(
+                f"{len(broken)} of {len(ids)} test videos cannot be read, so nothing could be evaluated: "
+                f"{next(iter(broken.values()))}. Or list their ids in data.missing ({some(broken)}): they then count "
+                "as videos without detections"
             )
 
     def write_truth(self, path: Path) -> None:

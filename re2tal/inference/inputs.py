@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from re2tal.common.video_files import VIDEO_SUFFIXES
+from re2tal.common.video_files import VIDEO_SUFFIXES, videos_passed_over
 
 __all__ = ["InputError", "VideoFile", "find_videos"]
 
@@ -43,10 +43,9 @@ def find_videos(named: Sequence[Path]) -> list[VideoFile]:
             folder = path if path.is_dir() else None
             files = _videos_in(path) if folder is not None else [path]
             if not files:
-                endings = ", ".join(VIDEO_SUFFIXES)
+                told = videos_passed_over(path) or "it is empty"
                 raise InputError(
-                    f"{path} holds no video files; videos are files that end with {endings}. Name a file of another "
-                    "ending itself"
+                    f"{path} holds no video files, such as .mp4 ({told}); name a file of another ending itself"
                 )
             for file in files:
                 found.setdefault(_absolute(file), None if folder is None else _absolute(folder))

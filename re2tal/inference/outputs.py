@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from re2tal.common.untrusted import spreadsheet_safe
+
 __all__ = ["Row", "csv_text", "vtt_text"]
 
 Row = Mapping[str, Any]
 """One detection: "segment" ([start, end] in seconds), "label", "score"."""
 
 _CSV_HEADER = ("video", "start_seconds", "end_seconds", "label", "score")
-# What a spreadsheet takes for the beginning of a formula, full-width forms included.
-_FORMULA_STARTS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -30,14 +30,15 @@ def csv_text(video_id: str, rows: Sequence[Row], *, header: bool = True) -> str:
     for row in rows:
         start, end = row["segment"]
         table.writerow(
-            (_harmless(video_id), f"{start:.3f}", f"{end:.3f}", _harmless(row["label"]), f"{row['score']:.4f}")
+            (
+                spreadsheet_safe(video_id),
+                f"{start:.3f}",
+                f"{end:.3f}",
+                spreadsheet_safe(row["label"]),
+                f"{row['score']:.4f}",
+            )
         )
     return text.getvalue()
-
-
-def _harmless(text: str) -> str:
-    text = _CONTROL.sub(" ", text)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def vtt_text(rows: Iterable[Row]) -> str:

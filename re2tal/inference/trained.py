@@ -14,7 +14,7 @@ from re2tal.detections import VideoScores
 from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
 from re2tal.networks.backbones import Backbone, build_backbone, pixel_norm
 from re2tal.networks.detector import Detector
-from re2tal.training import CheckpointError, log
+from re2tal.training import CheckpointError, log, require_checkpoint
 from re2tal.training.annealing import coefficients, set_coefficients
 from re2tal.weights import WeightsFile, hash_of_weights, load_detector, load_pretrained, read_weights
 
@@ -121,8 +121,7 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
 
 
 def _read(path: Path) -> WeightsFile:
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
+    require_checkpoint(path)
     return read_weights(path)
 
 

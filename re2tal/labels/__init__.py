@@ -1,12 +1,13 @@
 """People's own annotations and videos -> annotations that the package reads, and a config chosen for them."""
 
-from re2tal.labels.choices import BUDGETS, Choices, Size, choose
+from re2tal.labels.choices import BUDGETS, Choices, Size, cache_mib_of, choose, class_hints, crop_of
 from re2tal.labels.classes import read_class_names
+from re2tal.labels.collecting import ImportOptions
 from re2tal.labels.config_text import config_text, write_config
 from re2tal.labels.formats import LabelFormat, SourceFile
-from re2tal.labels.importing import ImportedLabels, ImportOptions, import_annotations, write_annotations
+from re2tal.labels.importing import ImportedLabels, import_annotations, write_annotations
 from re2tal.labels.measure import DataSet, Measures, load_data_set, measure
-from re2tal.labels.records import FORMATS, Format, Media, Problem, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.records import FORMATS, Coverage, Format, Media, Problem, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.report import ImportReport, print_report
 from re2tal.labels.sources import read_sources
 from re2tal.labels.times import Time, TimeError, Unit, parse_time
@@ -15,6 +16,7 @@ __all__ = [
     "BUDGETS",
     "FORMATS",
     "Choices",
+    "Coverage",
     "DataSet",
     "Format",
     "ImportOptions",
@@ -33,8 +35,11 @@ __all__ = [
     "Time",
     "TimeError",
     "Unit",
+    "cache_mib_of",
     "choose",
+    "class_hints",
     "config_text",
+    "crop_of",
     "import_annotations",
     "load_data_set",
     "measure",

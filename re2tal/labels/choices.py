@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Literal
 
-from re2tal.labels.measure import Measures
+from re2tal.data import ResizeSampling, WindowSampling
+from re2tal.data.annotations import select_subset
+from re2tal.data.class_lengths import misfits
+from re2tal.data.config import Sampling
+from re2tal.labels.measure import DataSet, Measures
 
-__all__ = ["BUDGETS", "Budget", "Choices", "Size", "choose"]
+__all__ = ["BUDGETS", "Budget", "Choices", "Size", "cache_mib_of", "choose", "class_hints", "crop_of"]
 
 Size = Literal["small", "medium", "large"]
 
@@ -81,6 +85,15 @@ class Choices:
     """Of the training clips; 0 where no video and no labelled stretch is known to show no action."""
 
     @property
+    def sampling(self) -> Sampling:
+        """How clips are cut, as far as lengths of actions go."""
+        if self.whole_video:
+            return ResizeSampling(num_steps=self.num_steps, frames_per_step=self.frames_per_step)
+        return WindowSampling(
+            num_steps=self.num_steps, frames_per_step=self.frames_per_step, frame_stride=self.frame_stride
+        )
+
+    @property
     def num_frames(self) -> int:
         """Of one clip."""
         return self.num_steps * self.frames_per_step
@@ -119,7 +132,7 @@ def choose(measures: Measures, *, size: Size, memory_mib: int = 0) -> Choices:
     reach = int(min(max(2 ** ceil(log2(measures.upper / step / 2 + radius) - 0.1), 4), 32))
     farthest = measures.longest / step / 2 + radius
     levels = min(max(1 + ceil(log2(max(farthest / reach, 1))), 2), int(log2(num_steps)) - 2, 6)
-    crop = _crop(measures, pixels=budget.pixels)
+    crop = crop_of(measures, pixels=budget.pixels)
     batch_size = min(budget.batch_size, measures.num_train)
     short_side = round(min(crop) * (256 / 224 if size == "large" else 1.4))
     clip_seconds = measures.video_median if whole_video else min(num_steps * step, measures.video_median)
@@ -140,11 +153,18 @@ def choose(measures: Measures, *, size: Size, memory_mib: int = 0) -> Choices:
         short_side_train=short_side,
         batch_size=batch_size,
         epochs=_epochs(budget.train_steps * batch_size / measures.num_train),
-        cache_mib=_cache(measures, per_second=1 / (step / per_step), short_side=short_side, memory_mib=memory_mib),
+        cache_mib=cache_mib_of(
+            measures, per_second=1 / (step / per_step), short_side=short_side, memory_mib=memory_mib
+        ),
         points_per_batch=round(batch_size * actions * max(min(2 * radius, measures.median / step), 1), 1),
         max_segments=_max_segments(measures),
         negative_share=negatives,
     )
+
+
+def class_hints(data: DataSet, measures: Measures, choices: Choices) -> list[str]:
+    """What to say of classes whose actions the chosen clips are all too short or too coarse for."""
+    return list(misfits(select_subset(data.annotations, data.train_subset), choices.sampling, fps=measures.fps))
 
 
 def _window(measures: Measures, budget: Budget, *, wanted_step: float, room: float) -> tuple[int, int, int]:
@@ -183,7 +203,7 @@ def _power_of_two(number: int) -> int:
     return 1 << (number.bit_length() - 1)
 
 
-def _crop(measures: Measures, *, pixels: int) -> tuple[int, int]:
+def crop_of(measures: Measures, *, pixels: int) -> tuple[int, int]:
     """Height and width of the videos' shape, about so many pixels, in multiples of 4, not more than the videos have."""
     aspect = min(max(measures.aspect, 9 / 16), 16 / 9)
     ratio = max(aspect, 1 / aspect)
@@ -198,7 +218,7 @@ def _epochs(number: float) -> int:
     return round(bounded / 10) * 10 if bounded > 25 else ceil(bounded)
 
 
-def _cache(measures: Measures, *, per_second: float, short_side: int, memory_mib: int) -> int:
+def cache_mib_of(measures: Measures, *, per_second: float, short_side: int, memory_mib: int) -> int:
     """MiB that hold the decoded frames of all training videos; 0 if they do not fit."""
     aspect = max(measures.aspect, 1 / measures.aspect)
     mib = measures.total_seconds * min(per_second, measures.fps) * 3 * short_side**2 * aspect / 2**20

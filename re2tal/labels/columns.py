@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from re2tal.common.untrusted import some
 from re2tal.labels.records import SourceError
 from re2tal.labels.times import Unit
 
@@ -84,7 +85,7 @@ def find_columns(header: Sequence[str], *, named: Mapping[str, str]) -> Columns:
 def _position(header: Sequence[str], name: str, *, role: str) -> int:
     stripped = [column.strip() for column in header]
     if name not in stripped:
-        raise SourceError(f"has no column {name!r} for the {role}; it has {', '.join(map(repr, stripped))}")
+        raise SourceError(f"has no column {name!r} for the {role}; it has {some(map(repr, stripped))}")
     return stripped.index(name)
 
 

@@ -284,6 +284,8 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
         else "Decoded frames are not kept in memory: they would fill it."
     )
     links = {"allow_links": True} if data.allow_links else {}
+    points = {} if data.point_seconds is None else {"point_seconds": data.point_seconds}
+    told = _points(data) if points else ""
     negatives = {"negative_share": choices.negative_share} if choices.negative_share else {}
     share = (
         f"{choices.negative_share:.0%} of the training clips show no action, as much as of the labelled time can be "
@@ -297,6 +299,7 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
         videos=_path(data.videos, folder),
         video_pattern=repr(data.video_pattern),
         **links,
+        **points,
         **negatives,
         train_subset=repr(data.train_subset),
         test_subset=repr(data.test_subset),
@@ -306,15 +309,27 @@ def _experiment(data: DataSet, choices: Choices, *, name: str, folder: Path) -> 
         crop_size=choices.crop_size,
         cache_mib=choices.cache_mib,
     )
+    point_events = f"point_seconds={data.point_seconds}, " if data.only_points else ""
     config = _call(
         "ExperimentConfig",
         name=repr(name),
         work_dir='HERE / "exps"',
         **{part: part for part in ("backbone", "pyramid", "head", "data", "augment")},
-        postprocess=f"PostprocessConfig(nms=NmsConfig(sigma=0.5, max_segments={choices.max_segments}))",
+        postprocess=f"PostprocessConfig({point_events}nms=NmsConfig(sigma=0.5, max_segments={choices.max_segments}))",
         training="training",
     )
-    return f"{_comment(cache, share)}\ndata = {described}\n\nconfig = {config}"
+    return f"{_comment(cache, share, told)}\ndata = {described}\n\nconfig = {config}"
+
+
+def _points(data: DataSet) -> str:
+    """What is done with point events."""
+    trained = f"Point events are trained on as segments of {_s(data.point_seconds or 0)} around them"
+    if not data.only_points:
+        return f"{trained}, and found as such."
+    return (
+        f"{trained}. What is found is a point, the middle of a segment, and weakens others of its class nearer "
+        "than that; it is measured at tolerances in time (evaluation.tolerances)."
+    )
 
 
 def _call(kind: str, /, **arguments: object) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from re2tal.common.annotation_files import read_json
 from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
-from re2tal.common.untrusted import UnsafeNameError, path_inside
+from re2tal.common.untrusted import UnsafeNameError, path_inside, some
 from re2tal.data.annotations import Annotations, read_annotations, select_subset
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
@@ -21,6 +21,7 @@ __all__ = ["DataSet", "Measures", "load_data_set", "measure"]
 
 _SAMPLE = 24
 """Videos that are opened where the annotations do not tell frame rate and size."""
+_POINT_SECONDS = 1.0
 _SIDED = re.compile(r"\b(left|right|links|rechts|gauche|droite|izquierd[ao]|derech[ao])\b|[ _-][LR]\b", re.IGNORECASE)
 
 
@@ -37,6 +38,15 @@ class DataSet:
     """What else the file says of its videos, by id."""
     allow_links: bool = False
     """Whether links may lead out of the folder."""
+    point_seconds: float | None = None
+    """Length that point events are given in `annotations`; None: they are left out."""
+    only_points: bool = False
+    """Whether all annotations are point events."""
+
+    @property
+    def num_left_out_points(self) -> int:
+        """Annotations without a length, which nothing trains on."""
+        return sum(problem.kind == "without length" for problem in self.annotations.problems)
 
     def path_of(self, video_id: str) -> Path:
         """Where the file of a video is expected.
@@ -103,9 +113,24 @@ def _path_of(name: str, *, folder: Path, allow_links: bool) -> Path:
         ) from None
 
 
-def load_data_set(annotations: Path, *, videos: Path | None, allow_links: bool = False) -> DataSet:
-    """Read annotations of ActivityNet's layout; `videos` and the pattern of names stand in those of `re2tal import`."""
+def load_data_set(
+    annotations: Path, *, videos: Path | None, allow_links: bool = False, point_seconds: float | None = None
+) -> DataSet:
+    """Read annotations of ActivityNet's layout; `videos` and the pattern of names stand in those of `re2tal import`.
+
+    Args:
+        annotations: the file.
+        videos: their folder.
+        allow_links: whether links may lead out of it.
+        point_seconds: length that point events are given; None: one second if there is nothing else, else they are left
+            out.
+    """
     read = read_annotations(annotations)
+    only_points = not any(video.actions for video in read.videos)
+    if only_points or point_seconds is not None:
+        point_seconds = point_seconds or _POINT_SECONDS
+        read = read_annotations(annotations, point_seconds=point_seconds)
+    only_points = only_points and any(video.actions for video in read.videos)
     content: dict[str, Any] = {}
     if annotations.is_file() and annotations.suffix != ".zip":
         content = read_json(annotations, what="file of annotations", fix="give --annotations")
@@ -125,6 +150,8 @@ def load_data_set(annotations: Path, *, videos: Path | None, allow_links: bool =
             pattern if isinstance(pattern, str) else _find_pattern(folder, read.videos, allow_links=allow_links)
         ),
         allow_links=allow_links,
+        point_seconds=point_seconds,
+        only_points=only_points,
         train_subset=_choose(subsets, ("training", "train", "Validation"), path=annotations, what="train"),
         test_subset=_choose(subsets, ("validation", "val", "testing", "test", "Test"), path=annotations, what="test"),
         extra=database if isinstance(database, dict) else {},
@@ -138,10 +165,10 @@ def _choose(subsets: Sequence[str], names: Iterable[str], *, path: Path, what: s
     for name in names:
         if name in subsets:
             return name
-    there = ", ".join(f"{name!r} ({count})" for name, count in Counter(subsets).items()) or "none"
+    there = some(f"{name!r} ({count})" for name, count in Counter(subsets).items()) or "none"
     raise SourceError(
         f"{path} has no videos to {what} on; its subsets are {there}, expected 'training' and 'validation'; "
-        "split the annotations with re2tal import --resplit"
+        + ("split them with re2tal import --resplit" if len(subsets) > 1 else "annotate another video")
     )
 
 

@@ -1,20 +1,24 @@
 """What the readers of annotation files give: records as the files have them, and what could not be read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from re2tal.labels.times import Time, Unit
 
-__all__ = ["FORMATS", "Format", "Media", "Problem", "ReadOptions", "Reading", "Reason", "Record", "SourceError"]
+__all__ = [
+    "FORMATS", "Coverage", "Format", "Media", "Problem", "ReadOptions", "Reading", "Reason", "Record", "SourceError",
+    "WORKBOOKS", "named_like",
+]  # fmt: skip
 
 Format = Literal[
-    "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
+    "csv", "per-frame", "activitynet", "detections", "thumos", "multithumos", "charades", "epic-kitchens", "ava",
+    "soccernet", "calms21", "elan", "anvil", "boris", "observer", "ethovision", "bento", "via", "via2", "label-studio",
+    "cvat", "srt", "vtt", "textgrid", "audacity",
 ]  # fmt: skip
-FORMATS: tuple[Format, ...] = (
-    "csv", "activitynet", "thumos", "multithumos", "charades", "epic-kitchens", "elan", "boris", "via"
-)  # fmt: skip
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 Reason = Literal[
     # left out
@@ -35,6 +39,10 @@ Reason = Literal[
     "clipped to the video",
     "widened point event",
 ]
+
+
+WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+"""Endings of spreadsheets that hold several tables."""
 
 
 class SourceError(ValueError):
@@ -58,6 +66,8 @@ class Media:
     name: str
     origin_seconds: float = 0.0
     """Time of the video at which the annotations count 0."""
+    of_folder: bool = False
+    """The name alone means nothing, as that of the first half of any match: the folder before it must agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +85,19 @@ class Record:
     subset: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """A video that a file is about, and how much of it somebody has looked at."""
+
+    media: tuple[Media, ...]
+    """Names of the video; the first that is found counts."""
+    stretches: tuple[tuple[Time, Time], ...] | None = None
+    """What has been looked at; None: the whole video."""
+    is_exact: bool = False
+    """Whether the stretches are meant to the millisecond, and not as what a table happens to have rows for."""
+    subset: str | None = None
+
+
 @dataclass(kw_only=True)
 class Reading:
     """What one file, or one folder of a format that needs several, holds."""
@@ -86,10 +109,12 @@ class Reading:
     """The fields that make the label unless the user names others."""
     records: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    is_detected: bool = False
+    """Whether a detector has made the annotations, so that the unlikely ones are no labels."""
     listed: dict[str, str | None] = field(default_factory=dict)
     """Videos that the file lists, also those without annotations, with their subset."""
-    labelled: dict[str, list[list[float]]] = field(default_factory=dict)
-    """Of videos that are labelled in part, [start, end] in seconds of the stretches that somebody has looked at."""
+    covered: list[Coverage] = field(default_factory=list)
+    """Videos that are listed with more than a name."""
     notes: list[str] = field(default_factory=list)
     """What is good to know of the file."""
 
@@ -110,3 +135,22 @@ class ReadOptions:
     """Fields that make the label; empty: those of the format."""
     class_names: Mapping[int, str] = field(default_factory=dict)
     """For formats that number their classes."""
+
+
+_SUFFIX_OF_LABELS = re.compile(
+    r"(?i)([_\-. ]+(labels?|annotations?|annot|behaviou?rs?|events?|targets(_inserted)?|predictions?|detections?|scored"
+    r"|machine_results|no[_ ]focal[_ ]subject)|\.[a-z]{2,3}(-[a-z]{2,4})?)$"
+)
+"""Also the language of subtitles."""
+
+
+def named_like(path: Path) -> tuple[Media, ...]:
+    """The video that a file of labels is named after: `m1.srt`, `m1_labels.csv` and `m1.en.vtt` are of `m1`."""
+    is_sheet = path.parent.suffix.lower() in WORKBOOKS  # which may be called anything
+    names: list[str] = []
+    for name in (path.stem, *((path.name, path.parent.stem) if is_sheet else ())):
+        while name:
+            names.append(name)
+            shorter = _SUFFIX_OF_LABELS.sub("", name)
+            name = "" if shorter == name else shorter
+    return tuple(Media(name=name) for name in dict.fromkeys(names))

@@ -5,13 +5,14 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 from re2tal.common.atomic import atomic_text
 from re2tal.common.labelled import LabelledTime
 from re2tal.common.terminal import print_table
-from re2tal.common.untrusted import some, visible
+from re2tal.common.untrusted import brief, some, visible
 from re2tal.labels.records import Problem, Reading, Reason
 
 __all__ = ["ClassCounts", "ImportReport", "print_report"]
@@ -19,6 +20,9 @@ __all__ = ["ClassCounts", "ImportReport", "print_report"]
 CHANGED: frozenset[Reason] = frozenset({"clipped to the video", "widened point event"})
 """What these name is kept all the same."""
 _EXAMPLES = 3
+_MOST_CLASSES = 300
+"""That a table names."""
+_MOST_NOTES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +82,8 @@ class ImportReport:
             label: ClassCounts(by_subset=dict(subsets[label]), median_seconds=round(statistics.median(values), 3))
             for label, values in sorted(lengths.items())
         }
-        told = [*(note for reading in readings for note in reading.notes), *notes]
         return ImportReport(
-            formats=dict(Counter(reading.format for reading in readings)),
+            formats=dict(Counter(reading.format for reading in readings if reading.format)),
             num_files=num_files,
             num_videos=len(database),
             num_read=num_records,
@@ -90,7 +93,7 @@ class ImportReport:
             time=sum((_time(entry) for entry in database.values()), LabelledTime()),
             classes=classes,
             problems=tuple(problems),
-            notes=tuple(dict.fromkeys(told)),
+            notes=(*_joined(readings), *notes),
             hints=(*hints, *_class_hints(classes), *_subset_hints(database)),
         )
 
@@ -140,34 +143,49 @@ class ImportReport:
                 file.write(f"{json.dumps({**asdict(item), 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
 
 
+def _joined(readings: Sequence[Reading]) -> Iterable[str]:
+    """The notes on the files; what is to be said of many is said of the first, with their number."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for reading in readings:
+        for note in reading.notes:
+            alike[note.replace(str(reading.path), "")].append(note)
+    for number, notes in enumerate(alike.values()):
+        if number == _MOST_NOTES:
+            yield f"and {len(alike) - _MOST_NOTES} notes on other files"
+            return
+        yield notes[0] if len(notes) == 1 else f"{notes[0]} (and so of {len(notes) - 1} other files)"
+
+
 def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
     alike: dict[str, list[str]] = defaultdict(list)
     for label in classes:
         alike[label.casefold()].append(label)
     for labels in alike.values():
         if len(labels) > 1:
-            yield f"these labels differ in capitals only, and count as classes of their own: {', '.join(labels)}"
+            yield f"these labels differ in capitals only, and count as classes of their own: {some(labels)}"
     untrained = [label for label, counts in classes.items() if not counts.by_subset.get("training")]
     if untrained:
-        yield f"no training video shows {some(list(map(repr, untrained)))}"
+        yield f"no training video shows {some(map(repr, untrained))}"
     untested = [
         label for label, counts in classes.items() if set(counts.by_subset) == {"training"}
     ]  # fmt: skip
     if untested and len(untested) < len(classes):
-        yield f"only training videos show {some(list(map(repr, untested)))}, so their mAP will not be known"
+        yield f"only training videos show {some(map(repr, untested))}, so their mAP will not be known"
 
 
 def _subset_hints(database: Mapping[str, Any]) -> Iterable[str]:
     subsets = {entry["subset"] for entry in database.values()}
     if database and "training" not in subsets:
-        yield f"no video is in the subset 'training'; there are {', '.join(map(repr, sorted(subsets)))}"
+        yield f"no video is in the subset 'training'; there are {some(map(repr, sorted(subsets)))}"
     if subsets == {"training"} and any(entry["annotations"] for entry in database.values()):
-        yield "all videos are for training and none is left to validate on; give --split, or another --group"
+        yield "all videos are for training and none is left to validate on; " + (
+            "annotate another video" if len(database) == 1 else "split them anew with --resplit, and another --group"
+        )
     shown = {entry["subset"] for entry in database.values() if entry["annotations"]}
     if shown == {"training"} != subsets:
-        yield (
-            "no video outside of training shows an action, so that nothing can be evaluated; label another video, or "
-            "split anew with --resplit"
+        several = sum(bool(entry["annotations"]) for entry in database.values()) > 1
+        yield "no video outside of training shows an action, so that nothing can be evaluated; label another video" + (
+            ", or split anew with --resplit" if several else ""
         )
 
 
@@ -203,11 +221,13 @@ def print_report(report: ImportReport) -> None:
     ]
     rows = [
         [label, *(str(counts.by_subset.get(subset, 0)) for subset in subsets), f"{counts.median_seconds:.2f}"]
-        for label, counts in report.classes.items()
+        for label, counts in islice(report.classes.items(), _MOST_CLASSES)
     ]
+    if len(report.classes) > len(rows):
+        rows.append([f"and {len(report.classes) - len(rows)} more, see --json", *("" for _ in subsets), ""])
     print_table([["", *subsets, "median seconds"], *totals, *rows], title="Kept")
     print()
     for note in report.notes:
-        print(f"note: {visible(note)}")
+        print(f"note: {brief(visible(note), length=1000)}")
     for hint in report.hints:
-        print(f"look at this: {visible(hint)}")
+        print(f"look at this: {brief(visible(hint), length=1000)}")

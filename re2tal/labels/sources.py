@@ -3,26 +3,39 @@
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from re2tal.common.extension import ExtensionError, load_object
-from re2tal.labels.formats import LabelFormat, SourceFile, find_format
-from re2tal.labels.published import find_thumos_texts, read_thumos
-from re2tal.labels.records import FORMATS, Problem, Reading, ReadOptions, SourceError
+from re2tal.common.video_files import PassedOver
+from re2tal.labels.formats import (
+    BY_ENDING,
+    LabelFormat,
+    SourceFile,
+    find_format,
+    find_thumos_texts,
+    is_workbook,
+    read_thumos,
+    sheets_of,
+    what_bytes_are,
+)
+from re2tal.labels.records import FORMATS, WORKBOOKS, Problem, Reading, ReadOptions, SourceError
 
 __all__ = ["read_sources"]
 
-_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".json", ".eaf", ".boris", ".boris.gz")
+_SUFFIXES = (
+    ".csv", ".tsv", ".txt", ".tab", ".json", ".eaf", ".boris", ".boris.gz", ".xml", ".anvil", ".srt", ".vtt",
+    ".textgrid", ".annot", *WORKBOOKS,
+)  # fmt: skip
 """Of files that are looked at in a folder."""
-_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _LARGEST = 512 * 2**20
 
 
 def read_sources(sources: Sequence[Path], *, format_: str | None, options: ReadOptions) -> list[Reading]:
     """Read every file that is named, and every file of the folders that are named.
 
-    What is named must be readable. A file that was merely found in a folder and is not is noted as a problem.
+    What is named must be readable. A file that was merely found in a folder and is not is noted as a problem; those
+    whose ending is of no file of labels are passed over, and a note counts them.
 
     Args:
         sources: files and folders.
@@ -40,13 +53,18 @@ def read_sources(sources: Sequence[Path], *, format_: str | None, options: ReadO
     for source in sources:
         if not source.exists():
             raise SourceError(f"there is no {source}; give files or folders of annotations")
-        if source.name.lower().endswith(_SPREADSHEETS):
-            raise SourceError(f"{source} is a spreadsheet; save it as CSV")
-        if source.is_dir() or zipfile.is_zipfile(source):
+        if source.is_dir() or _is_thumos_archive(source):
             readings += _read_folder(source, format_=format_, own=own, options=options)
         else:
-            readings.append(_read_file(source, format_=format_, own=own, options=options))
+            readings += _read_file(source, format_=format_, own=own, options=options)
     return readings
+
+
+def _is_thumos_archive(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    raw = _bytes_of(path)
+    return not is_workbook(raw) and what_bytes_are(raw) is None
 
 
 def _read_folder(
@@ -55,32 +73,94 @@ def _read_folder(
     if own is None and format_ in (None, "thumos", "multithumos"):
         texts = dict(find_thumos_texts(folder))
         if texts:
-            yield read_thumos(folder, texts, format_=format_)
+            reading = read_thumos(folder, texts, format_=format_)
+            reading.notes += _others(folder, taken=texts)
+            yield reading
             return
     if not folder.is_dir():
         raise SourceError(
             f"{folder} is an archive without text files of THUMOS-14's layout, `video start end`; unpack other formats"
         )
     suffixes = (*_SUFFIXES, *(() if own is None else own.suffixes))
-    found = [file for file in sorted(folder.rglob("*")) if file.name.lower().endswith(suffixes) and file.is_file()]
+    found, told = _files_in(folder, suffixes=suffixes)
     if not found:
-        raise SourceError(f"{folder} holds no annotation files; known endings are {', '.join(suffixes)}")
+        raise SourceError(f"{folder} holds no annotation files; known endings are {', '.join(suffixes)}; {told}")
+    if told:
+        yield Reading(path=folder, format="", notes=[told])
     for file in found:
         try:
-            yield _read_file(file, format_=format_, own=own, options=options)
+            yield from _read_file(file, format_=format_, own=own, options=options)
         except SourceError as error:
             problem = Problem(reason="unreadable file", where=str(file), detail=str(error))
             yield Reading(path=file, format=format_ or "csv", problems=[problem])
 
 
-def _read_file(path: Path, *, format_: str | None, own: LabelFormat | None, options: ReadOptions) -> Reading:
-    file = SourceFile(path, _bytes_of(path))
-    if not file.raw.strip():
+def _others(folder: Path, *, taken: Collection[str]) -> list[str]:
+    """A line on the files of a folder beside those of THUMOS-14's layout."""
+    passed_over = PassedOver(BY_ENDING)
+    for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if file.is_file() and file.relative_to(folder).as_posix() not in taken and not file.name.startswith("."):
+            passed_over.add(file)
+    return [f"{passed_over.told(folder)}; the others are of THUMOS-14's layout"] if passed_over else []
+
+
+def _files_in(folder: Path, *, suffixes: tuple[str, ...]) -> tuple[list[Path], str]:
+    """Files that may be of labels, and a line on the others."""
+    found: list[Path] = []
+    passed_over = PassedOver(BY_ENDING)
+    for file in sorted(folder.rglob("*")):
+        if file.name.startswith(("~$", ".")) or not file.is_file():  # such as a spreadsheet that is open
+            continue
+        if file.name.lower().endswith(suffixes):
+            found.append(file)
+        else:
+            passed_over.add(file)
+    return found, passed_over.told(folder) if passed_over else ""
+
+
+def _read_file(path: Path, *, format_: str | None, own: LabelFormat | None, options: ReadOptions) -> list[Reading]:
+    raw = _bytes_of(path)
+    if not raw.strip():
         raise SourceError(f"{path} is empty")
-    reading = find_format(file, name=format_, own=own).read(file, options)
+    file = SourceFile(path, raw)
+    if own is not None and _is_own(own, file):
+        return [own.read(file, options)]
+    if is_workbook(raw):
+        return _read_workbook(path, format_=format_, own=own, options=options)
+    if (what := what_bytes_are(raw)) is not None:
+        raise SourceError(f"{path} is {what}")
+    reading = find_format(file, name=format_).read(file, options)
     if file.encoding in ("cp1252", "latin-1"):
         reading.notes.append(f"{path} is not in UTF-8; read as Windows' Western European ({file.encoding})")
-    return reading
+    return [reading]
+
+
+def _read_workbook(path: Path, *, format_: str | None, own: LabelFormat | None, options: ReadOptions) -> list[Reading]:
+    """Every sheet that holds labels; the others are told, and if there is none, why."""
+    readings: list[Reading] = []
+    refused: dict[str, str] = {}
+    for name, table in sheets_of(path):
+        sheet = SourceFile(path / name.replace("/", "_"), b"", sheet=table)
+        try:
+            readings.append(find_format(sheet, name=format_, own=own).read(sheet, options))
+        except SourceError as error:
+            refused[name] = str(error)
+    if not readings:
+        first = next(iter(refused.values()), f"{path} has no sheet that holds anything")
+        raise SourceError(
+            first if len(refused) < 2 else f"none of the {len(refused)} sheets of {path} can be read: {first}"
+        )
+    if refused:
+        name, why = next(iter(refused.items()))
+        readings[0].notes.append(f"{len(refused)} sheets of {path} are no labels, such as {name!r}: {why[:300]}")
+    return readings
+
+
+def _is_own(own: LabelFormat, file: SourceFile) -> bool:
+    try:
+        return own.recognises(file)
+    except SourceError:  # it asks for text, and the file is none
+        return False
 
 
 def _own_format(source: str) -> LabelFormat:

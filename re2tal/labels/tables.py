@@ -4,16 +4,17 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from re2tal.labels.records import SourceError
 
-__all__ = ["TableRow", "Table", "decode", "parse_table"]
+__all__ = ["HEAD_ROWS", "Table", "TableRow", "choose_delimiter", "decode", "parse_head", "parse_table", "table_rows"]
 
 _DELIMITERS = "\t;,|"
-_SAMPLE_LINES = 50
+_SAMPLE_LINES, _SAMPLE_LETTERS = 50, 2**20
+HEAD_ROWS = 200
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the mark of UTF-16
@@ -64,18 +65,32 @@ def decode(raw: bytes) -> tuple[str, str]:
 
 
 def parse_table(text: str) -> Table:
-    """Split a text into rows; the delimiter is the one that gives the most columns, the same in most lines."""
-    delimiter = _choose_delimiter(text)
+    """Split a text into rows, by the delimiter that `choose_delimiter` finds."""
+    delimiter = choose_delimiter(text)
+    return Table(rows=tuple(table_rows(text, delimiter=delimiter)), delimiter=delimiter)
+
+
+def parse_head(text: str) -> Table:
+    """The first rows, which show what a table is; a table of every frame and many columns is large."""
+    delimiter = choose_delimiter(text)
+    return Table(rows=tuple(islice(table_rows(text, delimiter=delimiter), HEAD_ROWS)), delimiter=delimiter)
+
+
+def table_rows(text: str, *, delimiter: str) -> Iterator[TableRow]:
+    """The rows of a delimited text, one after the other; blank ones are left out."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        rows = [TableRow(line=reader.line_num, cells=tuple(cells)) for cells in reader]
+        for cells in reader:
+            row = TableRow(line=reader.line_num, cells=tuple(cells))
+            if not row.is_blank:
+                yield row
     except csv.Error as error:
         raise SourceError(f"line {reader.line_num} is not part of a table: {error}") from None
-    return Table(rows=tuple(row for row in rows if not row.is_blank), delimiter=delimiter)
 
 
-def _choose_delimiter(text: str) -> str:
-    lines = [line for line in islice(io.StringIO(text), _SAMPLE_LINES) if line.strip()]
+def choose_delimiter(text: str) -> str:
+    """The one that gives the most columns, the same in most lines."""
+    lines = [line for line in islice(io.StringIO(text[:_SAMPLE_LETTERS]), _SAMPLE_LINES) if line.strip()]
 
     def fit(delimiter: str) -> tuple[float, int]:
         widths = _widths(lines, delimiter)

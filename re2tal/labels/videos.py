@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
 from re2tal.common.untrusted import some
-from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES
+from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, videos_passed_over
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
 
@@ -31,7 +31,7 @@ class VideoFolder:
         """Paths relative to the folder."""
         if not self.files:
             links = f"; {len(self.linked)} links lead out of it, and --allow-links follows them" if self.linked else ""
-            raise SourceError(f"{root} holds no video files; known endings are {', '.join(VIDEO_SUFFIXES)}{links}")
+            raise SourceError(f"{root} holds no video files; {videos_passed_over(root) or 'it is empty'}{links}")
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         for file in self.files:
             for name in {_plain(file.name), _plain(file.stem)}:
@@ -75,11 +75,15 @@ class VideoFolder:
             found |= meant
         return found
 
-    def find(self, name: str) -> PurePosixPath | None:
+    def find(self, name: str, *, in_folder: bool = False) -> PurePosixPath | None:
         """The file that an annotation calls `name`: an id or a file name, with folders or without, or an address.
 
         The name must agree, with or without its ending; capitals and ways to write an accent need not. Of several
         files, those in the folders that `name` tells, and of the ending and the capitals that it has, are preferred.
+
+        Args:
+            name: see there.
+            in_folder: whether a file in a folder of another name is not meant.
 
         Raises:
             SourceError: several files are meant equally.
@@ -90,6 +94,9 @@ class VideoFolder:
         last = _plain(parts[-1])
         names = (last, _without_suffix(last), f"v_{_without_suffix(last)}")  # as ActivityNet's files are named
         candidates = next((self._by_name[known] for known in names if known in self._by_name), [])
+        if in_folder:
+            here = {_plain(part) for part in parts[:-1]}
+            candidates = [file for file in candidates if not here or len(file.parts) == 1 or here & _folders(file)]
         if len(candidates) < 2:
             return candidates[0] if candidates else None
 
@@ -117,6 +124,10 @@ def _parts(name: str) -> tuple[str, ...]:
     """Folders and name, whatever system they were written on; `%20` only in addresses."""
     text = unquote(name.split("://", 1)[1]) if "://" in name else name.removeprefix("file:")
     return tuple(part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".", ".."))
+
+
+def _folders(file: PurePosixPath) -> set[str]:
+    return {_plain(part) for part in file.parts[:-1]}
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from re2tal.common.untrusted import UnsafeNameError, path_inside
-from re2tal.common.video_files import VIDEO_SUFFIXES
+from re2tal.common.video_files import VIDEO_SUFFIXES, videos_passed_over
 from re2tal.report.errors import ReportError
 
 __all__ = ["MAX_EMBEDDED_BYTES", "FoundVideos", "data_of", "find_videos", "link_to", "videos_by_name"]
@@ -32,6 +32,8 @@ class FoundVideos:
     """By video id."""
     looked_for: str
     """Where they were looked for, in words."""
+    passed_over: str = ""
+    """What is in the folder and is no video, in words."""
 
 
 def find_videos(
@@ -55,7 +57,8 @@ def find_videos(
     if path_of is None:
         by_name = videos_by_name(folder)
         files = {name: path for name in ids if (path := by_name.get(name) or by_name.get(_PREFIX + name)) is not None}
-        return FoundVideos(files=files, looked_for=f"{folder}, as <id> with the suffix of a video file")
+        looked_for = f"{folder}, as <id> with the suffix of a video file"
+        return FoundVideos(files=files, looked_for=looked_for, passed_over=videos_passed_over(folder))
     inside = Path(os.path.normpath(folder))
     files = {}
     for name in ids:

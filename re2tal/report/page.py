@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,39 +19,77 @@ from markupsafe import Markup
 
 from re2tal.common.atomic import atomic_path
 
-__all__ = ["inline_json", "render", "write_text"]
+__all__ = ["PageParts", "inline_json", "render", "render_still", "write_text"]
 
-_SCRIPTS = ("data.js", "charts.js", "tables.js", "player.js", "timeline.js", "videos.js", "main.js")
 _POLICY = (
-    "default-src 'none'; script-src {scripts}; style-src {styles}; media-src 'self' file: blob: data:; "
+    "default-src 'none'; script-src {scripts}; style-src {styles}; media-src {media}; connect-src {connect}; "
     "img-src data:; base-uri 'none'; form-action 'none'"
 )
 
 
-def render(context: Mapping[str, Any], *, payload: Mapping[str, Any]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PageParts:
+    """The files of a page, below `templates/`, and what it may load."""
+
+    template: str
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
+    """In this order, in one scope."""
+    media: str
+    """Sources of videos, as a content security policy names them."""
+    connect: str
+    """Addresses that scripts may ask."""
+
+
+REPORT = PageParts(
+    template="page.html",
+    styles=("page.css",),
+    scripts=(
+        "dom.js", "data.js", "charts.js", "tables.js", "player.js", "timeline.js", "videos.js", "themes.js", "main.js",
+    ),
+    media="'self' file: blob: data:",
+    connect="'none'",
+)  # fmt: skip
+
+
+def render(context: Mapping[str, Any], *, payload: Mapping[str, Any], parts: PageParts = REPORT) -> str:
     """The page.
 
     Args:
         context: what the template shows.
         payload: what the scripts work on, as JSON values.
+        parts: which page.
     """
-    style, first_script = _read("page.css"), _read("theme.js")
-    script = "\n".join(_read(name) for name in _SCRIPTS)
-    policy = _POLICY.format(scripts=f"{_hash(first_script)} {_hash(script)}", styles=_hash(style))
-    environment = Environment(
-        loader=PackageLoader("re2tal.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    style, first_script = "\n".join(map(_read, parts.styles)), _read("theme.js")
+    script = "\n".join(map(_read, parts.scripts))
+    policy = _POLICY.format(
+        scripts=f"{_hash(first_script)} {_hash(script)}", styles=_hash(style), media=parts.media, connect=parts.connect
     )
-    return environment.get_template("page.html").render(
+    template = _environment().get_template(parts.template)
+    return template.render(
         **context,
         policy=policy,
         style=Markup(style),
         first_script=Markup(first_script),
         script=Markup(script),
         payload=inline_json(payload),
+    )
+
+
+def render_still(template: str, context: Mapping[str, Any]) -> str:
+    """A page of the same look that runs no script."""
+    style = _read("page.css")
+    policy = f"default-src 'none'; style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+    return _environment().get_template(template).render(**context, policy=policy, style=Markup(style))
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("re2tal.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from re2tal.common.untrusted import some
 from re2tal.evaluation import Predictions
 from re2tal.report import sections
 from re2tal.report.diagnosing import diagnosis_charts
@@ -14,7 +15,7 @@ from re2tal.report.errors import ReportError
 from re2tal.report.media import MAX_EMBEDDED_BYTES, FoundVideos, data_of, find_videos, link_to
 from re2tal.report.page import render, write_text
 from re2tal.report.quality import Quality, choose_start, measure, score_steps
-from re2tal.report.sources import Excerpt, Sources, Truth, read_found, read_truth
+from re2tal.report.sources import Excerpt, Sources, Truth, are_points, read_found, read_truth
 from re2tal.report.training import Curve, RunRecords, read_records, training_curves
 from re2tal.report.videos import VideoTable, best_scores, table_videos
 
@@ -98,7 +99,8 @@ def _read(sources: Sources, *, max_detections: int | None) -> _Material:
     quality = None
     if found is not None and truth is not None:
         _require_common(sources, found, truth)
-        quality = measure(truth.actions, found, tious=sources.tious, steps=steps)
+        if not (are_points(truth.actions.segments) or are_points(found.segments)):
+            quality = measure(truth.actions, found, tious=sources.tious, steps=steps)
     table = table_videos(found=found, truth=truth, quality=quality, max_detections=max_detections)
     media = None
     if sources.videos is not None:
@@ -120,6 +122,7 @@ def _read(sources: Sources, *, max_detections: int | None) -> _Material:
         start=choose_start(best, steps, quality=quality, row=row),
         notes=(
             *sources.notes,
+            *_remarks_on_points(found=found, truth=truth),
             *_remarks(records=records, found=found, truth=truth, table=table, media=media, excerpt=excerpt),
         ),
     )
@@ -130,10 +133,21 @@ def _require_common(sources: Sources, found: Predictions, truth: Truth) -> None:
     ours, theirs = found.video_ids, truth.actions.video_ids
     if ours and theirs and not set(ours) & set(theirs):
         raise ReportError(
-            f"no video of {sources.detections} is in {sources.truth.path} (subset {', '.join(truth.subset)}): the "
+            f"no video of {sources.detections} is in {sources.truth.path} (subset {some(truth.subset)}): the "
             f"detections have {ours[0]!r}, for example, the ground truth {theirs[0]!r}; use the same ids, or another "
             "--subset"
         )
+
+
+def _remarks_on_points(*, found: Predictions | None, truth: Truth | None) -> list[str]:
+    if found is None or truth is None:
+        return []
+    sides = {"detections": found.segments, "annotations": truth.actions.segments}
+    points = [what for what, segments in sides.items() if are_points(segments)]
+    told = (
+        f"The {' and '.join(points)} are point events, which `re2tal evaluate --points` measures; tIoU does not apply."
+    )
+    return [told] if points else []
 
 
 def _remarks(
@@ -173,6 +187,8 @@ def _remarks(
         )
     if media is not None and (absent := len(table.videos) - len(media.files)):
         remarks.append(f"{absent} of {len(table.videos)} videos have no file; looked for {media.looked_for}.")
+    if media is not None and media.passed_over:
+        remarks.append(f"{media.passed_over[0].upper()}{media.passed_over[1:]}.")
     return remarks
 
 

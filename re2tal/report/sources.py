@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file
 from re2tal.evaluation import GroundTruth, Predictions, read_ground_truth, read_predictions
 from re2tal.report.errors import ReportError
 
-__all__ = ["Excerpt", "Sources", "Truth", "TruthSource", "ReportVideos", "read_found", "read_truth"]
+__all__ = ["Excerpt", "Sources", "Truth", "TruthSource", "ReportVideos", "are_points", "read_found", "read_truth"]
 
 DEFAULT_TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -78,6 +81,11 @@ class Truth:
     subset: tuple[str, ...]
 
 
+def are_points(segments: np.ndarray) -> bool:
+    """Whether there are segments (N, 2), and none has a length."""
+    return len(segments) > 0 and not np.ptp(segments, axis=1).any()
+
+
 def read_found(path: Path) -> Predictions:
     """Scored segments, as the metric reads them; a folder or a file of another kind is answered with what to give."""
     if path.is_dir():
@@ -93,7 +101,8 @@ def read_truth(source: TruthSource, *, ids: Collection[str]) -> Truth:
         ids: of the videos with predictions; they choose the subsets where `source` does not.
     """
     subset = _subset_of(source, ids=ids)
-    actions = read_ground_truth(
+    read = partial(
+        read_ground_truth,
         source.path,
         subset=subset,
         blocked=source.blocked,
@@ -101,6 +110,9 @@ def read_truth(source: TruthSource, *, ids: Collection[str]) -> Truth:
         subset_file=source.subset_file,
         one_class=source.one_class,
     )
+    actions = read()
+    if not len(actions.segments) and actions.problems:
+        actions = read(point_seconds=0.0)
     lengths = () if actions.durations is None else zip(actions.video_ids, actions.durations.tolist(), strict=True)
     seconds = {name: length for name, length in lengths if math.isfinite(length)}
     return Truth(actions=actions, seconds=seconds, subset=subset)

@@ -116,16 +116,19 @@ def line_path(xs: Sequence[float], ys: Sequence[float | None]) -> str:
     return "".join(parts)
 
 
-def stacked_bars(categories: Sequence[str], parts: Sequence[Bars], *, label: str, frame: Frame = BARS) -> Markup:
-    """Shares in [0, 1] on top of each other, one stack per category."""
-    place_y = _scale(0, 1, frame.top + frame.plot_height, frame.top)
-    drawn = [_y_axis((0, 0.25, 0.5, 0.75, 1), place_y, frame=frame, percent=True)]
+def stacked_bars(
+    categories: Sequence[str], parts: Sequence[Bars], *, label: str, frame: Frame = BARS, highest: float = 1.0
+) -> Markup:
+    """Shares on top of each other, one stack per category; together they are at most `highest`, where the axis ends."""
+    ticks = (0, 0.25, 0.5, 0.75, 1) if highest == 1 else nice_ticks(0, highest)
+    place_y = _scale(0, ticks[-1], frame.top + frame.plot_height, frame.top)
+    drawn = [_y_axis(ticks, place_y, frame=frame, percent=True)]
     step = frame.plot_width / max(len(categories), 1)
     for number, category in enumerate(categories):
         left, below = frame.left + step * (number + 0.14), 0.0
         for part in parts:
             value = part.values[number] or 0.0
-            top, bottom = place_y(min(below + value, 1.0)), place_y(below)
+            top, bottom = place_y(min(below + value, ticks[-1])), place_y(below)
             drawn.append(_bar(left, top, step * 0.72, bottom - top, part, f"{category}, {part.name}: {value:.1%}"))
             below += value
         drawn.append(_category(left + step * 0.36, category, frame=frame))

@@ -2,7 +2,14 @@
 
 from re2tal.training.anomalies import AnomalyHandler, TrainingError, load_anomaly
 from re2tal.training.batches import EpochLoader, GlobalBatches
-from re2tal.training.checkpoint import CheckpointError, RunFolder, load_checkpoint, save_checkpoint
+from re2tal.training.checkpoint import (
+    CheckpointError,
+    RunFolder,
+    load_checkpoint,
+    read_checkpoint,
+    require_checkpoint,
+    save_checkpoint,
+)
 from re2tal.training.config import TrainingConfig
 from re2tal.training.disk import DiskFullError
 from re2tal.training.distributed import LostProcessError, Processes, distributed_processes
@@ -51,6 +58,8 @@ __all__ = [
     "log",
     "logging_to",
     "newest_good",
+    "read_checkpoint",
+    "require_checkpoint",
     "parameter_groups",
     "distributed_processes",
     "save_checkpoint",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.common.types import Batch, FeatureBatch, PixelBatch, TimeGrid
+from re2tal.common.untrusted import some
 from re2tal.reversible import Origin, StreamOverflowError, first_non_finite, first_to_differ, reconstruction_errors
 from re2tal.training import random_state
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
@@ -163,7 +164,7 @@ class AnomalyHandler:
         return "all is finite when it is computed again, so some kernel does not repeat, or the hardware fails"
 
     def _videos(self) -> str:
-        return ", ".join(self._micro_batch.video_ids) if self._micro_batch is not None else "no videos"
+        return some(self._micro_batch.video_ids) if self._micro_batch is not None else "no videos"
 
     @staticmethod
     def _is_lasting(origin: Origin | None) -> bool:

@@ -35,7 +35,7 @@ class GlobalBatches(Sampler[list[int]]):
         if num_clips < batch_size:
             raise ValueError(
                 f"the training set has {num_clips} clips, fewer than one batch of {batch_size}, and incomplete "
-                f"batches are dropped; lower training.batch_size or add videos"
+                f"batches are dropped; {_fix(num_clips, micro_batches)}"
             )
         self.num_clips = num_clips
         self.batch_size = batch_size
@@ -65,6 +65,14 @@ class GlobalBatches(Sampler[list[int]]):
             for micro_batch in range(self.accumulate):
                 start = step * self.batch_size + own + micro_batch * self.micro_batch_size
                 yield order[start : start + self.micro_batch_size]
+
+
+def _fix(num_clips: int, micro_batches: int) -> str:
+    """A batch has at least a clip for each micro-batch of each process."""
+    largest = num_clips // micro_batches * micro_batches
+    if largest:
+        return f"set training.batch_size={largest} or less, or add videos"
+    return "add videos, or start fewer processes and lower training.accumulate"
 
 
 class EpochDataset(Protocol):

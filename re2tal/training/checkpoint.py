@@ -11,7 +11,14 @@ from re2tal.common.atomic import atomic_path
 from re2tal.training.disk import size_of, telling_of_full_disk
 from re2tal.weights import CHECKPOINT_FORMAT, WeightsError, load_pickle, require_intact
 
-__all__ = ["CheckpointError", "RunFolder", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "RunFolder",
+    "load_checkpoint",
+    "read_checkpoint",
+    "require_checkpoint",
+    "save_checkpoint",
+]
 
 
 class CheckpointError(WeightsError):
@@ -111,6 +118,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def require_checkpoint(path: Path) -> None:
+    """Refuse what is no file; of a run's folder, its best weights are named."""
+    if path.is_file():
+        return
+    best = next((best for best in (RunFolder(path).best, path / "best.pth") if best.is_file()), None)
+    what = f"{path} is a folder" if path.is_dir() else f"there is no checkpoint {path}"
+    raise CheckpointError(f"{what}; give the path of {best or 'an epoch_<n>.pth or best.pth'}")
+
+
 def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint without checking that its bytes are those that were written.
 
@@ -118,8 +134,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         path: of the file.
         mmap: leave tensors on disk until they are used.
     """
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; give the path of an epoch_<n>.pth or best.pth")
+    require_checkpoint(path)
     content = load_pickle(path, mmap=mmap)
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(

@@ -1,10 +1,12 @@
 """How a detector is trained: every setting of the loop, the optimizer and the schedule."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from re2tal.common.settings import Settings
+from re2tal.common.untrusted import shown
 from re2tal.training.precision import Amp
 
 __all__ = ["TrainingConfig"]
@@ -68,6 +70,13 @@ class TrainingConfig(Settings):
     features and small clips never come near it. What is loaded does not depend on it."""
     seed: int = Field(default=42, ge=0)
     """Of initial weights, shuffling, augmentation and dropout."""
+    start_from: Path | None = None
+    """Checkpoint of a whole detector, whose weights the run begins with, backbone, pyramid and head.
+    Classes go by their names: what the checkpoint knows of a class of the data is kept, its other classes are left out,
+    and new ones begin as in a fresh head. All else must be as in the checkpoint. It is not read where a run is resumed.
+    None: fresh weights, and those of backbone.pretrained."""
+    start_from_classes: dict[str, str] = {}
+    """Classes that were renamed since `start_from` was trained: {"name in the checkpoint": "name in the data"}."""
 
     @model_validator(mode="after")
     def _check_batch(self) -> "TrainingConfig":
@@ -95,6 +104,15 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"anneal_epochs must be at most the {self.epochs} epochs of the training, got {self.anneal_epochs}; "
                 "training would end on the way"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_renamed_classes(self) -> "TrainingConfig":
+        if self.start_from_classes and self.start_from is None:
+            raise ValueError(
+                f"start_from_classes renames classes of a checkpoint, got {shown(self.start_from_classes)} with "
+                "start_from=None; set start_from, or leave start_from_classes out"
             )
         return self
 

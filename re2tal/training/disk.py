@@ -9,7 +9,7 @@ from typing import Any
 
 from re2tal.reversible.tracing.trees import tensors_in
 
-__all__ = ["DiskFullError", "size_of", "telling_of_full_disk"]
+__all__ = ["DiskFullError", "require_room", "size_of", "telling_of_full_disk"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -43,6 +43,32 @@ def telling_of_full_disk(path: Path, *, needed: int | None = None) -> Iterator[N
             "with a lower training.keep_checkpoints or another work_dir, and go on with --resume auto: what was saved "
             "before is whole"
         ) from error
+
+
+def require_room(folder: Path, *, least: int, most: int) -> str | None:
+    """Refuse a run whose first checkpoint would not fit; what to say of one whose last would not, else None.
+
+    Args:
+        folder: of the run.
+        least: bytes of a whole state and of the best weights.
+        most: bytes of all that the run will have written.
+
+    Raises:
+        DiskFullError: names the space and the fix.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < least:
+        raise DiskFullError(
+            f"a checkpoint and the best weights take {_mib(least)}, and {_mib(free)} are free in {folder}; free some, "
+            "or choose another work_dir"
+        )
+    if free >= most:
+        return None
+    return (
+        f"all checkpoints of this run take {_mib(most)}, and {_mib(free)} are free in {folder}: it will stop when the "
+        "disk is full; free some, or lower training.keep_checkpoints"
+    )
 
 
 def size_of(content: Any) -> int:

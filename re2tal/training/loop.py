@@ -24,6 +24,7 @@ from re2tal.training.annealing import Annealing, coefficients
 from re2tal.training.anomalies import AnomalyHandler, TrainingError
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
+from re2tal.training.disk import require_room, size_of
 from re2tal.training.distributed import Processes
 from re2tal.training.ema import EMA
 from re2tal.training.optimizer import build_optimizer
@@ -167,10 +168,26 @@ class Trainer:
     def _begin_files(self) -> None:
         steps = self.loader.steps_per_epoch
         tidy(self.folder, position=divmod(self.done, steps))
+        self._require_room()
         self.records.keep(epochs=self.next_epoch, step=self.done)
         scores = [record[self.best_by] for record in self.records.read() if record["kind"] == "evaluation"]
         # The best file may be of an evaluation that is not recorded and so comes again.
         self.best = max(scores) if scores and self.folder.best.is_file() else None
+
+    def _require_room(self) -> None:
+        """What checkpoints will take: the weights, their average, and, of what is trained, Adam's two moments."""
+        weights = size_of(self.model.state_dict())
+        state = 2 * (
+            weights + sum(parameter.nbytes for parameter in self.model.parameters() if parameter.requires_grad)
+        )
+        epochs = range(self.next_epoch, self.config.epochs)
+        saved = sum(map(self.config.is_saved, epochs))
+        kept = min(saved, self.config.keep_checkpoints or saved)
+        if not saved:
+            return
+        warning = require_room(self.folder.path, least=state + weights, most=(kept + 2) * state + weights)
+        if warning is not None:
+            log.warning("%s", warning)
 
     # One epoch, one step
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextCol
 from rich.progress import Progress as RichProgress
 
 from re2tal.common.atomic import atomic_text
-from re2tal.common.untrusted import JsonError, parse_json, shown, visible_lines
+from re2tal.common.untrusted import JsonError, parse_json, readable, shown, visible_lines
 from re2tal.training.disk import telling_of_full_disk
 
 __all__ = ["Progress", "Records", "counting", "format_seconds", "log", "logging_to", "tell_counts"]
@@ -32,6 +32,13 @@ class _Visible(logging.Formatter):
         return visible_lines(super().format(record))
 
 
+class _Readable(logging.Formatter):
+    """For the terminal; the file has the whole of what is cut here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return readable(super().format(record))
+
+
 @contextmanager
 def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
     """Write the log to `path` and to the terminal; other processes than the main one only say what is wrong.
@@ -42,10 +49,10 @@ def logging_to(path: Path, *, is_main: bool = True) -> Iterator[Console]:
     shown: logging.Handler
     if console.is_terminal:
         shown = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
-        shown.setFormatter(_Visible("%(message)s"))
+        shown.setFormatter(_Readable("%(message)s"))
     else:
         shown = logging.StreamHandler(console.file)
-        shown.setFormatter(_Visible("%(asctime)s %(message)s", "%H:%M:%S"))
+        shown.setFormatter(_Readable("%(asctime)s %(message)s", "%H:%M:%S"))
     shown.setLevel(logging.INFO if is_main else logging.WARNING)
     # Opened when there is something to say, which for the others is at most why they stop.
     written = _LogFile(path, encoding="utf-8", delay=True)

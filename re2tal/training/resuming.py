@@ -33,7 +33,7 @@ def newest_good(folder: RunFolder) -> Path | None:
         else:
             return path
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems)
+        listed = "".join(f"\n  {problem}" for problem in problems[:5])
         raise CheckpointError(
             f"no checkpoint in {folder.checkpoints} can be resumed from; remove them, or train without --resume to "
             f"begin anew:{listed}"

@@ -8,6 +8,7 @@ from re2tal.video.augment import (
     augment,
     center_crop,
 )
+from re2tal.video.container import fault_of
 from re2tal.video.encode import available_encoder, write_video
 from re2tal.video.errors import (
     CorruptVideoError,
@@ -18,6 +19,7 @@ from re2tal.video.errors import (
     VideoError,
     VideoTimeoutError,
 )
+from re2tal.video.playback import PlaybackInfo, look_at, write_playable
 from re2tal.video.rand_augment import OperationSettings, RandAugmentConfig
 from re2tal.video.reader import FrameReader, VideoInfo, open_video, probe
 
@@ -31,6 +33,7 @@ __all__ = [
     "MissingVideoError",
     "NoVideoStreamError",
     "OperationSettings",
+    "PlaybackInfo",
     "RandAugmentConfig",
     "TruncatedVideoError",
     "UnreadableVideoError",
@@ -40,7 +43,10 @@ __all__ = [
     "augment",
     "available_encoder",
     "center_crop",
+    "fault_of",
+    "look_at",
     "open_video",
     "probe",
+    "write_playable",
     "write_video",
 ]

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from re2tal.video.errors import MissingVideoError, NoVideoStreamError, UnreadableVideoError, VideoError
 from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size, stalled
 
-__all__ = ["OPEN_OTHERS", "open_container", "packets_of", "video_stream_of"]
+__all__ = ["OPEN_OTHERS", "fault_of", "open_container", "packets_of", "video_stream_of"]
 
 # FFmpeg takes pictures for videos of one frame, and text for ANSI art.
 _NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
@@ -27,8 +27,11 @@ _OPENING = {
 }
 
 
+_NO_MOVING_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+
 def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoStream]:
-    """Open a file and choose its first moving picture; the caller closes the container.
+    """Open a file and choose the stream that a player would show; the caller closes the container.
 
     Args:
         threads: decoder threads, 0 for one per core.
@@ -54,6 +57,16 @@ def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoSt
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return container, stream
+
+
+def fault_of(path: Path) -> str | None:
+    """Why a file is no video that can be opened, from its beginning alone; None if it is one."""
+    try:
+        container, _ = open_container(path, threads=1)
+    except VideoError as error:
+        return str(error)
+    container.close()
+    return None
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
@@ -86,13 +99,18 @@ def video_stream_of(container: InputContainer, *, path: Path | str) -> VideoStre
     """
     if container.format.name.endswith(_NO_VIDEO_FORMATS):
         raise UnreadableVideoError(f"{path} is a text or picture file ({container.format.name}), expected a video file")
-    for stream in container.streams.video:
-        if stream.disposition & Disposition.attached_pic:
-            continue
-        if stream.codec_context is None:
-            raise UnreadableVideoError(
-                f"{path}: the installed FFmpeg has no decoder for this video; convert the file to H.264"
-            )
-        return stream
-    cover = " but a cover picture" if container.streams.video else ""
-    raise NoVideoStreamError(f"{path} holds no video stream{cover}; expected a file with moving pictures")
+    shown = [stream for stream in container.streams.video if not stream.disposition & _NO_MOVING_PICTURES]
+    moving = [stream for stream in shown if stream.frames != 1] or shown
+    if not moving:
+        cover = " but a cover picture" if container.streams.video else ""
+        raise NoVideoStreamError(f"{path} holds no video stream{cover}; expected a file with moving pictures")
+    # As players of FFmpeg's choose: what the file says is its default, then what has many frames, then most bits.
+    best = container.streams.best("video")
+    by_default = [stream for stream in moving if stream.disposition & Disposition.default]
+    chosen = best if best in moving else (by_default or moving)[0]
+    assert isinstance(chosen, VideoStream)
+    if chosen.codec_context is None:
+        raise UnreadableVideoError(
+            f"{path}: the installed FFmpeg has no decoder for this video; convert the file to H.264"
+        )
+    return chosen

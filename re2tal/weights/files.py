@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from re2tal.common.atomic import atomic_path
-from re2tal.common.untrusted import JsonError, parse_json, shown
+from re2tal.common.untrusted import JsonError, parse_json, shown, some
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.intact import require_intact
 from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names
@@ -150,7 +150,7 @@ def _translate(path: Path, state: Mapping[Any, Any], *, kind: Kind | None = None
     others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if others or not state:
         raise WeightsError(
-            f"{path} holds no weights, but {', '.join(others[:8]) or 'nothing'}{', ...' if len(others) > 8 else ''}; "
+            f"{path} holds no weights, but {some(others) or 'nothing'}; "
             f"give a file with {_AVERAGED}, {_LAST}, or named tensors"
         )
     tensors: dict[str, Tensor] = {str(name): value for name, value in state.items()}

@@ -92,7 +92,14 @@ def load_pretrained(
     return Pretrained(file=file, placement=placement, warning=_warning(file, reversible=reversible))
 
 
-def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible: bool) -> Placement:
+def load_detector(
+    model: nn.Module,
+    file: WeightsFile,
+    *,
+    kind: Kind,
+    reversible: bool,
+    fix: str = "use the config it was trained with, or a checkpoint of this config",
+) -> Placement:
     """Load a whole detector; every tensor must fit. The coefficients of a rewired backbone become the file's.
 
     Args:
@@ -100,6 +107,7 @@ def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible
         file: what `read_weights` gave.
         kind: of the model's backbone.
         reversible: whether the model's backbone is rewired.
+        fix: what to do if they do not fit, for the message.
 
     Raises:
         WeightsError: the file holds a backbone alone or another model, or was trained with the backbone rewired and
@@ -120,7 +128,7 @@ def load_detector(model: nn.Module, file: WeightsFile, *, kind: Kind, reversible
         file.tensors,
         model,
         source=file.path,
-        fix="use the config it was trained with, or a checkpoint of this config",
+        fix=fix,
         dropped=file.dropped,
     )
     if file.coefficients is not None:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from re2tal.common.untrusted import some
 from re2tal.weights.errors import WeightsError
 
 __all__ = ["BACKBONE_PREFIX", "Kind", "Layout", "NameMap", "Part", "is_recomputed", "map_names"]
@@ -106,9 +107,8 @@ def map_names(names: Collection[str]) -> NameMap:
 def _recognise(names: Collection[str]) -> Layout:
     kind = _kind(names)
     if kind is None:
-        shown = ", ".join(list(names)[:3])
         raise WeightsError(
-            f"it holds no Video Swin and no SlowFast: its names are {shown}, ... ({len(names)}); "
+            f"it holds no Video Swin and no SlowFast: its {len(names)} names are {some(names)}; "
             "known are the names of mmaction2, torchvision, OpenTAD and this package"
         )
     rewired = any(".inv_block." in name or ".Fm." in name for name in names)

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
+from re2tal.common.untrusted import some
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.names import is_recomputed
 
@@ -135,8 +136,11 @@ def place(
     """
     placement = compare(weights, model, allow=allow, dropped=dropped)
     refuse(placement, source=source, fix=fix)
-    require_finite({name: weights[name] for name in placement.placed}, source=source)
-    model.load_state_dict({name: weights[name] for name in placement.placed}, strict=False)
+    own = model.state_dict()
+    # In the model's types, in which what was finite may overflow.
+    placed = {name: weights[name].to(own[name].dtype) for name in placement.placed}
+    require_finite(placed, source=source)
+    model.load_state_dict(placed, strict=False)
     return placement
 
 
@@ -164,7 +168,7 @@ def refuse(placement: Placement, *, source: object, fix: str) -> None:
     if refused := placement.refused:
         raise WeightsError(
             f"{source} does not fit the model: {len(placement.placed)} tensors do, {len(refused)} do not"
-            + (f" and are not allowed to by {', '.join(placement.allow)}" if placement.allow else "")
+            + (f" and are not allowed to by {some(placement.allow)}" if placement.allow else "")
             + f"{placement.differences(most=_MOST_NAMED)}\n{fix}"
         )
 

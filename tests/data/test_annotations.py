@@ -58,7 +58,7 @@ def test_ambiguous_actions_are_left_out_silently(tmp_path: Path) -> None:
         (_row(8, 10.0005), (8.0, 10.0), None),
         (_row(11, 12), None, "'run' from 11 to 12 s lies outside the 10 s; left out"),
         (_row(-3, -1), None, "'run' from -3 to -1 s lies outside the 10 s; left out"),
-        (_row(4, 4), None, "'run' from 4 to 4 s has no length; left out"),
+        (_row(4, 4), None, "'run' from 4 to 4 s has no length; left out (data.point_seconds trains on point events)"),
         (_row(5, 4), None, "'run' from 5 to 4 s has no length; left out"),
     ],
 )
@@ -70,6 +70,14 @@ def test_actions_that_do_not_fit_the_video_are_repaired_and_told(
     spans = [(action.start_seconds, action.end_seconds) for action in found.videos[0].actions]
     assert spans == ([] if kept is None else [kept])
     assert list(map(str, found.problems)) == ([] if told is None else [f"{path}, video 'a': {told}"])
+
+
+def test_point_events_become_segments_around_them_inside_the_video_if_that_is_wished(tmp_path: Path) -> None:
+    rows = [_row(4, 4), _row(0, 0), _row(10, 10), _row(10.005, 10.005, "late"), _row(1, 3), _row(11, 11), _row(-1, -1)]
+    found = read_annotations(_one(tmp_path, rows), point_seconds=1.0)
+    spans = [(action.start_seconds, action.end_seconds) for action in found.videos[0].actions]
+    assert spans == [(3.5, 4.5), (0.0, 0.5), (9.5, 10.0), (9.505, 10.0), (1.0, 3.0)]
+    assert [problem.kind for problem in found.problems] == ["outside", "outside"]
 
 
 def test_an_action_annotated_twice_is_used_once_and_told(tmp_path: Path) -> None:

@@ -88,3 +88,20 @@ def test_merging_refuses_nothing_and_several_videos() -> None:
     )
     with pytest.raises(ValueError, match=r"one video, got \['v', 'w'\]; group them"):
         merge_windows([detect(merged_later=True), other], config=config)
+
+
+def test_points_are_middles_that_suppress_each_other_by_distance() -> None:
+    """In windows and in whole videos alike, whatever the lengths of the segments and of a step."""
+    segments = torch.tensor([[0.0, 8.0], [3.0, 5.4], [9.0, 11.0], [2.0, 6.0]])  # steps of half a second
+    proposals = Proposals(segments=segments, scores=torch.tensor([[0.9, 0.0], [0.8, 0.0], [0.7, 0.0], [0.0, 0.6]]))
+    config = PostprocessConfig(point_seconds=1.0, nms=NmsConfig(decay="linear", max_segments=10))
+    grid = TimeGrid(start_seconds=10.0, seconds_per_step=0.5, duration_seconds=100.0)
+    whole = detect_window(proposals, grid=grid, video_id="a", config=config, merged_later=False)
+    window = detect_window(proposals, grid=grid, video_id="a", config=config, merged_later=True)
+    assert torch.equal(window.segments, grid.to_seconds(segments)), "windows are merged as segments"
+    # Middles at 4 and 4.2 steps lie 0.1 s apart: the IoU of a second around each is 0.9 / 1.1.
+    for found in (whole, merge_windows([window], config=config)):
+        assert torch.equal(found.segments[:, 0], found.segments[:, 1])
+        assert found.segments[:, 0].tolist() == pytest.approx([12.0, 15.0, 12.0, 12.1])
+        assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.6, 0.8 * (1 - 0.9 / 1.1)], rel=1e-4)
+        assert found.labels.tolist() == [0, 0, 1, 0]

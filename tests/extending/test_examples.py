@@ -217,18 +217,18 @@ def test_label_tracks_are_recognised_beside_other_formats(re2tal: Any, tmp_path:
     labels.mkdir()
     for name in ("day1", "day2"):
         write_video(videos / f"{name}.mp4", np.zeros((40, 16, 16, 3), np.uint8), fps=8)
-    (labels / "day1.txt").write_text("0.500000\t1.500000\tjump\n2.000000\t4.000000\trun away\n")
+    (labels / "day1.txt").write_text("0:01 jump\n0:02 run away\n0:04 the end\n")
     (labels / "other.csv").write_text("video,start,end,label\nday2,1,2,jump\n")
-    format_ = f"{EXAMPLES}/labels/audacity.py:AudacityLabels"
+    format_ = f"{EXAMPLES}/labels/chapter_labels.py:Chapters"
     assert re2tal("import", labels, "--videos", videos, "--out", out, "--format", format_) == 0
     database = json.loads(out.read_text())["database"]
     found = {
         name: [(*row["segment"], row["label"]) for row in entry["annotations"]] for name, entry in database.items()
     }
-    assert found == {"day1": [(0.5, 1.5, "jump"), (2.0, 4.0, "run away")], "day2": [(1.0, 2.0, "jump")]}
+    assert found == {"day1": [(1.0, 2.0, "jump"), (2.0, 4.0, "run away")], "day2": [(1.0, 2.0, "jump")]}
 
 
-@pytest.mark.parametrize("format_", ["cvs", "gone.py:Labels", f"{EXAMPLES}/labels/audacity.py:LINE"])
+@pytest.mark.parametrize("format_", ["cvs", "gone.py:Labels", f"{EXAMPLES}/labels/chapter_labels.py:LINE"])
 def test_what_is_no_format_is_refused(re2tal: Any, tmp_path: Path, format_: str) -> None:
     (tmp_path / "a.csv").write_text("video,start,end,label\nday2,1,2,jump\n")
     assert re2tal("import", tmp_path / "a.csv", "--videos", tmp_path, "--format", format_) == 2

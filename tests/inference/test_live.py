@@ -245,6 +245,7 @@ def test_what_cannot_run_live_is_refused(re2tal: Any, tiny: Path, checkpoint: Pa
     predict = ["predict", "--checkpoint", checkpoint, "--out", out]
     assert "no videos are named" in re2tal(*predict)
     assert "--horizon is of a stream" in re2tal(*predict, video, "--horizon", 3)
+    assert "--format csv is written of whole videos" in re2tal(*predict, "--live", video, "--format", "csv")
     assert "no videos beside it" in re2tal(*predict, video, "--live", video)
 
 

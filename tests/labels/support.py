@@ -20,6 +20,11 @@ def read(path: Path, *, format_: Format | None = None, **options: Any) -> Readin
     return reading
 
 
+def read_all(path: Path, **options: Any) -> list[Reading]:
+    """Every part of a source, such as the sheets of a workbook."""
+    return read_sources([path], format_=None, options=ReadOptions(**options))
+
+
 def bring_in(path: Path, *, videos: Path, reading: dict[str, Any] | None = None, **options: Any) -> ImportedLabels:
     """From a source to annotations."""
     label = tuple(options.get("label", ()))

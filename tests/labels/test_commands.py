@@ -90,7 +90,7 @@ def test_import_ends_with_1_and_writes_nothing_if_nothing_can_be_used(
         (["{labels}", "--label", "kind"], "no annotation has a field 'kind'"),
         (["{labels}", "--classes", "gone.txt"], "there is no class list gone.txt"),
         (["{labels}", "--out", "{labels}"], "is there already; give another --out, or --overwrite"),
-        (["{labels}", "--out", "{labels}/x.json"], "File exists"),
+        (["{labels}", "--out", "{labels}/x.json"], "which is no folder"),
         (["{labels}", "--split", "1.5"], "split"),
         (["{labels}", "--format", "word"], "format"),
     ],

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from re2tal.labels import SourceError
-from tests.labels.support import bring_in, read
+from tests.labels.program_writers import BY_FRAME, EXACT, POINTS, label_studio_task, timeline, via2_entries
+from tests.labels.support import bring_in, read_all
 from tests.labels.writers import FORMATS, boris_observation, boris_project, via_project
 
-SEGMENTS = {"a": [(0.5, 2.0, "Run"), (4.0, 5.0, "Jump")]}
+SEGMENTS = {"a": [(0.5, 2.5, "Run"), (4.5, 5.5, "Jump")]}
 ODD: tuple[Any, ...] = (None, True, 1, -1e300, "x", "", [], [None], {}, {"x": 1})
 
 
@@ -32,6 +33,12 @@ def json_files() -> dict[str, Any]:
         "activitynet": {"database": {"a": {"subset": "x", "annotations": [{"segment": [1, 2], "label": "run"}]}}},
         "boris": json.loads(boris_project({"one": boris_observation(events, media={"a.mp4": 12.0})}, states=["run"])),
         "via": via_project(SEGMENTS),
+        "label studio": [label_studio_task("a", timeline(SEGMENTS["a"]), kind="timelinelabels")],
+        "soccernet": {"UrlLocal": "x/a/", "annotations": [{"gameTime": "1 - 00:01", "label": "y", "position": "1000"}]},
+        "detections": {"results": {"a": [{"segment": [1, 2], "label": "run", "score": 0.5}]}},
+        "via 2": {"_via_img_metadata": dict(list(via2_entries(SEGMENTS).items())[3:7])},
+        "calms21": {"x": {"a": {"keypoints": [], "metadata": {"vocab": {"run": 0}}, "annotations": [0, 1, 0]}}},
+        "labelled": {"database": {"a": {"labelled": [[1, 2]], "annotations": []}}},
         "charades": {"a": {"subset": "training", "duration": 12.0, "actions": [[1, 1.0, 2.0]]}},
     }
 
@@ -47,21 +54,23 @@ def test_odd_values_anywhere_in_json(name: str, clips: Path, tmp_path: Path) -> 
             container[key] = odd
             path.write_text(json.dumps(changed))
             try:
-                reading = read(path)
-                if reading.records:
+                if any(reading.records or reading.covered for reading in read_all(path)):
                     bring_in(path, videos=clips)
             except SourceError as error:
                 assert str(path) in str(error) or "--" in str(error)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+EVERY = {**FORMATS, **EXACT, **BY_FRAME, **POINTS}
+
+
+@pytest.mark.parametrize("name", EVERY)
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_files_cut_off_or_with_changed_bytes(name: str, tmp_path: Path, data: st.DataObject) -> None:
     folder = tmp_path / "f"
     if not folder.exists():
         folder.mkdir()
-        FORMATS[name][1](folder, SEGMENTS)
+        EVERY[name][1](folder, SEGMENTS)
     file = next(path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "classes.txt")
     raw = file.read_bytes()
     start = data.draw(st.integers(0, len(raw)))
@@ -69,17 +78,17 @@ def test_files_cut_off_or_with_changed_bytes(name: str, tmp_path: Path, data: st
     changed = tmp_path / file.name
     changed.write_bytes(raw[:start] + data.draw(st.binary(max_size=6)) + raw[end:])
     try:
-        read(changed)
+        read_all(changed)
     except SourceError as error:
         assert str(changed) in str(error)
 
 
-@given(raw=st.binary(max_size=200), suffix=st.sampled_from((".csv", ".json", ".eaf", ".boris", ".txt")))
+@given(raw=st.binary(max_size=200), suffix=st.sampled_from((".csv", ".json", ".eaf", ".xlsx", ".srt", ".txt")))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes(raw: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(raw)
     try:
-        read(path)
+        read_all(path)
     except SourceError as error:
         assert str(path) in str(error)

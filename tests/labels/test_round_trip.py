@@ -7,8 +7,11 @@ import pytest
 
 from re2tal.data.annotations import read_annotations
 from re2tal.labels import read_class_names, write_annotations
+from tests.labels.program_writers import BY_FRAME, EXACT
 from tests.labels.support import bring_in, reasons, segments_of
 from tests.labels.writers import FORMATS
+
+ALL = {**FORMATS, **EXACT}
 
 SEGMENTS = {
     "a": [(0.5, 2.0, "Run"), (1.25, 3.5, "Jump"), (4.0, 5.001, "Run")],
@@ -17,14 +20,21 @@ SEGMENTS = {
 }
 
 
+ON_FRAMES = {
+    "a": [(0.5, 2.5, "Run"), (3.5, 5.5, "Jump"), (5.5, 6.5, "Run")],
+    "b": [(1.5, 3.5, "Jump"), (7.5, 8.5, "Run")],
+}
+"""Segments of half a second, one at a time."""
+
+
 def options_of(folder: Path) -> dict[str, object]:
     classes = folder / "classes.txt"
     return {"class_names": read_class_names(classes)} if classes.exists() else {}
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ALL)
 def test_segments_come_back_and_the_format_is_recognised(name: str, clips: Path, tmp_path: Path) -> None:
-    format_, write = FORMATS[name]
+    format_, write = ALL[name]
     path = write(tmp_path, SEGMENTS)
     imported = bring_in(path, videos=clips, reading=options_of(tmp_path))
     assert set(imported.report.formats) == {format_}
@@ -32,14 +42,27 @@ def test_segments_come_back_and_the_format_is_recognised(name: str, clips: Path,
     assert not imported.report.problems and imported.report.num_dropped == 0
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BY_FRAME)
+def test_segments_come_back_from_what_is_told_frame_by_frame(name: str, clips: Path, tmp_path: Path) -> None:
+    format_, write = BY_FRAME[name]
+    path = write(tmp_path, ON_FRAMES)
+    imported = bring_in(path, videos=clips, reading=options_of(tmp_path))
+    assert set(imported.report.formats) == {format_}
+    found = segments_of(imported)
+    assert found.keys() == ON_FRAMES.keys()
+    for video, listed in ON_FRAMES.items():
+        assert found[video] == [(pytest.approx(a), pytest.approx(b), label) for a, b, label in sorted(listed)]
+    assert not imported.report.problems and not imported.report.hints[1:]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_real_annotations_come_back_from_every_format(name: str, data: Path, tmp_path: Path) -> None:
     """ucf_mini, 264 segments of 44 videos with real lengths."""
     database = json.loads((data / "ucf_mini/ucf_mini.json").read_text())["database"]
     segments = {
         video: [(*row["segment"], row["label"]) for row in entry["annotations"]] for video, entry in database.items()
     }
-    path = FORMATS[name][1](tmp_path, segments)
+    path = ALL[name][1](tmp_path, segments)
     imported = bring_in(path, videos=data / "ucf_mini/videos", reading=options_of(tmp_path))
     found = segments_of(imported)
     assert found.keys() == segments.keys()

@@ -105,9 +105,18 @@ def test_what_is_no_table_of_annotations(tmp_path: Path, text: str, message: str
         read(write(tmp_path / "x.csv", text))
 
 
+def test_errors_about_tables_with_many_columns_have_a_bound(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", ",".join(f"feature {number} {'x' * 50}" for number in range(600)) + "\n")
+    for columns in ({}, {"start": "onset"}):
+        with pytest.raises(SourceError, match="it has 'feature 0") as caught:
+            read(path, columns=columns)
+        assert len(str(caught.value)) < 2000
+
+
 def test_binary_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is a spreadsheet; save it as CSV"):
-        read(write(tmp_path / "Labels.XLSX", "PK"))
+    (tmp_path / "labels.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    with pytest.raises(SourceError, match="labels.xls is no readable spreadsheet"):
+        read(tmp_path / "labels.xls")
     (tmp_path / "x.csv").write_bytes(b"PK\x03\x04\0\0\0\0")
     with pytest.raises(SourceError, match="zero bytes"):
         read(tmp_path / "x.csv")

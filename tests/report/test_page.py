@@ -240,4 +240,5 @@ def test_templates_are_in_the_wheel(tmp_path: Path) -> None:
     (wheel,) = builders.WheelBuilder(str(root)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
     templates = root / "re2tal/report/templates"
-    assert {f"re2tal/report/templates/{path.name}" for path in templates.iterdir()} <= names
+    files = [path for path in templates.rglob("*") if path.is_file()]
+    assert {f"re2tal/report/templates/{path.relative_to(templates).as_posix()}" for path in files} <= names

@@ -69,7 +69,12 @@ def make_sound(path: Path) -> Path:
 
 
 def decode_in_order(path: Path) -> NDArray[np.uint8]:
-    """(T, H, W, 3): every frame that a plain sequential decode gives, in its order, never turned."""
+    """(T, H, W, 3): every frame that a plain sequential decode gives, in its order, never turned.
+
+    Of the stream that FFmpeg calls the best: one of the clips of torchcodec's tests has two, both marked as default.
+    """
     with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format="gbrp", interpolation=SCALING) for frame in container.decode(video=0)]
+        stream = container.streams.best("video")
+        assert stream is not None
+        frames = [frame.to_ndarray(format="gbrp", interpolation=SCALING) for frame in container.decode(stream)]
     return np.stack(frames)

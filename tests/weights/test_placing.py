@@ -58,6 +58,14 @@ def test_weights_that_are_not_finite_are_refused_and_the_model_stays_as_it_was(v
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_weights_that_the_network_s_type_cannot_hold_are_refused() -> None:
+    """They are finite in the file, and infinite where they are computed with."""
+    model = nn.Linear(2, 3)
+    weights = {"weight": torch.full((3, 2), 1e300, dtype=torch.float64), "bias": torch.zeros(3)}
+    with pytest.raises(WeightsError, match=r"1 of 2 tensors of x.pth hold NaN or infinity, such as weight \(6 of 6"):
+        place(weights, model, source="x.pth", fix="")
+
+
 def test_allowed_differences_leave_the_model_as_it_was_there() -> None:
     model = two_layers()
     before = {name: value.clone() for name, value in model.state_dict().items()}

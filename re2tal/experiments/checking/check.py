@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from statistics import median
 from typing import Any, Literal, TypeVar
 
 from re2tal.common.labelled import LabelledTime
@@ -13,17 +13,23 @@ from re2tal.config import ExperimentConfig
 from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names, read_features
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
+from re2tal.data.class_lengths import misfits
 from re2tal.data.negatives import require_negatives
 from re2tal.data.training_set import select_actions, select_empty
 from re2tal.data.whole import annotations_of
 from re2tal.detections.video_scores import VideoLabelsConfig
 from re2tal.evaluation import read_blocked
 from re2tal.experiments.checking.report import DataReport, SubsetCounts, order_of_kind
+from re2tal.networks.backbones import BackboneConfig
 from re2tal.video import VideoError, probe
+from re2tal.weights import read_weights
 
 __all__ = ["check_data"]
 
 _T = TypeVar("_T")
+
+_TRIED = 5
+"""Videos that are opened to learn a frame rate which the annotations do not tell."""
 
 
 @dataclass(kw_only=True)
@@ -86,7 +92,7 @@ def check_data(
         tell: called with how many videos are done, and of how many.
     """
     findings = _Findings()
-    _check_pretrained(config.backbone.pretrained, findings=findings)
+    _check_pretrained(config.backbone, findings=findings)
     data = config.data
     missing = findings.try_to("missing list", lambda: read_ids(data.missing)) or frozenset()
     blocked = findings.try_to("blocked list", lambda: read_blocked(config.evaluation.blocked)) or frozenset()
@@ -98,6 +104,7 @@ def check_data(
         _choose(testing, data.test_subset, annotations=annotations, missing=missing, blocked=blocked, findings=findings)
         _check_annotations(annotations, subsets=(training, testing), findings=findings)
         _check_lists(annotations, missing=missing, blocked=blocked, testing=testing, data=data, findings=findings)
+        _check_lengths(training, data=data, findings=findings)
         num_classes = _check_classes(annotations, training=training, data=data, findings=findings)
     _check_video_labels(config.postprocess.video_labels, testing=testing, findings=findings)
     about_files = _check_files((training, testing), data=data, decode=decode, jobs=jobs, tell=tell)
@@ -111,10 +118,13 @@ def check_data(
     )
 
 
-def _check_pretrained(path: Path | None, *, findings: _Findings) -> None:
+def _check_pretrained(backbone: BackboneConfig, *, findings: _Findings) -> None:
+    path = backbone.pretrained
     if path is not None and not path.is_file():
         detail = f"there is no file {path}; put the weights there or set backbone.pretrained, None for fresh weights"
         findings.add("error", "pretrained weights", detail)
+    elif path is not None:
+        findings.try_to("pretrained weights", lambda: read_weights(path, kind=backbone.weight_names))
 
 
 def _choose(
@@ -209,6 +219,25 @@ def _check_classes(
         if name not in shown:
             findings.add("warning", "untrained class", f"no training video shows {name!r}", subset="training")
     return len(names)
+
+
+def _check_lengths(training: _Subset, *, data: DataSettings, findings: _Findings) -> None:
+    rates = [video.num_frames / video.duration_seconds for video in training.to_check if video.num_frames]
+    fps = median(rates) if rates else _rate_of(training.to_check, data)
+    if fps is None and data.sampling.kind == "window":
+        return
+    for told in misfits(training.to_check, data.sampling, fps=fps or 1.0):
+        findings.add("warning", "class of another scale", told, subset=training.role)
+
+
+def _rate_of(videos: Sequence[AnnotatedVideo], data: DataSettings) -> float | None:
+    """Frames per second of the first file that can be read; None if none of a few can."""
+    for video in videos[:_TRIED] if data.has_files else ():
+        try:
+            return probe(data.video_path(video.video_id)).fps
+        except (VideoError, OSError, UnsafeNameError):
+            continue
+    return None
 
 
 def _check_video_labels(config: VideoLabelsConfig | None, *, testing: _Subset, findings: _Findings) -> None:

@@ -120,7 +120,7 @@ class TrimmedTrainingSet(_Clips):
                 self._broken.add(number, str(error))
                 if self._broken.count() > config.max_broken_share * len(self.videos):
                     break
-        listed = "".join(f"\n  {path}: {reason}" for path, reason in list(self.broken.items())[:20])
+        listed = "".join(f"\n  {path}: {reason}" for path, reason in list(self.broken.items())[:5])
         raise TooManyBrokenVideosError(
             f"{self._broken.count()} of {len(self.videos)} training videos are broken, more than data.max_broken_share "
             f"= {config.max_broken_share:g} allows; replace or remove these files, or raise it:{listed}"

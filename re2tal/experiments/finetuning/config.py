@@ -98,5 +98,10 @@ class FinetuneConfig(Settings):
     def _backbone_learns_what_is_wanted(self) -> "FinetuneConfig":
         if self.backbone.frozen:
             raise ValueError("fine-tuning trains the backbone, got backbone.frozen=True; set it to False")
+        if self.training.start_from is not None:
+            raise ValueError(
+                f"training.start_from is for detectors, got {self.training.start_from}; give the weights to start "
+                "with as backbone.pretrained"
+            )
         require_anneal_range(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
         return self

@@ -154,6 +154,8 @@ def _introduce(
         processes.device,
     )
     for name, listed in (("train", train), ("test", test)):
+        if listed.passed_over and processes.is_main:
+            log.warning("data.%s: %s; videos lie in a folder for each class", name, listed.passed_over)
         if listed.absent and processes.is_main:
             log.warning("data.%s: %d listed files are absent, such as %s", name, len(listed.absent), listed.absent[0])
 

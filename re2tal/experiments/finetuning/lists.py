@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from re2tal.common.video_files import VIDEO_SUFFIXES
+from re2tal.common.untrusted import some
+from re2tal.common.video_files import VIDEO_SUFFIXES, videos_passed_over
 from re2tal.experiments.finetuning.config import ClipSource
 
 __all__ = ["ClipList", "ClipListError", "TrimmedVideo", "list_clips"]
@@ -34,6 +35,8 @@ class ClipList:
     videos: tuple[TrimmedVideo, ...]
     absent: tuple[str, ...]
     """Listed files that are not there."""
+    passed_over: str = ""
+    """What lies in the folders of the classes and is taken for no video, in words."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -44,8 +47,8 @@ class ClipList:
         """Refuse labels that the network was not built for."""
         if unknown := sorted(set(self.class_names) - set(known)):
             raise ClipListError(
-                f"{_of(source)} has classes that the training videos do not have: {', '.join(unknown[:5])} "
-                f"({len(unknown)}); name classes alike in data.train and data.test"
+                f"{_of(source)} has classes that the training videos do not have: {some(unknown)}; "
+                "name classes alike in data.train and data.test"
             )
 
 
@@ -78,7 +81,8 @@ def _in_folders(folder: Path) -> ClipList:
         for path in sorted(inside.iterdir())
         if path.suffix.lower() in VIDEO_SUFFIXES
     )
-    return ClipList(videos=videos, absent=())
+    taken = {video.path for video in videos}
+    return ClipList(videos=videos, absent=(), passed_over=videos_passed_over(folder, taken=taken))
 
 
 def _listed(path: Path, source: ClipSource) -> ClipList:
@@ -102,7 +106,7 @@ def _rows(path: Path, split: str | None) -> Iterator[tuple[str, str, tuple[float
             columns = [*_COLUMNS, *([] if split is None else ["split"])]
             if lacking := [column for column in columns if column not in (reader.fieldnames or ())]:
                 raise ClipListError(
-                    f"{path} lacks the column {lacking[0]!r}, it has {', '.join(reader.fieldnames or ()) or 'none'}; "
+                    f"{path} lacks the column {lacking[0]!r}, it has {some(reader.fieldnames or ()) or 'none'}; "
                     f"a list of Kinetics has {', '.join((*_COLUMNS, 'split'))}"
                 )
             for row in reader:

@@ -13,6 +13,7 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
+from re2tal.common.untrusted import some
 from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 from re2tal.networks.zoo.named import create
@@ -109,7 +110,7 @@ class FactoryTrunk(nn.Module):
             try:
                 self.net.get_submodule(name)
             except AttributeError:
-                names = ", ".join(child for child, _ in self.net.named_children())
+                names = some(child for child, _ in self.net.named_children())
                 raise ValueError(
                     f"backbone.left_out names {name!r}, which {config.factory} does not have; it has {names}"
                 ) from None

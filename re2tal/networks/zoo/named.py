@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from re2tal.common.untrusted import some
 from re2tal.reversible import Example
 
 __all__ = ["Network", "create", "load", "optional", "without_own_gradients"]
@@ -204,7 +205,7 @@ def _function_of_file(name: str) -> Callable[..., Any]:
     found = runpy.run_path(path)
     if not callable(found.get(factory)):
         functions = [key for key, value in found.items() if callable(value) and not key.startswith("_")]
-        raise ValueError(f"{path} has no function {factory!r}; it has {', '.join(functions) or 'none'}")
+        raise ValueError(f"{path} has no function {factory!r}; it has {some(functions) or 'none'}")
     function: Callable[..., Any] = found[factory]
     return function
 

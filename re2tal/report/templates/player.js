@@ -5,6 +5,9 @@ const player = {
   end: null, // seconds at which a played segment ends
   onTime: () => {},
   onLength: () => {},
+  whyUnplayable: () =>
+    "The browser cannot play this file: it is no longer where it was, or of a kind that browsers do not know " +
+    "(H.264 in MP4 and WebM work everywhere).",
   url: null,
 
   /** Show a video of the page; `video` is one of data.videos. */
@@ -82,8 +85,6 @@ if (player.video) {
     if (!player.isReady) return;
     player.video.hidden = true;
     byId("no-video").hidden = false;
-    byId("no-video").textContent =
-      "The browser cannot play this file: it is no longer where it was, or of a kind that browsers do not know " +
-      "(H.264 in MP4 and WebM work everywhere).";
+    byId("no-video").textContent = player.whyUnplayable();
   });
 }

