@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from re2tal.cli.app import tell_results
+from re2tal.common.untrusted import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -103,12 +106,12 @@ def follow(
     assert call.live is not None
     if processes.world_size > 1:
         raise LiveCallError(f"a stream is followed by one process, got {processes.world_size}; leave torchrun out")
-    is_stdout = out == Path("-")
+    source, is_stdout = live_source(call.live), out == Path("-")
     try:
         with LiveFile(None if is_stdout else out) as file, stopping_by_signals() as stop:
             summary = predict_live(
                 trained,
-                live_source(call.live),
+                source,
                 settings=call.settings(min_score=min_score),
                 out=file,
                 device=processes.device,
@@ -125,6 +128,7 @@ def follow(
         print(json_format.dumps({**summary, "out": str(out)}))
         return
     print(
-        f"{summary['stream_seconds']:.1f} s of {live_source(call.live).name} ({summary['ended']}): "
-        f"{summary['num_detections']} detections, {summary['num_gaps']} gaps\n  {out}"
+        f"{summary['stream_seconds']:.1f} s of {visible(source.name)} ({visible(summary['ended'])}): "
+        f"{summary['num_detections']} detections, {summary['num_gaps']} gaps"
     )
+    tell_results(out)

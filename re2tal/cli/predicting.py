@@ -70,12 +70,10 @@ def predict(
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
-    from re2tal.labels.exporting import find_writer
     from re2tal.training import distributed_processes, logging_to
 
     stream.require_consistent(videos, formats=format)
-    for name in format or []:
-        find_writer(name)  # unknown ones are told now and not when all is computed
+    _require_known(format or [])
     found = predicting.find_videos(videos or [])
     with (
         distributed_processes(device) as processes,
@@ -104,6 +102,14 @@ def predict(
         if processes.is_main:
             _finish(done, formats=format or [], checkpoint=checkpoint, out=out, as_json=json)
     sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
+
+
+def _require_known(formats: Sequence[str]) -> None:
+    """Unknown ones are told now and not when all is computed."""
+    from re2tal.labels.exporting import find_writer
+
+    for name in formats:
+        find_writer(name)
 
 
 def _finish(done: "Predicted", *, formats: Sequence[str], checkpoint: Path, out: Path, as_json: bool) -> None:
