@@ -30,7 +30,7 @@ LOADING = "augmentation and the rest of loading"
 GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "indexing files": (("video/index.py", "index_of"),),
     "opening and decoding": (("video/reader.py", "_frame"),),
-    "scaling and colour": (("video/reader.py", "_to_rgb"),),
+    "scaling and colour": (("video/pictures.py", "rgb"),),
     LOADING: (("utils/data/dataloader.py", "__next__"),),
     "forward pass": (("re2tal/networks/detector.py", "forward"),),
     "backward pass": (("", "<method 'run_backward' of 'torch._C._EngineBase' objects>"),),

@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from re2tal.cli.app import Json, Options, app, tell_results, to_paste
 from re2tal.cli.exporting import export_as_json, export_beside, export_folder, told_of_export
+from re2tal.cli.live import LiveCall, follow, log_of
 from re2tal.common.untrusted import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ Device = Annotated[
 
 @app.command
 def predict(
-    videos: Annotated[list[Path], Parameter(negative="")],
+    videos: Annotated[list[Path] | None, Parameter(negative="")] = None,
     /,
     *,
     checkpoint: Path,
-    out: Path,
+    out: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    stream: LiveCall = LiveCall(),  # noqa: B008  # it is frozen
     config: Path | None = None,
     min_score: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     classifier: Path | None = None,
@@ -45,6 +47,9 @@ def predict(
     Called again, it goes on with the videos that are not done. Ends with status 0 if every video was usable, 3 if some
     were not (they are listed in skipped.json), 1 if nothing could be done.
 
+    With --live, follows a stream and writes what is found while it goes on (docs/live.md), until it ends or is
+    interrupted; status 1 if it could not be read, or not any further.
+
     Parameters
     ----------
     videos
@@ -52,7 +57,8 @@ def predict(
     checkpoint
         A best.pth or epoch_N.pth, or weights of a detector that were imported.
     out
-        Folder for report.html, detections.json, detections.csv, and a .json, .csv and .vtt for each video.
+        Folder for report.html, detections.json, detections.csv, and a .json, .csv and .vtt for each video. With --live,
+        a new file.
     config
         The experiment's config, for weights that do not hold it.
     min_score
@@ -64,25 +70,27 @@ def predict(
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
-    from re2tal.labels.exporting import find_writer
     from re2tal.training import distributed_processes, logging_to
 
-    for name in format or []:
-        find_writer(name)  # unknown ones are told now and not when all is computed
-    found = predicting.find_videos(videos)
+    stream.require_consistent(videos, formats=format)
+    _require_known(format or [])
+    found = predicting.find_videos(videos or [])
     with (
         distributed_processes(device) as processes,
-        logging_to(out / "log.txt", is_main=processes.is_main) as console,
+        logging_to(log_of(out, stream), is_main=processes.is_main) as console,
         _resumable(),
     ):
         if processes.is_main:
-            _tell_passed_over(videos)
+            _tell_passed_over(videos or [])
         trained = predicting.load_trained(
             checkpoint,
             config=None if config is None else load_config(config),
             classifier=classifier,
             options=cfg_options or [],
         )
+        if stream.live is not None:
+            follow(trained, stream, out=out, min_score=min_score, processes=processes, console=console, json=json)
+            return
         done = predicting.predict(
             trained,
             found,
@@ -94,6 +102,14 @@ def predict(
         if processes.is_main:
             _finish(done, formats=format or [], checkpoint=checkpoint, out=out, as_json=json)
     sys.exit(SOME_SKIPPED if done.outcome.skipped else 0)
+
+
+def _require_known(formats: Sequence[str]) -> None:
+    """Unknown ones are told now and not when all is computed."""
+    from re2tal.labels.exporting import find_writer
+
+    for name in formats:
+        find_writer(name)
 
 
 def _finish(done: "Predicted", *, formats: Sequence[str], checkpoint: Path, out: Path, as_json: bool) -> None:

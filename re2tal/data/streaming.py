@@ -13,7 +13,7 @@ from re2tal.data.frames import SlidingFrames
 from re2tal.data.testing_set import clip_of
 from re2tal.video import FrameReader, UnreadableVideoError, VideoError, VideoInfo, open_video, probe
 
-__all__ = ["ClipStream"]
+__all__ = ["ClipStream", "require_room_for_crop"]
 
 
 class ClipStream:
@@ -37,7 +37,7 @@ class ClipStream:
         self._config = config
         self.info = _probed(path)
         """Of the file."""
-        _require_room_for_crop(self.info, path=path, config=config)
+        require_room_for_crop(self.info.height, self.info.width, path=path, config=config)
         video = annotated or AnnotatedVideo(
             video_id=video_id,
             subset="",
@@ -80,13 +80,13 @@ def _opened(path: Path) -> FrameReader:
         raise UnreadableVideoError(f"{path} cannot be read ({error})") from error
 
 
-def _require_room_for_crop(info: VideoInfo, *, path: Path, config: DataSettings) -> None:
+def require_room_for_crop(height: int, width: int, *, path: Path | str, config: DataSettings) -> None:
     """A crop that is not square may not fit into frames that stand upright, or lie."""
-    scale = config.short_side_test / min(info.height, info.width)
-    height, width = round(info.height * scale), round(info.width * scale)
-    if config.crop_size[0] > height or config.crop_size[1] > width:
+    scale = config.short_side_test / min(height, width)
+    resized = round(height * scale), round(width * scale)
+    if config.crop_size[0] > resized[0] or config.crop_size[1] > resized[1]:
         raise VideoError(
-            f"{path}: its frames of {info.height} x {info.width} pixels (height x width) are resized to {height} x "
-            f"{width}, which the crop of {config.crop_size[0]} x {config.crop_size[1]} does not fit into; turn the "
-            "video, or pad it"
+            f"{path}: its frames of {height} x {width} pixels (height x width) are resized to {resized[0]} x "
+            f"{resized[1]}, which the crop of {config.crop_size[0]} x {config.crop_size[1]} does not fit into; turn "
+            "the video, or pad it"
         )

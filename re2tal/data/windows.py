@@ -15,6 +15,7 @@ __all__ = [
     "in_frames_of_window",
     "labelled_steps",
     "resized_segments",
+    "window_distance",
     "window_starts",
     "windowed_segments",
 ]
@@ -70,10 +71,15 @@ def window_starts(total_steps: int, *, num_steps: int, overlap: float) -> list[i
     """
     if total_steps <= num_steps:
         return [0]
-    distance = max(int(num_steps * (1 - overlap)), 1)
+    distance = window_distance(num_steps, overlap=overlap)
     last = total_steps - num_steps
     starts = list(range(0, last + 1, distance))
     return starts if starts[-1] == last else [*starts, last]
+
+
+def window_distance(num_steps: int, *, overlap: float) -> int:
+    """Steps from the beginning of a window to that of the next one."""
+    return max(int(num_steps * (1 - overlap)), 1)
 
 
 def actions_in_window(

@@ -4,6 +4,7 @@ from re2tal.detections.config import NmsConfig
 from re2tal.detections.files import rows_of, write_detections, write_rows, writing_rows
 from re2tal.detections.nms import soft_nms
 from re2tal.detections.postprocess import PostprocessConfig, detect_window, merge_windows
+from re2tal.detections.streaming_nms import FinalDetections, StreamingNms
 from re2tal.detections.video_scores import (
     CuhkConfig,
     SubmissionConfig,
@@ -15,8 +16,10 @@ from re2tal.detections.video_scores import (
 
 __all__ = [
     "CuhkConfig",
+    "FinalDetections",
     "NmsConfig",
     "PostprocessConfig",
+    "StreamingNms",
     "SubmissionConfig",
     "UntrimmedNetConfig",
     "VideoScores",

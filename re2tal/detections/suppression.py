@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from re2tal.detections.config import NmsConfig
 from re2tal.detections.overlaps import Floats, Indices, expand, partners_iou
 
-__all__ = ["suppress"]
+__all__ = ["penalties_of", "suppress"]
 
 Doubles = NDArray[np.float64]
 
@@ -184,23 +184,35 @@ class _Line:
 
     def _penalties(self, iou: Floats, picks: Indices, places: Indices) -> Floats:
         """(Q,) minus the logarithm of the factor for each pair, of which `picks[places]` lowers the other one."""
-        config = self._config
-        match config.decay:
-            case "gaussian":
-                penalties = iou * iou
-                penalties /= np.float32(config.sigma)
-            case "linear":
-                with np.errstate(divide="ignore"):  # nothing is left of a copy
-                    penalties = -np.log1p(-iou)
-            case "hard":
-                penalties = np.where(iou > 0, np.float32(np.inf), np.float32(0))
-            case _:
-                raise AssertionError(config.decay)
-        if config.iou_threshold == config.iou_threshold_slope == 0:
-            return penalties
+        if self._config.iou_threshold == self._config.iou_threshold_slope == 0:
+            return penalties_of(iou, config=self._config)
         lengths = self._ends[picks] - self._starts[picks]
-        threshold = np.float32(config.iou_threshold) + np.float32(config.iou_threshold_slope) * lengths
-        return np.where(iou >= threshold[places], penalties, np.float32(0))
+        return penalties_of(iou, config=self._config, lengths=lengths[places])
+
+
+def penalties_of(iou: Floats, *, config: NmsConfig, lengths: Floats | None = None) -> Floats:
+    """Minus the logarithms of the factors by which picked segments lower others.
+
+    Args:
+        iou: (Q,) of a picked segment and another one.
+        config: see there.
+        lengths: (Q,) of the picked segments; not needed where no IoU is too small to count.
+    """
+    match config.decay:
+        case "gaussian":
+            penalties = iou * iou
+            penalties /= np.float32(config.sigma)
+        case "linear":
+            with np.errstate(divide="ignore"):  # nothing is left of a copy
+                penalties = -np.log1p(-iou)
+        case "hard":
+            penalties = np.where(iou > 0, np.float32(np.inf), np.float32(0))
+        case _:
+            raise AssertionError(config.decay)
+    if lengths is None:
+        return penalties
+    threshold = np.float32(config.iou_threshold) + np.float32(config.iou_threshold_slope) * lengths
+    return np.where(iou >= threshold, penalties, np.float32(0))
 
 
 def _best(members: Indices, levels: Doubles, *, count: int) -> tuple[Indices, int]:

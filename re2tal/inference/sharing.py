@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from re2tal.common.types import Batch, PixelBatch
 from re2tal.data import DataSettings, WindowSampling
+from re2tal.data.windows import window_distance
 from re2tal.networks.backbones import Backbone
 from re2tal.training import log
 
@@ -90,7 +91,7 @@ def why_not_shared(backbone: nn.Module, *, config: DataSettings) -> str | None:
     sampling, sub_clip = config.sampling, _sub_clip_frames(backbone)
     if not isinstance(sampling, WindowSampling):
         return "clips are whole videos"
-    distance = max(int(sampling.num_steps * (1 - sampling.test_overlap)), 1) * sampling.frames_per_step
+    distance = window_distance(sampling.num_steps, overlap=sampling.test_overlap) * sampling.frames_per_step
     if distance >= sampling.num_steps * sampling.frames_per_step:
         return "windows do not overlap (data.sampling.test_overlap)"
     if sub_clip is None:

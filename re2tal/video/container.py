@@ -13,15 +13,15 @@ from av.video.stream import VideoStream
 from re2tal.video.errors import MissingVideoError, NoVideoStreamError, UnreadableVideoError, VideoError
 from re2tal.video.limits import MAX_PIXELS, STALL_SECONDS, require_size, stalled
 
-__all__ = ["fault_of", "open_container", "packets_of"]
+__all__ = ["OPEN_OTHERS", "fault_of", "open_container", "packets_of", "video_stream_of"]
 
 # FFmpeg takes pictures for videos of one frame, and text for ANSI art.
 _NO_VIDEO_FORMATS = ("tty", "image2", "_pipe")
 
 # Playlists and descriptions of sessions: FFmpeg would open whatever files, devices and addresses they name.
-_OPEN_OTHERS = {"concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub", "webm_dash_manifest"}
+OPEN_OTHERS = {"concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub", "webm_dash_manifest"}
 _OPENING = {
-    "format_whitelist": ",".join(sorted(av.formats_available - _OPEN_OTHERS)),
+    "format_whitelist": ",".join(sorted(av.formats_available - OPEN_OTHERS)),
     "protocol_whitelist": "file",
     "max_pixels": str(MAX_PIXELS),  # of the decoders that look into the file to know its streams
 }
@@ -48,7 +48,7 @@ def open_container(path: Path, *, threads: int) -> tuple[InputContainer, VideoSt
     except av.error.FFmpegError as error:
         raise UnreadableVideoError(f"{path} is not a readable video file ({error.strerror}); replace it") from error
     try:
-        stream = _video_stream(container, path=path)
+        stream = video_stream_of(container, path=path)
         require_size(stream.width, stream.height, path=path)
     except VideoError:
         container.close()
@@ -91,7 +91,12 @@ def _require_content(path: Path) -> None:
         raise UnreadableVideoError(f"{path} is {what}, expected a video file; replace it")
 
 
-def _video_stream(container: InputContainer, *, path: Path) -> VideoStream:
+def video_stream_of(container: InputContainer, *, path: Path | str) -> VideoStream:
+    """The first moving picture of a file.
+
+    Raises:
+        VideoError: there is none.
+    """
     if container.format.name.endswith(_NO_VIDEO_FORMATS):
         raise UnreadableVideoError(f"{path} is a text or picture file ({container.format.name}), expected a video file")
     shown = [stream for stream in container.streams.video if not stream.disposition & _NO_MOVING_PICTURES]

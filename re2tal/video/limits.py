@@ -20,7 +20,7 @@ STALL_SECONDS = 60.0
 """A file that gives nothing, not one frame, for so long is given up; it may take any time as long as frames come."""
 
 
-def require_size(width: int, height: int, *, path: Path) -> None:
+def require_size(width: int, height: int, *, path: Path | str) -> None:
     """Refuse a picture that would take gigabytes to decode, or to resize; (0, 0) is not known yet."""
     if width * height > MAX_PIXELS:
         rule = f"more than {MAX_PIXELS}"

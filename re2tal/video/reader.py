@@ -13,7 +13,6 @@ import torch
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
@@ -21,14 +20,12 @@ from re2tal.video.container import open_container, packets_of
 from re2tal.video.errors import CorruptVideoError
 from re2tal.video.index import decode_packets, from_key_frame, index_of
 from re2tal.video.orientation import UPRIGHT
+from re2tal.video.pictures import UprightPictures
 
 __all__ = ["FrameReader", "VideoInfo", "open_video", "probe"]
 
 # A seek throws away the decoder's look-ahead; below this many skipped frames decoding on is faster.
 _SEEK_PAYS_AFTER = 12
-
-# Rounding that is the same on every processor. Planes are written, since packed pixels cost two to three times as much.
-_SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +113,10 @@ class _PyAVReader:
         self._path = path
         self._threads = threads
         self._index = index_of(path)
+        self._pictures = UprightPictures(
+            height=self._index.height, width=self._index.width, orientation=self._index.orientation
+        )
         self._container: InputContainer | None = None  # opened when the first frame is asked for
-        self._reformatter = VideoReformatter()  # keeps the scaler between frames
         self._decoded: Iterator[tuple[int, VideoFrame]] | None = None
         self._next = 0
 
@@ -135,16 +134,16 @@ class _PyAVReader:
 
     @property
     def height(self) -> int:
-        return self._index.orientation.size(self._index.height, self._index.width)[0]
+        return self._pictures.height
 
     @property
     def width(self) -> int:
-        return self._index.orientation.size(self._index.height, self._index.width)[1]
+        return self._pictures.width
 
     def frames(self, indices: Sequence[int], *, size: int | tuple[int, int] | None = None) -> Tensor:
         """See `FrameReader.frames`."""
         wanted, inverse = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
-        height, width = self._output_size(size)
+        height, width = self._pictures.output_size(size)
         output = torch.empty((len(wanted), 3, height, width), dtype=torch.uint8)
         for row, frame in enumerate(self.stream(wanted.tolist(), size=size)):
             output[row] = frame
@@ -160,13 +159,13 @@ class _PyAVReader:
                 f"{self._path} has {self.num_frames} frames, so indices must be in [0, {self.num_frames - 1}], "
                 f"got {outside[0]}"
             )
-        return self._one_by_one(indices, *self._output_size(size))
+        return self._one_by_one(indices, *self._pictures.output_size(size))
 
     def _one_by_one(self, indices: Sequence[int], height: int, width: int) -> Iterator[Tensor]:
         last, frame = -1, torch.empty(0)
         for index in indices:
             if index != last:
-                last, frame = index, self._to_rgb(self._frame(index), height=height, width=width)
+                last, frame = index, self._pictures.rgb(self._frame(index), height=height, width=width)
             yield frame
 
     def close(self) -> None:
@@ -180,28 +179,6 @@ class _PyAVReader:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _output_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return self.height, self.width
-        if isinstance(size, int):
-            scale = size / min(self.height, self.width)
-            size = round(self.height * scale), round(self.width * scale)
-        if min(size) < 1:
-            raise ValueError(f"size must be at least 1 pixel, got {size}; write None for the video's own size")
-        return size
-
-    def _to_rgb(self, frame: VideoFrame, *, height: int, width: int) -> Tensor:
-        """(3, height, width) uint8, upright."""
-        coded_height, coded_width = self._index.orientation.size(height, width)  # scaled before turning
-        image = self._reformatter.reformat(
-            frame, width=coded_width, height=coded_height, format="gbrp", interpolation=_SCALING, threads=1
-        )
-        output = np.empty((3, height, width), dtype=np.uint8)
-        for channel, plane in zip((1, 2, 0), image.planes, strict=True):  # they come as green, blue, red
-            rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)  # padded at their ends
-            output[channel] = self._index.orientation.apply(rows[:coded_height, :coded_width])
-        return torch.from_numpy(output)
 
     def _frame(self, index: int) -> VideoFrame:
         """Frame number `index`, decoding on from the last one or from a key frame before it."""
