@@ -16,7 +16,7 @@ from re2tal.reversible.dry_run import computing_a_tile, to_compute
 from re2tal.reversible.guards import Guard
 from re2tal.reversible.observers import observers
 from re2tal.reversible.rng import GeneratorState
-from re2tal.reversible.tiles import Box, Tile
+from re2tal.reversible.tiles import Part, Tile, Tiling, add_to, part_of, prefers_few_tiles, put_into
 
 __all__ = [
     "BranchCall",
@@ -46,6 +46,7 @@ def autocast_contexts(device: torch.device) -> list[torch.autocast]:
             cache_enabled=False,
         )
         for kind in dict.fromkeys(("cpu", device.type))
+        if kind != "meta"  # which has none
     ]
 
 
@@ -131,16 +132,28 @@ class BranchCall:
         shape: of the whole input.
         args: whether there are further arguments.
         limit: bytes that a tile may take, about; None: no tiles.
+        device: of the input.
     """
 
-    def __init__(self, branch: Branch, guard: Guard, shape: tuple[int, ...], *, args: bool, limit: int | None) -> None:
+    def __init__(
+        self,
+        branch: Branch,
+        guard: Guard,
+        shape: tuple[int, ...],
+        *,
+        args: bool,
+        limit: int | None,
+        device: torch.device,
+    ) -> None:
         self.branch, self.guard, self.shape = branch, guard, shape
         self.tiles: Sequence[Tile] = _WHOLE
-        self.in_tiles = False
+        self._tiling: Tiling | None = None
         if limit is not None and branch.tiling is not None and not (args and branch.reads_args):
-            tiles = branch.tiling.tiles(branch.owner, shape, limit)
+            few = branch.tiling.in_few if prefers_few_tiles(device) else None
+            tiling = few or branch.tiling
+            tiles = tiling.tiles(branch.owner, shape, limit)
             if tiles is not None:
-                self.tiles, self.in_tiles = to_compute(tiles, shape), True
+                self.tiles, self._tiling = to_compute(tiles, shape), tiling
         branch.check_gathered()
         self.parameters = [Slot(m, name, p, version_of(p), p.requires_grad) for m, name, p in branch.parameters()]
         self.buffers: list[Slot] = []
@@ -220,17 +233,18 @@ class BranchCall:
 
     def result_shape(self) -> tuple[int, ...]:
         """Of what the branch returns."""
-        tiling = self.branch.tiling
-        if tiling is None or tiling.result is None:
+        if self._tiling is None or self._tiling.result is None:
             return self.shape
-        return tiling.result(self.branch.owner, self.shape)
+        return self._tiling.result(self.branch.owner, self.shape)
+
+    @property
+    def in_tiles(self) -> bool:
+        """Whether the branch is not computed as a whole."""
+        return self._tiling is not None
 
     def prepare(self, like: Tensor) -> tuple[Tensor, ...]:
         """What the tiles share; `like` has the shape and type of the input. Draws what the branch draws."""
-        if not self.in_tiles:
-            return ()
-        assert self.branch.tiling is not None
-        return self.branch.tiling.prepare(self.branch.owner, like)
+        return () if self._tiling is None else self._tiling.prepare(self.branch.owner, like)
 
     def compute(self, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile, args: Sequence[object]) -> Tensor:
         """`f` of a tile."""
@@ -238,11 +252,10 @@ class BranchCall:
         for observer in told:
             observer.begins(self.branch, x)
         with computing_a_tile():
-            if not self.in_tiles:
+            if self._tiling is None:
                 f = self.branch(x, *args)
             else:
-                assert self.branch.tiling is not None
-                f = self.branch.tiling.compute(self.branch.owner, x, prepared, tile)
+                f = self._tiling.compute(self.branch.owner, x, prepared, tile)
         for observer in told:
             observer.ended(self.branch, f)
         return f
@@ -254,8 +267,7 @@ class BranchCall:
         prepared = self.prepare(x)
         parts = _Cut.apply(x, [tile.read for tile in self.tiles])
         results = [self.compute(part, prepared, tile, ()) for part, tile in zip(parts, self.tiles, strict=True)]
-        boxes = [tile.write for tile in self.tiles]
-        whole: Tensor = _Join.apply(self.result_shape(), boxes, *results)
+        whole: Tensor = _Join.apply(self.result_shape(), [tile.write for tile in self.tiles], *results)
         return whole
 
 
@@ -276,15 +288,15 @@ class _Cut(torch.autograd.Function):
     """Parts of a tensor, which may overlap. Slicing one by one would fill a whole gradient for every part."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, boxes: Sequence[Box]) -> tuple[Tensor, ...]:
-        ctx.boxes, ctx.shape = boxes, x.shape
-        return tuple(x[box].clone() for box in boxes)
+    def forward(ctx: Any, x: Tensor, parts: Sequence[Part]) -> tuple[Tensor, ...]:
+        ctx.parts, ctx.shape = parts, x.shape
+        return tuple(part_of(x, part).clone() for part in parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         total = gradients[0].new_zeros(ctx.shape)
-        for box, gradient in zip(ctx.boxes, gradients, strict=True):
-            total[box] += gradient
+        for part, gradient in zip(ctx.parts, gradients, strict=True):
+            add_to(total, part, gradient)
         return total, None
 
 
@@ -292,16 +304,16 @@ class _Join(torch.autograd.Function):
     """A tensor made of parts."""
 
     @staticmethod
-    def forward(ctx: Any, shape: tuple[int, ...], boxes: Sequence[Box], *parts: Tensor) -> Tensor:
-        ctx.boxes = boxes
-        whole = parts[0].new_empty(shape)
-        for box, part in zip(boxes, parts, strict=True):
-            whole[box] = part
+    def forward(ctx: Any, shape: tuple[int, ...], parts: Sequence[Part], *values: Tensor) -> Tensor:
+        ctx.parts = parts
+        whole = values[0].new_empty(shape)
+        for part, value in zip(parts, values, strict=True):
+            put_into(whole, part, value)
         return whole
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(gradient[box] for box in ctx.boxes)
+        return None, None, *(part_of(gradient, part) for part in ctx.parts)
 
 
 class Gradients:
@@ -344,7 +356,7 @@ class Gradients:
             # Outside autocast, as backward passes run.
             with computing_a_tile():
                 found = torch.autograd.grad(
-                    f, [inputs[place] for place in places], gradient[tile.write].to(f.dtype), allow_unused=True
+                    f, [inputs[place] for place in places], part_of(gradient, tile.write).to(f.dtype), allow_unused=True
                 )
             for place, grad in zip(places, found, strict=True):
                 if place == 0:

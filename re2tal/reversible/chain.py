@@ -250,7 +250,7 @@ class Chain:
 def _step(x: Tensor, members: Sequence[Member], args: Sequence[object], *, limit: int | None) -> Step:
     """Of all branches, in tiles of at most `limit` bytes."""
     calls = [
-        BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit)
+        BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit, device=x.device)
         for member in members
         for branch in member.branches
     ]

@@ -15,7 +15,7 @@ from re2tal.reversible.guards import Guard
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.streams import restored
-from re2tal.reversible.tiles import Mode, TileSize, most_bytes
+from re2tal.reversible.tiles import Mode, TileSize, add_to, most_bytes, part_of, put_into
 
 __all__ = ["run_checkpointed"]
 
@@ -25,7 +25,8 @@ def run_checkpointed(branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, siz
 
     In mode "store" by the same steps, under ordinary autograd.
     """
-    branch_call = BranchCall(branch, guard, tuple(x.shape), args=False, limit=most_bytes(size, x.device))
+    limit = most_bytes(size, x.device)
+    branch_call = BranchCall(branch, guard, tuple(x.shape), args=False, limit=limit, device=x.device)
     branch_call.begin(x.device)
     if mode == "store":
         return branch_call.with_graph(x, ())
@@ -52,12 +53,12 @@ class _Checkpointed(torch.autograd.Function):
         with entered(call.autocast):
             prepared = branch_call.prepare(x)
             for tile in branch_call.tiles:
-                y = branch_call.compute(x[tile.read], prepared, tile, ())
+                y = branch_call.compute(part_of(x, tile.read), prepared, tile, ())
                 if not branch_call.in_tiles:
                     return y
                 if out is None:
                     out = y.new_empty(branch_call.result_shape())
-                out[tile.write] = y
+                put_into(out, tile.write, y)
         assert out is not None
         return out
 
@@ -80,8 +81,8 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     with preserved(x.device), restored([branch_call.guard]), branch_call.replayed() as parameters:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
         for tile in branch_call.tiles:
-            part = x[tile.read].detach()
+            part = part_of(x, tile.read).detach()
             _, found = gradients.tile(part.requires_grad_() if dx is not None else part, tile, dy)
             if dx is not None and found is not None:
-                dx[tile.read] += found
+                add_to(dx, tile.read, found)
         return None, dx, *gradients.sums()

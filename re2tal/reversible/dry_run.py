@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 
-from re2tal.reversible.tiles import Tile
+from re2tal.reversible.tiles import Rows, Tile
 
 __all__ = ["computing_a_tile", "few_tiles", "is_computing_a_tile", "to_compute"]
 
@@ -55,6 +55,8 @@ def to_compute(tiles: Sequence[Tile], shape: tuple[int, ...]) -> Sequence[Tile]:
         return tiles
 
     def size(tile: Tile) -> int:
+        if isinstance(tile.read, Rows):
+            return tile.read.indices.numel()
         return prod(len(range(*part.indices(length))) for part, length in zip(tile.read, shape, strict=False))
 
     return [tiles[0], max(tiles, key=size), tiles[-1]]

@@ -62,82 +62,84 @@ def _values_with(values: torch.dtype, headroom: int) -> torch.dtype:
     return values if headroom <= _INTEGERS[values][1] - _FEWEST_BITS else torch.float64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """A format: multiples of `2 ** -bits`."""
+    """A format: multiples of a power of two, `1 / scale`, which is found on the device, so that nobody waits for it."""
 
-    bits: int
+    scale: Tensor
+    """Steps in 1.0: a power of two, as a scalar."""
+    inverse: Tensor
+    """Of `scale`."""
     values: torch.dtype
     """The floating-point type of what the integers stand for."""
 
     @staticmethod
-    def around(*starts: Tensor, headroom: int) -> FixedPoint:
-        """The finest format that holds `2 ** headroom` times the largest of the values that streams start with.
-
-        Raises:
-            NonFiniteStreamError: one of them is not finite.
-        """
-        values = _values_with(values_of(starts[0].dtype), headroom)
-        largest = max((float(x.detach().abs().amax()) for x in starts if x.numel()), default=0.0)
-        if not math.isfinite(largest):
-            raise NonFiniteStreamError(f"a stream starts with {largest}")
-        exponent = math.frexp(largest)[1]
-        return FixedPoint(bits=min(_INTEGERS[values][1] - headroom - exponent, _FINEST), values=values)
+    def around(x: Tensor, *, headroom: int) -> FixedPoint:
+        """The finest format that holds `2 ** headroom` times the largest magnitude of what streams start with."""
+        values = _values_with(values_of(x.dtype), headroom)
+        largest = torch.linalg.vector_norm(x.detach(), math.inf).to(values)
+        bits = _INTEGERS[values][1] - headroom - torch.frexp(largest).exponent
+        bits = bits.clamp(-_FINEST, _FINEST)
+        return FixedPoint(_power_of_two(bits, values), _power_of_two(-bits, values), values)
 
     def coarser(self, by: int, *, headroom: int) -> FixedPoint:
         """One that holds `2 ** by` times as much, `2 ** headroom` times the largest of the start."""
         values = _values_with(self.values, headroom)
-        return FixedPoint(bits=self.bits - by + _INTEGERS[values][1] - _INTEGERS[self.values][1], values=values)
+        more = _INTEGERS[values][1] - _INTEGERS[self.values][1] - by
+        return FixedPoint(self.scale.to(values) * 2.0**more, self.inverse.to(values) * 2.0**-more, values)
 
-    def check(self, largest: Tensor) -> None:
-        """See whether all numbers were right.
+    def check(self, *found: Tensor) -> None:
+        """See whether all numbers were right; a device is waited for.
 
         Args:
-            largest: magnitude of streams and of what was added, in steps.
+            found: magnitudes of streams and of what was added, in steps; see `magnitude`.
 
         Raises:
             StreamOverflowError: something has grown past the format.
             NonFiniteStreamError: something was not a number, or infinite.
         """
-        limit, found = 2.0 ** _INTEGERS[self.values][1], float(largest)
-        if not math.isfinite(found):
-            raise NonFiniteStreamError(f"a stream grew to {found}")
-        if found >= limit:
-            raise StreamOverflowError(f"a stream grew to {found:.3g} steps of a format that holds {limit:.3g}")
+        kinds = {kind: [one for one in found if one.dtype == kind] for kind in {one.dtype for one in found}}
+        largest = torch.stack([torch.stack(ones).abs().amax().to(self.values) for ones in kinds.values()])
+        limit, most = 2.0 ** _INTEGERS[self.values][1], float(largest.amax())
+        if not math.isfinite(most):
+            raise NonFiniteStreamError(f"a stream grew to {most}")
+        if most >= limit:
+            raise StreamOverflowError(f"a stream grew to {most:.3g} steps of a format that holds {limit:.3g}")
 
     def steps(self, x: Tensor) -> Tensor:
         """Values, of any floating type, to whole numbers of steps, as floating-point numbers."""
-        return x.to(self.values, copy=True).mul_(2.0**self.bits).round_()
+        return (x * self.scale if x.dtype == self.values else x.to(self.values).mul_(self.scale)).round_()
 
-    def integers(self, steps: Tensor, largest: Tensor) -> Tensor:
-        """Whole numbers of steps as integers; what no integer stands for becomes another number, always the same.
-
-        Args:
-            steps: may be changed.
-            largest: their magnitude.
-        """
-        kind, bits = _INTEGERS[self.values]
-        # Where values are at hand they are looked at; asking an accelerator would make it wait.
-        if steps.device.type != "cpu" or not float(largest) < 2.0**bits:
-            steps.nan_to_num_(0, 0, 0).clamp_(-(2.0**bits), 2.0**bits)
-        return steps.to(kind)
+    def integers(self, steps: Tensor) -> Tensor:
+        """Whole numbers of steps as integers. What no integer stands for becomes another number, always the same one:
+        it can be taken away again, and `check` tells."""
+        return steps.to(_INTEGERS[self.values][0])
 
     def read(self, stream: Tensor) -> Tensor:
         """What a stream stands for, as new floating-point numbers."""
-        return stream.to(self.values).mul_(2.0**-self.bits)
+        if stream.is_cpu:  # which would make a copy first, and then another tensor
+            return stream.to(self.values).mul_(self.inverse)
+        return stream * self.inverse
 
     def read_out(self, u: Tensor, v: Tensor, coefficients: Coefficients) -> Tensor:
         """What a pair of streams stands for, as new floating-point numbers."""
         return self.read(u).mul_(coefficients.beta).add_(self.read(v)).div_(1 + coefficients.beta)
 
 
-def magnitude(steps: Tensor) -> Tensor:
-    """The largest absolute value of whole numbers, integers or not, as a floating-point scalar; nan if one is nan."""
-    kind = steps.dtype if steps.is_floating_point() else torch.float64
-    if steps.numel() == 0:
-        return torch.zeros((), dtype=kind, device=steps.device)
-    low, high = torch.aminmax(steps)
-    return torch.maximum(-low.to(kind), high.to(kind))
+def _power_of_two(exponent: Tensor, values: torch.dtype) -> Tensor:
+    """Exactly; by the bits that a floating-point number has for its exponent."""
+    if values == torch.float64:
+        return ((exponent.to(torch.int64) + 1023) << 52).view(values)
+    return ((exponent.to(torch.int32) + 127) << 23).view(values)
+
+
+def magnitude(numbers: Tensor) -> list[Tensor]:
+    """Scalars, the largest of whose magnitudes is that of `numbers`; nan if one of these is."""
+    if numbers.numel() == 0:
+        return []
+    if numbers.is_floating_point():
+        return [torch.linalg.vector_norm(numbers, math.inf)]
+    return list(torch.aminmax(numbers))
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,8 @@ def _stream(x: Tensor, format: FixedPoint | None) -> Stream:
     if format is None:
         return Stream(x, None)
     steps = format.steps(x.detach())
-    largest = magnitude(steps)
-    format.check(largest)
-    integers = format.integers(steps, largest)
+    format.check(*magnitude(steps))
+    integers = format.integers(steps)
     return Stream(_Straight.apply(format.read(integers), (1.0,), x), integers)
 
 
@@ -194,9 +195,9 @@ def add(pair: Pair, f: Tensor, coefficients: Coefficients) -> Pair:
     steps = format.steps(f.detach())
     stream = u.steps.clone()
     coefficients.mix(stream, v.steps, keep=False)
-    largest = torch.maximum(magnitude(steps), magnitude(stream))
-    stream += format.integers(steps, largest)
-    format.check(torch.maximum(largest, magnitude(stream)))
+    found = [*magnitude(steps), *(magnitude(stream) if coefficients.alpha else ())]
+    stream += format.integers(steps)
+    format.check(*found, *magnitude(stream))
     values = _Straight.apply(format.read(stream), coefficients.weights, u.values, v.values, f)
     return Pair(v, Stream(values, stream), format)
 

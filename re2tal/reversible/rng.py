@@ -27,7 +27,8 @@ class GeneratorState:
     @staticmethod
     def snapshot(device: torch.device, previous: GeneratorState | None = None) -> GeneratorState:
         """The current states; `previous` itself if nothing was drawn since, so that equal states are kept once."""
-        accelerator = torch.get_device_module(device).get_rng_state(device) if device.type != "cpu" else None
+        draws = device.type not in ("cpu", "meta")
+        accelerator = torch.get_device_module(device).get_rng_state(device) if draws else None
         state = GeneratorState(torch.get_rng_state(), device, accelerator)
         return previous if previous is not None and state._equals(previous) else state
 

@@ -38,6 +38,7 @@ from re2tal.reversible.guards import Guard, saving_unseen
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import GeneratorState, preserved
 from re2tal.reversible.step import SidewaysError, Step
+from re2tal.reversible.tiles import Part, add_to, part_of
 
 __all__ = ["Streams", "Walk", "count_held_bytes", "restored"]
 
@@ -78,6 +79,7 @@ class Streams:
         dtype: of what is read out.
         chain: whose streams they are.
         starts_equal: both are the same, so that it can be seen whether they come back.
+        found: magnitudes of both, which are yet to be checked.
     """
 
     def __init__(
@@ -89,8 +91,9 @@ class Streams:
         dtype: torch.dtype,
         chain: ChainSettings,
         starts_equal: bool = False,
+        found: Sequence[Tensor] = (),
     ) -> None:
-        self.starts_equal = starts_equal
+        self.starts_equal, self._found = starts_equal, found
         self.format, self.dtype, self.chain = format, dtype, chain
         self.coefficients = chain.coefficients
         self.pair: tuple[Tensor, Tensor] | None = (u, v)
@@ -107,9 +110,10 @@ class Streams:
     def start(x: Tensor, format: FixedPoint, *, chain: ChainSettings) -> Streams:
         """Both begin with `x`."""
         steps = format.steps(x.detach())
-        u = format.integers(steps, magnitude(steps))
+        found = magnitude(steps)
+        u = format.integers(steps)
         del steps
-        return Streams(u, u.clone(), format=format, dtype=x.dtype, chain=chain, starts_equal=True)
+        return Streams(u, u.clone(), format=format, dtype=x.dtype, chain=chain, starts_equal=True, found=found)
 
     @staticmethod
     def of(pair: Pair, *, dtype: torch.dtype, chain: ChainSettings) -> Streams:
@@ -133,10 +137,10 @@ class Streams:
     def advance(self, step: Step, *, graph: bool) -> None:
         """Move the pair on; see `run`."""
         self.is_broken = True
-        largest = self._add(step)
+        found = self._add(step)
         self.steps.append(step)
         try:
-            self.format.check(largest)
+            self.format.check(*found)
             step.check_effects()
         except (ArithmeticError, SidewaysError, RuntimeError):
             self.steps.pop()
@@ -151,11 +155,11 @@ class Streams:
                 call.dropped = None
         self.is_broken = False
 
-    def _add(self, step: Step) -> Tensor:
-        """Returns the largest magnitude of what was added and of the sums."""
+    def _add(self, step: Step) -> list[Tensor]:
+        """Returns the magnitudes of what was added and of the sums."""
         assert self.pair is not None
         u, v = self.pair
-        largest = torch.zeros((), dtype=self.format.values, device=u.device)
+        found, self._found = [*self._found], ()
         state: GeneratorState | None = None
         for call in step.calls:
             state = call.begin(step.device, state)
@@ -163,25 +167,24 @@ class Streams:
             # Kept without gradients, too, until it is clear that the step need not be taken back.
             call.dropped = self.coefficients.mix(w, v, keep=True)
             if self.coefficients.alpha:
-                largest = torch.maximum(largest, magnitude(w))
-            for box, f in self._computed(step, call, v):
+                found += magnitude(w)
+            for part, f in self._computed(step, call, v):
                 steps = self.format.steps(f)
-                added = magnitude(steps)
-                target = w[box]
-                target += self.format.integers(steps, added)
-                largest = torch.maximum(largest, torch.maximum(added, magnitude(target)))
-                del f, steps, target  # before the next tile is computed
+                found += magnitude(steps)
+                add_to(w, part, self.format.integers(steps))
+                del f, steps  # before the next tile is computed
+            found += magnitude(w)
             u, v = v, w
         self.pair = (u, v)
-        return largest
+        return found
 
-    def _computed(self, step: Step, call: BranchCall, v: Tensor) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+    def _computed(self, step: Step, call: BranchCall, v: Tensor) -> Iterator[tuple[Part, Tensor]]:
         """`f(v)` tile by tile, without a graph."""
         with _graph_for(call), entered(step.autocast):
             prepared = tuple(tensor.detach() for tensor in call.prepare(self.like(v).to(step.dtype)))
         for tile in call.tiles:
             with _graph_for(call) as graph, entered(step.autocast):
-                x = self.format.read(v[tile.read]).to(step.dtype).requires_grad_(graph)
+                x = self.format.read(part_of(v, tile.read)).to(step.dtype).requires_grad_(graph)
                 args = step.filled(step.leaves(step.learning) if graph else step.tensors)
                 f = call.compute(x, prepared, tile, args).detach()
             del x
@@ -234,9 +237,8 @@ class Streams:
         """The pair before a step, without gradients, for that behind it."""
         for call in reversed(step.calls):
             with call.replayed():
-                for box, f in self._computed(step, call, v):
-                    steps = self.format.steps(f)
-                    w[box] -= self.format.integers(steps, magnitude(steps))
+                for part, f in self._computed(step, call, v):
+                    add_to(w, part, self.format.integers(self.format.steps(f)), sign=-1)
             self.coefficients.unmix(w, v, call.dropped)
             v, w = w, v
         return v, w
@@ -273,13 +275,16 @@ class Streams:
                     autocast=step.autocast,
                 )
                 for tile in call.tiles:
-                    x = self.format.read(walk.v[tile.read]).to(step.dtype).requires_grad_(index > first or x_needs)
+                    x = (
+                        self.format.read(part_of(walk.v, tile.read))
+                        .to(step.dtype)
+                        .requires_grad_(index > first or x_needs)
+                    )
                     f, dx = gradients.tile(x, tile, dw)
                     if dx is not None:
-                        dv[tile.read] += dx
-                    steps = self.format.steps(f)
-                    walk.w[tile.write] -= self.format.integers(steps, magnitude(steps))
-                    del x, f, dx, steps
+                        add_to(dv, tile.read, dx)
+                    add_to(walk.w, tile.write, self.format.integers(self.format.steps(f)), sign=-1)
+                    del x, f, dx
                 sums = gradients.sums()
             of_args = [_sum(a, b) for a, b in zip(of_args, sums[: len(leaves)], strict=True)]
             for parameter, grad in zip(trainable(call.parameters), sums[len(leaves) :], strict=True):
@@ -302,7 +307,8 @@ def _difference(v: Tensor, w: Tensor) -> Tensor:
     """The largest difference of two streams relative to the largest value, part by part: no other stream fits in."""
     zero = torch.zeros((), dtype=torch.float64, device=v.device)
     difference = largest = zero
-    for a, b in zip(torch.split(v.flatten(), 2**20), torch.split(w.flatten(), 2**20), strict=True):
+    size = 2**20 if v.is_cpu else 2**26
+    for a, b in zip(torch.split(v.flatten(), size), torch.split(w.flatten(), size), strict=True):
         if a.numel():
             difference = torch.maximum(difference, (a - b).abs_().amax())
             largest = torch.maximum(largest, a.abs().amax())

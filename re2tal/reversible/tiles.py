@@ -8,14 +8,29 @@ differentiated one tile at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Box", "Tile", "TileSize", "Tiling", "Mode", "check_tile_size", "leading_boxes", "most_bytes"]
+__all__ = [
+    "Box",
+    "Mode",
+    "Part",
+    "Rows",
+    "Tile",
+    "TileSize",
+    "Tiling",
+    "add_to",
+    "check_tile_size",
+    "leading_boxes",
+    "most_bytes",
+    "part_of",
+    "prefers_few_tiles",
+    "put_into",
+]
 
 Mode = Literal["store", "reversible"]
 """How a network is differentiated: by ordinary autograd, or by computing again what was not kept."""
@@ -48,16 +63,72 @@ Box = tuple[slice, ...]
 """Slices of the leading dimensions of a tensor; () is all of it."""
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Vectors along the last dimension of a tensor, each once, in any order."""
+
+    indices: Tensor
+    """(N,) int64: where they stand if all other dimensions are counted through; on the CPU."""
+    _elsewhere: dict[torch.device, Tensor] = field(default_factory=dict)
+
+    def on(self, device: torch.device) -> Tensor:
+        """The indices on a device, which they are copied to once."""
+        if device.type == "cpu":
+            return self.indices
+        found = self._elsewhere.get(device)
+        if found is None:
+            found = self.indices.to(device, non_blocking=True)
+            if type(found) is Tensor:  # and not one without values, of a dry run
+                self._elsewhere[device] = found
+        return found
+
+
+Part = Box | Rows
+"""A part of a tensor."""
+
+
+def part_of(x: Tensor, part: Part) -> Tensor:
+    """A view, or the rows (N, C) as a new tensor."""
+    if isinstance(part, Rows):
+        return x.reshape(-1, x.shape[-1]).index_select(0, part.on(x.device))
+    return x[part]
+
+
+def add_to(x: Tensor, part: Part, values: Tensor, *, sign: int = 1) -> None:
+    """Add to a part of `x`, in place, or take away."""
+    if isinstance(part, Rows):
+        flat = x.reshape(-1, x.shape[-1])
+        flat.index_add_(0, part.on(x.device), values, alpha=sign)
+        if flat.data_ptr() != x.data_ptr():  # in another order of memory
+            x.copy_(flat.view(x.shape))
+    else:
+        x[part].add_(values, alpha=sign)
+
+
+def put_into(x: Tensor, part: Part, values: Tensor) -> None:
+    """Write a part of a tensor that is contiguous."""
+    if isinstance(part, Rows):
+        x.view(-1, x.shape[-1]).index_copy_(0, part.on(x.device), values)
+    else:
+        x[part] = values
+
+
 @dataclass(frozen=True)
 class Tile:
     """A part of a branch's result that depends on a part of its input alone."""
 
-    read: Box = ()
+    read: Part = ()
     """Of the input."""
-    write: Box = ()
+    write: Part = ()
     """Of the result; tiles write every element once."""
     detail: object = None
     """What the branch wants to know of the tile to compute it."""
+
+    @property
+    def clips(self) -> slice:
+        """The elements of the batch that a box reads of."""
+        assert not isinstance(self.read, Rows)
+        return self.read[0] if self.read else slice(None)
 
 
 @dataclass(frozen=True)
@@ -72,9 +143,16 @@ class Tiling:
     """(owner, shape of the whole input, bytes) -> tiles, each of which takes about so much memory in training at
     most; None if this owner cannot be computed in tiles as it is now."""
     compute: Callable[[nn.Module, Tensor, tuple[Tensor, ...], Tile], Tensor]
-    """(owner, input[tile.read], what was prepared, tile) -> result[tile.write]."""
+    """(owner, `tile.read` of the input, what was prepared, tile) -> `tile.write` of the result."""
     result: Callable[[nn.Module, tuple[int, ...]], tuple[int, ...]] | None = None
     """(owner, shape of the whole input) -> shape of the result; None: the same."""
+    in_few: Tiling | None = None
+    """Another way for devices that `prefers_few_tiles` names."""
+
+
+def prefers_few_tiles(device: torch.device) -> bool:
+    """Whether a device waits for launches more than for arithmetic, as accelerators do."""
+    return device.type != "cpu"
 
 
 def leading_boxes(shape: Sequence[int], size: int, *, full: bool = False) -> Iterator[Box]:

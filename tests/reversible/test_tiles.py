@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from re2tal.networks.backbones import PathwayConfig, SlowFast, SlowFastConfig, SwinConfig, SwinTrunk
 from re2tal.reversible import (
+    branch_call,
     headrooms,
     reconstruction_error,
     rewire,
@@ -71,17 +72,20 @@ def assert_tiles_change_nothing(model: nn.Module, x: Tensor, *, limit: int) -> N
 @given(
     batch=st.integers(1, 2),
     frames=st.integers(1, 24),
-    height=st.integers(16, 60),
-    width=st.integers(16, 60),
+    height=st.integers(16, 40),
+    width=st.integers(16, 40),
     window=st.tuples(st.integers(1, 5), st.integers(2, 5), st.integers(2, 5)),
     limit=st.sampled_from([1, 20_000, 200_000, 2**30]),
+    few=st.booleans(),
 )
-def test_window_attention_is_exact_for_every_size(
-    batch: int, frames: int, height: int, width: int, window: tuple[int, int, int], limit: int
+def test_window_attention_is_exact_for_every_size_in_many_tiles_and_in_few(
+    batch: int, frames: int, height: int, width: int, window: tuple[int, int, int], limit: int, few: bool
 ) -> None:
     torch.manual_seed(0)
     x = torch.randn(batch, 3, frames, height, width, dtype=torch.float64)
-    assert_tiles_change_nothing(swin(window=window), x, limit=limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branch_call, "prefers_few_tiles", lambda device: few)
+        assert_tiles_change_nothing(swin(window=window), x, limit=limit)
 
 
 @settings(max_examples=15, deadline=None)
@@ -90,11 +94,16 @@ def test_window_attention_is_exact_for_every_size(
     frames=st.integers(1, 6),
     size=st.tuples(st.integers(20, 50), st.integers(20, 50)),
     limit=st.sampled_from([1, 20_000, 200_000, 2**30]),
+    few=st.booleans(),
 )
-def test_bottlenecks_are_exact_for_every_size(batch: int, frames: int, size: tuple[int, int], limit: int) -> None:
+def test_bottlenecks_are_exact_for_every_size_in_many_tiles_and_in_few(
+    batch: int, frames: int, size: tuple[int, int], limit: int, few: bool
+) -> None:
     torch.manual_seed(0)
     x = torch.randn(batch, 3, 4 * frames, *size, dtype=torch.float64)
-    assert_tiles_change_nothing(slowfast(), x, limit=limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branch_call, "prefers_few_tiles", lambda device: few)
+        assert_tiles_change_nothing(slowfast(), x, limit=limit)
 
 
 @settings(max_examples=100, deadline=None)

@@ -84,7 +84,8 @@ def split_torchvision_bottleneck(block: Foreign) -> Split:
 
 def stem(module: Foreign) -> Split:
     """Our own SlowFast's stem."""
-    tiling = Tiling(_fold, _stem_tiles, _stem_of_frames, _stem_shape)
+    few = Tiling(_nothing, _stem_tiles, _stem_in_3d, _stem_shape)
+    tiling = Tiling(_fold, _stem_tiles, _stem_of_frames, _stem_shape, in_few=few)
     return Split(transition=Branch(module, call_own, tiling=tiling, keeps_shape=False), exact=_is_exact(module))
 
 
@@ -176,13 +177,18 @@ def _branch_of_frames(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], t
 
 
 def _transition_of_frames(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    outside, halo = tile.detail, block.conv1.conv.kernel_size[0] // 2
-    assert isinstance(outside, _Outside)
-    own = x[:, :, halo - outside.before : x.shape[2] - halo + outside.behind]  # without the halo
+    own = _without_halo(x, block.conv1.conv, tile.detail)
     *_, weight, bias = prepared
     _, down, across = block.downsample.conv.stride
     shortcut = _conv_of_pixels(own[..., ::down, ::across], weight, bias)
     return _branch_of_frames(block, x, prepared, tile) + shortcut
+
+
+def _without_halo(x: Tensor, conv: Foreign, outside: object) -> Tensor:
+    """The frames that a tile writes, of those that it reads."""
+    assert isinstance(outside, _Outside)
+    halo = conv.kernel_size[0] // 2
+    return x[:, :, halo - outside.before : x.shape[2] - halo + outside.behind]
 
 
 def _conv_in_time(x: Tensor, weight: Tensor, bias: Tensor, like: Foreign, outside: object) -> Tensor:
@@ -210,5 +216,44 @@ def _conv_of_pixels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.conv2d(tall, weight[:, :, 0], bias).view(clips, -1, length, height, width)
 
 
-_BRANCH = Tiling(_fold, _block_tiles, _branch_of_frames)
-_TRANSITION = Tiling(_fold, _block_tiles, _transition_of_frames, _transition_shape)
+# The same with the layers as they are, for devices with fast kernels in 3-D, on which every further call costs
+
+
+def _nothing(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
+    return ()
+
+
+def _stem_in_3d(module: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    return module.shrink(_layer_in_time(module, module.normalise(x), tile.detail))
+
+
+def _branch_in_3d(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    x = F.relu(_layer_in_time(block.conv1, x, tile.detail), inplace=True)
+    x = F.relu(block.conv2(x), inplace=True)
+    return F.relu(block.conv3(x), inplace=True)
+
+
+def _transition_in_3d(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    own = _without_halo(x, block.conv1.conv, tile.detail)
+    return _branch_in_3d(block, x, prepared, tile) + block.downsample(own)
+
+
+def _layer_in_time(layer: Foreign, x: Tensor, outside: object) -> Tensor:
+    """A convolution and its norm, padded in time only where the clip ends."""
+    assert isinstance(outside, _Outside)
+    conv = layer.conv
+    halo, *padding = map(int, conv.padding)
+    if outside.before == outside.behind == halo:
+        return layer.bn(conv(x))
+    x = F.pad(x, (0, 0, 0, 0, outside.before, outside.behind))
+    return layer.bn(F.conv3d(x, conv.weight, None, conv.stride, (0, *padding)))
+
+
+_BRANCH = Tiling(_fold, _block_tiles, _branch_of_frames, in_few=Tiling(_nothing, _block_tiles, _branch_in_3d))
+_TRANSITION = Tiling(
+    _fold,
+    _block_tiles,
+    _transition_of_frames,
+    _transition_shape,
+    in_few=Tiling(_nothing, _block_tiles, _transition_in_3d, _transition_shape),
+)

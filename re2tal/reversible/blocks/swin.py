@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from re2tal.reversible.blocks.exact import OF_EACH_ELEMENT, OF_EACH_TOKEN, are, computes_as_published
 from re2tal.reversible.blocks.split import Foreign, Split
+from re2tal.reversible.blocks.windows import WindowBatch, attend_in_windows, window_masks, window_tiles
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.patched import call_own
 from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
@@ -24,7 +25,8 @@ __all__ = ["patch_embedding", "patch_merging", "split_swin_block"]
 
 def split_swin_block(block: Foreign) -> Split:
     """Two branches; drop path is drawn once for each."""
-    attention = Tiling(_prepare_attention, _attention_tiles, _attend) if _is_video(block) else None
+    few = Tiling(_prepare_windows, _few_window_tiles, _attend_in_windows)
+    attention = Tiling(_prepare_attention, _attention_tiles, _attend, in_few=few) if _is_video(block) else None
     return Split(
         branches=(
             Branch(block, _attention, ("norm1", "attn"), tiling=attention),
@@ -81,14 +83,19 @@ def _merged_shape(merging: Foreign, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _embedding_tiles(embedding: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Tile]:
+    clips, channels, frames, *_ = shape
     length = embedding.tuple_patch_size[0]
+    patches = math.prod(_embedded_shape(embedding, shape)[2:])
+    # Pixels, raw and normalised; what is convolved, its norm, and gradients of both.
+    bytes_per_row = 4 * (2 * channels * length * math.prod(shape[3:]) + 4 * patches)
+    step = length * max(limit // bytes_per_row, 1)
     return [
         Tile(
-            (slice(clip, clip + 1), slice(None), slice(start, min(start + length, shape[2]))),
-            (slice(clip, clip + 1), slice(start // length, start // length + 1)),
+            (slice(clip, clip + 1), slice(None), slice(start, min(start + step, frames))),
+            (slice(clip, clip + 1), slice(start // length, math.ceil(min(start + step, frames) / length))),
         )
-        for clip in range(shape[0])
-        for start in range(0, shape[2], length)
+        for clip in range(clips)
+        for start in range(0, frames, step)
     ]
 
 
@@ -132,7 +139,7 @@ def _mlp_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[T
 
 def _mlp_of_tokens(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
     (factor,) = prepared
-    return block.mlp(block.norm2(x)) * factor[tile.read[0]]
+    return block.mlp(block.norm2(x)) * factor[tile.clips]
 
 
 # Attention, window by window
@@ -219,10 +226,9 @@ def _attention_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequ
     tiles = []
     for kind, runs in enumerate(_kinds(block, shape)):
         tokens = math.prod(run.size for run in runs)
-        # Norm, queries, keys, values and results, twice over; scores and their softmax, and gradients of both.
-        bytes_per_window = 4 * tokens * (14 * shape[-1] + 4 * attention.num_heads * tokens)
         axes = (shape[0], *(run.count for run in runs))
-        for clips, *windows in leading_boxes(axes, max(limit // bytes_per_window, 1), full=True):
+        most = max(limit // _bytes_per_window(block, tokens, shape[-1]), 1)
+        for clips, *windows in leading_boxes(axes, most, full=True):
             boxes, lacking = [], []
             for run, chosen, length in zip(runs, windows, shape[1:-1], strict=True):
                 end = run.start + chosen.stop * run.size
@@ -260,7 +266,41 @@ def _attend(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile)
     y = y.reshape(clips, *whole, channels)
     if any(windows.lacking):
         y = y[(slice(None), *(slice(length - lack) for length, lack in zip(whole, windows.lacking, strict=True)))]
-    return y * factor[tile.read[0]]
+    return y * factor[tile.clips]
+
+
+# The same as batches of windows of one shape
+
+
+def _prepare_windows(block: Foreign, x: Tensor) -> tuple[Tensor, ...]:
+    """The position bias, the factor of drop path, and the masks of a shifted block."""
+    window, shift = _window_and_shift(block, tuple(x.shape))
+    tokens = math.prod(window)
+    attention = block.attn
+    index = attention.relative_position_index[:tokens, :tokens].flatten()
+    bias = attention.relative_position_bias_table.t().index_select(1, index).view(-1, tokens, tokens)
+    masks = window_masks(tuple(x.shape[:-1]), window, shift, like=bias)
+    return bias, _drop_path(block, x).flatten(), *(() if masks is None else (masks,))
+
+
+def _few_window_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Tile] | None:
+    attention = block.attn
+    if _drops(attention.attention_dropout, attention.dropout, block=block):
+        return None
+    window, shift = _window_and_shift(block, shape)
+    most = max(limit // _bytes_per_window(block, math.prod(window), shape[-1]), 1)
+    return window_tiles(shape[:-1], window, shift, most)
+
+
+def _attend_in_windows(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    bias, factor, *masks = prepared
+    assert isinstance(tile.detail, WindowBatch)
+    return attend_in_windows(block, x, factor=factor, bias=bias, masks=masks[0] if masks else None, windows=tile.detail)
+
+
+def _bytes_per_window(block: Foreign, tokens: int, channels: int) -> int:
+    """Norm, queries, keys, values and results, twice over; scores and their softmax, and gradients of both."""
+    return 4 * tokens * (14 * channels + 4 * block.attn.num_heads * tokens)
 
 
 def _padding(lacking: Sequence[int]) -> Iterator[int]:

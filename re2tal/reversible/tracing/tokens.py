@@ -103,8 +103,7 @@ class _Tokens:
 
     def compute(self, owner: nn.Module, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
         """The branch of a few tokens."""
-        own = tile.read[0] if tile.read else slice(None)
-        factors = {name: factor[own] for name, factor in zip(self.drops, prepared, strict=True)}
+        factors = {name: factor[tile.clips] for name, factor in zip(self.drops, prepared, strict=True)}
         return _Scaled(self.tape, factors).run(owner, x)
 
     def __deepcopy__(self, memo: object) -> _Tokens:

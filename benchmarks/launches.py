@@ -1,0 +1,130 @@
+"""Kernels that a training step launches, and times it waits for the device: exact counts, of tensors without values.
+
+    python benchmarks/launches.py [--frames 64] [--size 224] [--json]
+
+Every operation counts that is no view and allocates more than memory, for the backbone alone and for the whole detector
+with its losses, clipping, optimizer and averaged weights. It runs on the meta device, where the package does what it
+does on an accelerator. A wait is a value that the program asks for.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from re2tal.networks.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.reversible import set_tiles
+
+GIB = 2**30
+WAYS: dict[str, int | None] = {"plain": None, "whole": None, "24/64 GiB": 24 * GIB // 64, "139/64 GiB": 139 * GIB // 64}
+"""Tiles of a 64th of the memory of usual accelerators."""
+BACKBONES: dict[str, BackboneConfig] = {"Swin-T": SwinConfig(), "SlowFast-101": SlowFastConfig()}
+
+_VALUE = torch.ops.aten._local_scalar_dense.default
+_NO_KERNEL = ("empty", "new_empty", "detach", "_local_scalar_dense", "equal", "is_", "promote_types")
+
+
+class Counted(TorchDispatchMode):
+    """Counts operations by name, and answers what depends on values that are not there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: Counter[str] = Counter()
+        self.waits = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if func is _VALUE and args[0].is_meta:
+            self.waits += 1
+            return False if args[0].dtype == torch.bool else 1.0 if args[0].is_floating_point() else 1
+        result = func(*args, **(kwargs or {}))
+        on_device = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in _leaves((args, kwargs, result)))
+        if on_device and not _is_view(func) and not name.startswith(_NO_KERNEL) and not str(func).startswith("prim"):
+            self.kernels[name] += 1
+        return result
+
+
+def _leaves(values: Any) -> list[Any]:
+    return torch.utils._pytree.tree_leaves(values)
+
+
+def _is_view(func: Any) -> bool:
+    return any(given.alias_info is not None and not given.alias_info.is_write for given in func._schema.returns)
+
+
+@contextmanager
+def on_meta_device() -> Iterator[None]:
+    """Inside, modules and tensors are made there."""
+    with torch.device("meta"):
+        yield
+
+
+def count(step: Callable[[], object]) -> Counted:
+    """Of a step after the first one, which traces, and chooses formats."""
+    for _ in range(2):
+        with Counted() as counted:
+            step()
+    return counted
+
+
+def backbone_step(config: BackboneConfig, way: str, *, frames: int, size: int) -> Callable[[], object]:
+    """A forward and backward pass."""
+    with on_meta_device(), Counted():
+        model = build_backbone(config.model_copy(update={"reversible": way != "plain"})).train()
+        clip = torch.zeros(1, 3, frames, size, size, dtype=torch.uint8)
+    if way != "plain":
+        set_tiles(model, WAYS[way])
+    return lambda: _train(model, clip, frames // 2)
+
+
+def _train(model: nn.Module, clip: torch.Tensor, num_steps: int) -> None:
+    model.zero_grad(set_to_none=True)
+    model(clip, num_steps).square().mean().backward()
+
+
+def table(*, frames: int, size: int) -> list[dict[str, Any]]:
+    """A row for every backbone and way."""
+    rows = []
+    for name, config in BACKBONES.items():
+        plain = 0
+        for way in WAYS:
+            counted = count(backbone_step(config, way, frames=frames, size=size))
+            total = counted.kernels.total()
+            plain = plain or total
+            rows.append(
+                {
+                    "network": name,
+                    "way": way,
+                    "kernels": total,
+                    "of_plain": round(total / plain, 2),
+                    "waits": counted.waits,
+                    "most": dict(counted.kernels.most_common(8)),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=64)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    rows = table(frames=args.frames, size=args.size)
+    if args.json:
+        print(json.dumps({"frames": args.frames, "size": args.size, "rows": rows}))
+        return
+    print(f"{args.frames} frames of {args.size} x {args.size} pixels\n")
+    print(f"{'network':14} {'way':12} {'kernels':>8} {'of plain':>9} {'waits':>6}")
+    for row in rows:
+        print(f"{row['network']:14} {row['way']:12} {row['kernels']:8,} {row['of_plain']:9.2f} {row['waits']:6}")
+
+
+if __name__ == "__main__":
+    main()

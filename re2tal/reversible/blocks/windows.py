@@ -1,0 +1,158 @@
+"""Windows of attention as batches, for devices that wait for launches more than for arithmetic.
+
+Windows are gathered by the rows of their tokens, so that all of them have one shape: those that a shift has put
+together from both ends of an axis are masked, and padding is a row that is read and dropped again. `swin` cuts these
+windows into smaller ones instead, which is less arithmetic in many more calls.
+
+B batch, T/H/W tokens along time, height, width, C channels, n windows of a tile, N tokens of one, K kinds of masks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import _disable_current_modes
+
+from re2tal.reversible.blocks.split import Foreign
+from re2tal.reversible.tiles import Rows, Tile
+
+_R = TypeVar("_R")
+
+__all__ = ["WindowBatch", "attend_in_windows", "window_masks", "window_tiles"]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowBatch:
+    """The windows of a tile."""
+
+    size: int
+    """N"""
+    clips: Rows
+    """(n,) where each window's clip stands in the batch."""
+    kinds: Rows
+    """(n,) which of the masks is that of each window."""
+    padding: Rows | None
+    """Which of the n * N tokens are padding; None: none."""
+    kept: Rows | None
+    """Which are not."""
+
+
+def _with_values(function: Callable[..., _R]) -> Callable[..., _R]:
+    """Remembers results, for indices, whose tensors have values in a dry run, too."""
+
+    @lru_cache(maxsize=64)
+    def call(*args: Hashable) -> _R:
+        with torch.device("cpu"), _disable_current_modes():
+            return function(*args)
+
+    return call
+
+
+@_with_values
+def _arranged(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The windows of a (B, T, H, W) input.
+
+    Returns:
+        The rows of their tokens, (windows, N), -1 for padding; the kind of each, (windows,); and for every kind which
+        of its tokens belong together, (K, N): those with the same number.
+    """
+    clips, *lengths = shape
+    padded = [math.ceil(length / size) * size for length, size in zip(lengths, window, strict=True)]
+    rows = torch.full((clips, *padded), -1, dtype=torch.int64)
+    rows[:, : lengths[0], : lengths[1], : lengths[2]] = torch.arange(math.prod(shape)).view(shape)
+    regions = torch.zeros(padded, dtype=torch.int64)
+    for axis, (length, size, step) in enumerate(zip(padded, window, shift, strict=True)):
+        region = torch.arange(length).ge(length - size).long() + torch.arange(length).ge(length - step).long()
+        regions = 3 * regions + (region if step else torch.zeros_like(region)).view(
+            [-1 if a == axis else 1 for a in range(3)]
+        )
+    rows = _partitioned(rows.roll([-step for step in shift], (1, 2, 3)), window)
+    codes, kinds = _partitioned(regions[None], window).unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+    return rows, kinds.repeat(clips), codes
+
+
+def _partitioned(x: Tensor, window: tuple[int, ...]) -> Tensor:
+    """(B, T, H, W) -> (windows, N)"""
+    clips, *lengths = x.shape
+    cut = [part for length, size in zip(lengths, window, strict=True) for part in (length // size, size)]
+    return x.reshape(clips, *cut).permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, math.prod(window))
+
+
+@_with_values
+def window_tiles(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...], most: int) -> Sequence[Tile]:
+    """Tiles of at most so many windows, all of about the same number.
+
+    Args:
+        shape: (B, T, H, W) of the input.
+        window: tokens along each axis.
+        shift: likewise.
+        most: windows.
+    """
+    rows, kinds, _ = _arranged(shape, window, shift)
+    per_clip = len(rows) // shape[0]
+    clips = torch.arange(shape[0]).repeat_interleave(per_clip)
+    tiles = []
+    for own in torch.arange(len(rows)).tensor_split(math.ceil(len(rows) / most)):
+        tokens = rows[own].flatten()
+        is_padding = tokens < 0
+        padding = kept = None
+        if is_padding.any():
+            padding, kept = (Rows(which.nonzero().flatten()) for which in (is_padding, ~is_padding))
+        read = Rows(tokens.clamp(min=0))
+        write = read if kept is None else Rows(tokens[kept.indices])
+        detail = WindowBatch(rows.shape[1], Rows(clips[own]), Rows(kinds[own]), padding, kept)
+        tiles.append(Tile(read, write, detail))
+    return tiles
+
+
+def window_masks(
+    shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...], like: Tensor
+) -> Tensor | None:
+    """What is added to the scores of each kind of window, (K, 1, N, N): -inf between tokens of different places.
+
+    None if no window has such.
+    """
+    *_, codes = _arranged(shape, window, shift)
+    if len(codes) == 1:
+        return None
+    codes = codes.to(like.device, non_blocking=True)
+    apart = (codes[:, :, None] != codes[:, None])[:, None]
+    return torch.zeros(apart.shape, dtype=like.dtype, device=like.device).masked_fill_(apart, -math.inf)
+
+
+def attend_in_windows(
+    block: Foreign, x: Tensor, *, factor: Tensor | None, bias: Tensor, masks: Tensor | None, windows: WindowBatch
+) -> Tensor:
+    """What a block's attention gives for some windows: (n * N, C) -> (n * N, C), less the padding.
+
+    Args:
+        block: torchvision's.
+        x: the rows of the windows' tokens.
+        factor: (B,) of drop path.
+        bias: (heads, N, N) of positions.
+        masks: see `window_masks`.
+        windows: of the tile.
+    """
+    attention = block.attn
+    y = block.norm1(x)
+    if windows.padding is not None:  # after the norm: padding is zero and still attended to
+        y = y.index_fill(0, windows.padding.on(x.device), 0)
+    tokens, heads, channels = windows.size, attention.num_heads, y.shape[-1]
+    qkv = F.linear(y, attention.qkv.weight, attention.qkv.bias).view(-1, tokens, 3, heads, channels // heads)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()  # each (n, heads, N, C / heads)
+    scores = torch.add(bias, q @ k.transpose(-2, -1), alpha=(channels // heads) ** -0.5)
+    if masks is not None:
+        scores = scores + masks.index_select(0, windows.kinds.on(x.device))
+    y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, channels)
+    y = F.linear(y, attention.proj.weight, attention.proj.bias)
+    if factor is not None:
+        of_windows = factor if len(factor) == 1 else factor.index_select(0, windows.clips.on(x.device))
+        y = (y.view(-1, tokens, channels) * of_windows.view(-1, 1, 1)).view(-1, channels)
+    return y if windows.kept is None else y.index_select(0, windows.kept.on(x.device))
