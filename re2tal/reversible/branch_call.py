@@ -195,7 +195,8 @@ class BranchCall:
         for slot in self.buffers:
             slot.module._buffers[slot.name] = slot.tensor
             if slot.copy is not None:
-                with torch.no_grad():
+                # Another graph may read it, too; batch norms write to theirs without a new version.
+                with torch.no_grad(), torch.autograd._unsafe_preserve_version_counter(slot.tensor):
                     slot.tensor.copy_(slot.copy)
 
     def check_unmodified(self) -> None:
