@@ -8,6 +8,7 @@ Zhao et al., "Re2TAL: Rewiring Pretrained Video Backbones for Reversible Tempora
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.chain import Chain
+from re2tal.reversible.checks import call_asking_once
 from re2tal.reversible.debug.determinism import first_to_differ
 from re2tal.reversible.debug.non_finite import Origin, first_non_finite
 from re2tal.reversible.debug.verify import Verification, verify
@@ -53,6 +54,7 @@ __all__ = [
     "TileSize",
     "Tiling",
     "Verification",
+    "call_asking_once",
     "chains",
     "coefficients",
     "examine",

@@ -25,6 +25,7 @@ __all__ = [
     "autocast_contexts",
     "branch_dtype",
     "entered",
+    "may_move",
     "trainable",
     "version_of",
 ]
@@ -170,7 +171,7 @@ class BranchCall:
     def _noted(self, module: nn.Module, name: str, buffer: Tensor) -> Slot:
         # Whether it has moved cannot be seen from its version: batch norms write to theirs without a change of it.
         wanted = (id(module), name) in self.guard.moving or (
-            _may_move(module) and buffer.nbytes <= _largest_copy(buffer)
+            may_move(module) and buffer.nbytes <= _largest_copy(buffer)
         )
         return Slot(module, name, buffer, version_of(buffer), copy=buffer.detach().clone() if wanted else None)
 
@@ -278,7 +279,7 @@ def _hold(slot: Slot, parameter: Tensor | None) -> None:
     parameters[slot.name] = parameter
 
 
-def _may_move(module: nn.Module) -> bool:
+def may_move(module: nn.Module) -> bool:
     """Whether a call may change a buffer of the module; those of torch and torchvision are known."""
     if isinstance(module, _NormBase):
         return module.training and module.track_running_stats

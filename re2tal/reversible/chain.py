@@ -15,6 +15,7 @@ from re2tal.reversible.autograd import leave, run_step
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, branch_dtype, version_of
 from re2tal.reversible.carried import Carried, carry, may_be_recomputed, place_of, recomputed, remember
+from re2tal.reversible.checks import ask_now
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import (
     MOST_HEADROOM,
@@ -110,6 +111,8 @@ class Chain:
 
     def _run(self, x: Tensor, members: Sequence[Member], args: Sequence[object], *, closing: bool) -> Tensor:
         stored = next((member.stored for member in members if member.stored is not None), None)
+        if stored is not None:
+            ask_now()
         limit = None if stored is not None else most_bytes(self.tile_size, x.device)
         known = recomputed(x, self)
         place = place_of(x, self) if known is None else known.place(x)

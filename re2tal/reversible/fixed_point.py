@@ -98,13 +98,17 @@ class FixedPoint:
             StreamOverflowError: something has grown past the format.
             NonFiniteStreamError: something was not a number, or infinite.
         """
+        share = float(self.share(*found))
+        if not math.isfinite(share):
+            raise NonFiniteStreamError(f"a stream grew to {share}")
+        if share > 1:
+            raise StreamOverflowError(f"a stream grew to {share:.3g} times what its format holds")
+
+    def share(self, *found: Tensor) -> Tensor:
+        """The largest of what was found, of what the format holds: a scalar on the device."""
         kinds = {kind: [one for one in found if one.dtype == kind] for kind in {one.dtype for one in found}}
-        largest = torch.stack([torch.stack(ones).abs().amax().to(self.values) for ones in kinds.values()])
-        limit, most = 2.0 ** _INTEGERS[self.values][1], float(largest.amax())
-        if not math.isfinite(most):
-            raise NonFiniteStreamError(f"a stream grew to {most}")
-        if most >= limit:
-            raise StreamOverflowError(f"a stream grew to {most:.3g} steps of a format that holds {limit:.3g}")
+        largest = torch.stack([torch.stack(ones).to(self.values).abs().amax() for ones in kinds.values()])
+        return largest.amax() * 2.0 ** -_INTEGERS[self.values][1]
 
     def steps(self, x: Tensor) -> Tensor:
         """Values, of any floating type, to whole numbers of steps, as floating-point numbers."""

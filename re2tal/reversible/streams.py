@@ -32,6 +32,7 @@ from re2tal.reversible.branch_call import (
     entered,
     trainable,
 )
+from re2tal.reversible.checks import require_kept
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, magnitude
 from re2tal.reversible.guards import Guard, saving_unseen
@@ -140,7 +141,7 @@ class Streams:
         found = self._add(step)
         self.steps.append(step)
         try:
-            self.format.check(*found)
+            require_kept(self.format, found)
             step.check_effects()
         except (ArithmeticError, SidewaysError, RuntimeError):
             self.steps.pop()

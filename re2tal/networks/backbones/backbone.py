@@ -13,7 +13,7 @@ from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
-from re2tal.reversible import set_coefficients, set_tiles
+from re2tal.reversible import call_asking_once, set_coefficients, set_tiles
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         Every feature map is averaged over space and interpolated to the steps; maps are then concatenated.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            feature_maps = self.network(frames)
+            feature_maps = call_asking_once(self.network, frames)
         return _on_steps(feature_maps, num_steps)
 
     @property
