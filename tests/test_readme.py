@@ -120,7 +120,17 @@ def test_the_demo_writes_what_the_readme_says(checkout: Path) -> None:
     assert any("reconstruction_error" in record for record in records)
 
 
-@pytest.mark.parametrize("command", [command for command in commands() if not command.startswith("make")])
+SLOW = ("python benchmarks/ways_of_training.py", "re2tal rewire torchvision:r3d_18")  # a minute, half a minute
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if command.startswith(SLOW) else [])
+        for command in commands()
+        if not command.startswith("make")
+    ],
+)
 def test_command_runs(command: str, checkout: Path) -> None:
     if command.startswith(("re2tal evaluate", "re2tal diagnose")):
         command = command.replace("annotations.json", "exps/demo/data/annotations.json")

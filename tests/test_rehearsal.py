@@ -29,12 +29,8 @@ def folder(script: ModuleType, data: Path, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-FAST = "e2e_thumos_re2tal_actionformer_swin_tiny"
-# Each trains and tests by the commands of docs/reproduce.md, which takes most of a minute.
-SLOW_BUT_ONE = [pytest.param(path, marks=() if path.stem == FAST else pytest.mark.slow) for path in CONFIGS]
-
-
-@pytest.mark.parametrize("config", SLOW_BUT_ONE, ids=[path.stem for path in CONFIGS])
+@pytest.mark.slow  # a minute each: four commands and two trainings
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_command_of_the_page_works(config: Path, script: ModuleType, folder: Path) -> None:
     result = script.rehearse(config, folder=folder, processes=2 if "re2tal" in config.stem else 1)
     assert result["num_predictions"] > 0
@@ -53,6 +49,7 @@ def test_only_sizes_are_reduced(script: ModuleType) -> None:
         assert all(getattr(reduced, part) == getattr(real, part) for part in same)
 
 
+@pytest.mark.slow  # half a minute
 def test_two_processes_give_the_gradients_of_one(
     script: ModuleType, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,7 +179,7 @@ def test_a_folder_and_nothing(tmp_path: Path) -> None:
         ({"state_dict": {"a": torch.ones(1), "b": None}}, r"holds no weights, but b \(NoneType\)"),
         (
             {"conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)},
-            r"no Video Swin and no SlowFast: its names are conv1\.weight, fc\.bias",
+            r"no Video Swin and no SlowFast: its 2 names are conv1\.weight, fc\.bias",
         ),
         (
             {"patch_embed.proj.bias": torch.ones(1), "norm3.bias": torch.ones(1), "norm.bias": torch.ones(1)},
