@@ -107,7 +107,7 @@ def test_options_leave_other_settings_alone(path: Path) -> None:
         ("training.epochs=many", r"training.epochs: Input should be a valid integer.*got 'many'"),
         ("training.epochs=-1", r"training.epochs: Input should be greater than 0; got '-1'"),
         ("training.accumulate=3", r"batch_size must be a multiple of accumulate, got 2 and 3"),
-        ("training.amp=fp8", r"training.amp: Input should be 'none', 'bf16' or 'fp16'"),
+        ("training.amp=fp8", r"training.amp: Input should be 'auto', 'none', 'bf16' or 'fp16'"),
         ("backbone.blocks=(1,", r"'\(1,' is no Python value"),
         ("data.sampling={'kind': 'resize', 'num_step': 24}", r"no setting 'data.*num_step'; did you mean 'num_steps'"),
     ],

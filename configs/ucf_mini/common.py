@@ -29,7 +29,7 @@ def slowfast(*, name: str, reversible: bool) -> ExperimentConfig:
         reversible=reversible,
         freeze_norms=False,
     )
-    return _experiment(name=name, backbone=backbone, learning_rate=2e-3, backbone_learning_rate=2e-3, amp="bf16")
+    return _experiment(name=name, backbone=backbone, learning_rate=2e-3, backbone_learning_rate=2e-3, amp="auto")
 
 
 def swin(*, name: str, reversible: bool) -> ExperimentConfig:

@@ -243,7 +243,6 @@ def init(
             name=folder.resolve().name or "own_data",
             folder=folder,
             pretrained=None if pretrained is None else pretrained.resolve(),
-            bf16=machine.bf16,
         )
         own_data.write_config(text, path)
     if data.num_left_out_points and not json:
@@ -304,8 +303,6 @@ def _find_annotations(folder: Path, given: Path | None) -> Path:
 @dataclass(frozen=True, kw_only=True)
 class _Machine:
     gpu: bool
-    bf16: bool
-    """Computes in bfloat16 fast."""
     memory_mib: int
     """0 if it does not tell."""
 
@@ -319,13 +316,11 @@ def _machine() -> _Machine:
     import torch
 
     gpu = torch.cuda.is_available()
-    # Processors without instructions for it convert every number, which takes longer than float32.
-    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     except (AttributeError, ValueError, OSError):
         memory = 0
-    return _Machine(gpu=gpu, bf16=torch.cuda.is_bf16_supported() if gpu else on_cpu(), memory_mib=memory)
+    return _Machine(gpu=gpu, memory_mib=memory)
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str]:

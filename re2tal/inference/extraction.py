@@ -33,7 +33,7 @@ from re2tal.inference.sharing import WindowFeatures, tell_of_sharing
 from re2tal.inference.stored import describe_network, hash_of_backbone
 from re2tal.inference.videos import Outcome, for_every_video
 from re2tal.networks.backbones import Backbone
-from re2tal.training import Processes, autocast
+from re2tal.training import Processes, autocast, chosen_precision
 
 __all__ = ["DataSetVideos", "extract", "videos_of_data"]
 
@@ -105,7 +105,7 @@ def extract(
             "network": describe_network(config.backbone, backbone),
             "weights": str(weights),
             "weights_sha256": hash_of_backbone(backbone),
-            "amp": config.training.amp,
+            "amp": chosen_precision(config.training.amp, device=processes.device),
             "device": processes.device.type,
             "config": config.model_dump(mode="json"),
             "re2tal": __version__,

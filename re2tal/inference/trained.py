@@ -14,7 +14,7 @@ from re2tal.detections import VideoScores
 from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
 from re2tal.networks.backbones import Backbone, build_backbone, pixel_norm
 from re2tal.networks.detector import Detector
-from re2tal.training import CheckpointError, log, require_checkpoint
+from re2tal.training import CheckpointError, chosen_precision, log, require_checkpoint
 from re2tal.training.annealing import coefficients, set_coefficients
 from re2tal.weights import WeightsFile, hash_of_weights, load_detector, load_pretrained, read_weights
 
@@ -46,7 +46,7 @@ class TrainedDetector:
             "class_names": self.class_names,
             "network": config.model_dump(mode="json", include={"backbone", "pyramid", "head", "postprocess"}),
             "data": config.data.model_dump(mode="json", include={"sampling", "short_side_test", "crop_size"}),
-            "amp": config.training.amp,
+            "amp": chosen_precision(config.training.amp, device=next(self.model.parameters()).device),
             "video_labels": None if self.video_labels is None else self.video_labels.best,
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def config_text(
-    data: DataSet, measures: Measures, choices: Choices, *, name: str, folder: Path, pretrained: Path | None, bf16: bool
+    data: DataSet, measures: Measures, choices: Choices, *, name: str, folder: Path, pretrained: Path | None
 ) -> str:
     """The whole file.
 
@@ -39,7 +39,6 @@ def config_text(
         name: of the experiment.
         folder: that the file will lie in.
         pretrained: weights that the large backbone starts from.
-        bf16: whether the machine that it is written on computes in bfloat16 fast.
     """
     imports = _IMPORTS.format(
         backbones="SwinConfig" if choices.size == "large" else "PathwayConfig, SlowFastConfig",
@@ -52,7 +51,7 @@ def config_text(
         _sampling(measures, choices),
         _levels(measures, choices),
         _pictures(measures, choices),
-        _schedule(measures, choices, pretrained=pretrained is not None, bf16=bf16),
+        _schedule(measures, choices, pretrained=pretrained is not None),
         _experiment(data, choices, name=name, folder=folder),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
@@ -243,7 +242,7 @@ def _pictures(measures: Measures, choices: Choices) -> str:
     return f"{_comment(size, mirrored)}\naugment = {code}"
 
 
-def _schedule(measures: Measures, choices: Choices, *, pretrained: bool, bf16: bool) -> str:
+def _schedule(measures: Measures, choices: Choices, *, pretrained: bool) -> str:
     negatives = round(measures.num_train * choices.negative_share / (1 - choices.negative_share))
     steps = choices.epochs * ((measures.num_train + negatives) // choices.batch_size)
     shown = f" with actions, and {negatives} clips without" if negatives else ""
@@ -265,7 +264,7 @@ def _schedule(measures: Measures, choices: Choices, *, pretrained: bool, bf16: b
         learning_rate=head,
         backbone_learning_rate=backbone,
         warmup_epochs=1.0,
-        amp=repr("bf16" if bf16 else "none"),
+        amp=repr("auto"),
         ema_decay=0.99 if steps < 5000 else 0.999,
         eval_from=max(evaluations - 1, 0),
         eval_every=evaluations,

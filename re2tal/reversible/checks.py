@@ -22,12 +22,12 @@ from re2tal.reversible.rng import GeneratorState
 __all__ = ["ask_now", "call_asking_once", "require_kept"]
 
 
-class _State(threading.local):
+class _Pending(threading.local):
     shares: list[Tensor] | None = None
     """Of formats that are yet to be asked for; None: all are asked for at once."""
 
 
-_state = _State()
+_state = _Pending()
 
 _KNOWN = ("torch", "torchvision", "re2tal")
 """Packages whose modules leave no trace of a call."""

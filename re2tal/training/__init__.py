@@ -16,7 +16,7 @@ from re2tal.training.distributed import LostProcessError, Processes, distributed
 from re2tal.training.ema import EMA
 from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingLoader
 from re2tal.training.optimizer import build_optimizer, parameter_groups
-from re2tal.training.precision import autocast
+from re2tal.training.precision import autocast, chosen_precision
 from re2tal.training.prefetch import LoaderProcesses
 from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
 from re2tal.training.random_state import seed_all
@@ -51,6 +51,7 @@ __all__ = [
     "TrainingLoader",
     "WarmupCosine",
     "autocast",
+    "chosen_precision",
     "build_optimizer",
     "counting",
     "load_checkpoint",

@@ -36,7 +36,8 @@ class TrainingConfig(Settings):
     clip_grad_norm: float | None = Field(default=1.0, gt=0)
     """Largest norm of all gradients together; None switches clipping off."""
     amp: Amp = "none"
-    """Mixed precision; fp16 scales the loss and lets the processes exchange gradients in fp16."""
+    """Mixed precision; fp16 scales the loss and lets the processes exchange gradients in fp16. auto: bf16 or fp16 where
+    the device computes in it, float32 elsewhere."""
     anneal_epochs: float = Field(default=0, ge=0)
     """Epochs in which the coefficients of a rewired backbone go linearly from backbone.alpha and backbone.beta to
     Re2TAL's, 0 and 1; fractions are allowed. 0: they stay as they are."""

@@ -28,7 +28,7 @@ from re2tal.training.disk import require_room, size_of
 from re2tal.training.distributed import Processes
 from re2tal.training.ema import EMA
 from re2tal.training.optimizer import build_optimizer
-from re2tal.training.precision import autocast
+from re2tal.training.precision import autocast, chosen_precision, warn_of_slow_precision
 from re2tal.training.progress import Progress, Records, log
 from re2tal.training.resuming import tidy
 from re2tal.training.schedule import WarmupCosine
@@ -83,6 +83,8 @@ class Trainer:
         tensorboard: TensorBoardLogger | None = None,
     ) -> None:
         self.best_by = best_by
+        warn_of_slow_precision(config.amp, device=processes.device)
+        config = config.model_copy(update={"amp": chosen_precision(config.amp, device=processes.device)})
         self.config, self.loader, self.processes, self.folder, self.about = config, loader, processes, folder, about
         self.model = model
         self.parallel = processes.parallel(model, half_gradients=config.amp == "fp16")

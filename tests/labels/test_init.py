@@ -80,7 +80,7 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 
 def written(measured: Measures, size: Size, data: DataSet, path: Path, **more: Any) -> tuple[str, ExperimentConfig]:
     choices = choose(measured, size=size, memory_mib=16_000)
-    options = {"name": "my 'own' \"data\"", "folder": path.parent, "pretrained": None, "bf16": False, **more}
+    options = {"name": "my 'own' \"data\"", "folder": path.parent, "pretrained": None, **more}
     text = config_text(data, measured, choices, **options)
     write_config(text, path)
     return text, load_config(path)
@@ -173,9 +173,9 @@ def test_each_size_names_its_network(data_set: DataSet, tmp_path: Path) -> None:
         assert config.backbone.reversible and config.backbone.pretrained is None
         counts[size] = describe(config)["parameters"]["backbone"]
     assert counts["small"] < 1e6 < counts["medium"] < counts["large"] == 27_850_470
-    _, config = written(UCF, "large", data_set, tmp_path / "config.py", pretrained=Path("/w/swin.pth"), bf16=True)
+    _, config = written(UCF, "large", data_set, tmp_path / "config.py", pretrained=Path("/w/swin.pth"))
     assert config.backbone.pretrained == Path("/w/swin.pth") and config.backbone.freeze_norms
-    assert config.training.backbone_learning_rate == 1e-5 and config.training.amp == "bf16"
+    assert config.training.backbone_learning_rate == 1e-5 and config.training.amp == "auto"
 
 
 def test_decoded_frames_are_kept_if_the_memory_bears_it() -> None:
