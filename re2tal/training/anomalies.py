@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from re2tal.common.types import Batch, FeatureBatch, PixelBatch, TimeGrid
 from re2tal.common.untrusted import some
-from re2tal.reversible import Origin, StreamOverflowError, first_non_finite, first_to_differ, reconstruction_errors
+from re2tal.reversible import Origin, StreamOverflowError, first_non_finite, first_to_differ
 from re2tal.training import random_state
 from re2tal.training.checkpoint import RunFolder, load_checkpoint, save_checkpoint
 from re2tal.training.config import TrainingConfig
@@ -76,7 +76,7 @@ class AnomalyHandler:
         self._micro_batch, self._buffers = None, []
 
     @contextmanager
-    def watching(self, micro_batch: Batch, losses: Mapping[str, float]) -> Iterator[None]:
+    def watching(self, micro_batch: Batch, losses: Mapping[str, Tensor]) -> Iterator[None]:
         """Around the forward and backward pass of a micro-batch, which adds to `losses`.
 
         Raises:
@@ -87,17 +87,20 @@ class AnomalyHandler:
         try:
             yield
         except StreamOverflowError as error:
-            path = self._save(None, losses, math.nan, None)
+            path = self._save(None, {name: float(loss) for name, loss in losses.items()}, math.nan, None)
             raise TrainingError(f"step {self._step}, {self._videos()}: {error}; the state is in {path}") from error
-        # With one micro-batch a step, the norm of all gradients says the same.
-        if not _are_finite(losses) or (self.config.accumulate > 1 and not self._gradients_are_finite()):
+        # With one micro-batch a step there is nothing to choose, and nothing to wait for.
+        if self.config.accumulate > 1 and not self._is_finite(losses):
             self._is_suspect = True
 
-    def _gradients_are_finite(self) -> bool:
+    def _is_finite(self, losses: Mapping[str, Tensor]) -> bool:
         grads = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        return math.isfinite(float(torch.nn.utils.get_total_norm(grads)))
+        total = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
+        return math.isfinite(float(sum(losses.values(), total)))
 
-    def judge(self, losses: Mapping[str, float], *, norm: float, scale: float | None) -> bool:
+    def judge(
+        self, losses: Mapping[str, float], *, norm: float, scale: float | None, errors: Mapping[str, float]
+    ) -> bool:
         """Whether the step has to be left out. Buffers are then as they were before it.
 
         Args:
@@ -105,12 +108,13 @@ class AnomalyHandler:
             norm: of the gradients over all processes, before clipping.
             scale: that the loss was multiplied by for fp16; None without. While it is above 1, gradients that are
                 not finite are no anomaly: the scale is being looked for.
+            errors: of reconstruction, see `reconstruction_errors`.
 
         Raises:
             TrainingError: training has to stop.
         """
         bad_gradients = not math.isfinite(norm) and (scale is None or scale < 1)
-        lost = self._lost_streams()
+        lost = self._untold(errors)
         reports = self.processes.gather([(not _are_finite(losses) or bad_gradients, bool(lost))])
         if any(is_bad for is_bad, _ in reports):
             self._put_back()
@@ -196,9 +200,8 @@ class AnomalyHandler:
 
     # Streams
 
-    def _lost_streams(self) -> dict[str, float]:
+    def _untold(self, errors: Mapping[str, float]) -> dict[str, float]:
         """Chains whose streams did not come back, which have not been told of."""
-        errors = reconstruction_errors(self.model)
         return {
             name: error
             for name, error in errors.items()

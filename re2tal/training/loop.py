@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.common.types import Batch
-from re2tal.reversible import reconstruction_error
+from re2tal.reversible import reconstruction_error, reconstruction_tensors
 from re2tal.training import random_state
 from re2tal.training.annealing import Annealing, coefficients
 from re2tal.training.anomalies import AnomalyHandler, TrainingError
@@ -221,7 +221,7 @@ class Trainer:
         """
         self.optimizer.zero_grad(set_to_none=True)
         self.anomalies.begin(self.schedule.step + 1)
-        means: dict[str, float] = {}
+        means: dict[str, Tensor] = {}
         for number, micro_batch in enumerate(micro_batches, start=1):
             with (
                 self.anomalies.watching(micro_batch, means),
@@ -230,12 +230,13 @@ class Trainer:
                 with autocast(self.config.amp, device=self.processes.device):
                     losses: Mapping[str, Tensor] = self.parallel(micro_batch.to(self.processes.device))
                 for name, value in losses.items():
-                    means[name] = means.get(name, 0.0) + float(value.detach()) / self.config.accumulate
+                    share = value.detach().float() / self.config.accumulate
+                    means[name] = means[name] + share if name in means else share
                 # Also of a loss that is not finite: the other processes wait for its gradients.
                 self.scaler.scale(losses["loss"] / self.config.accumulate).backward()
-        means["gradient_norm"] = self._update(means)
+        figures = self._update(means)
         self.anomalies.end()
-        return means
+        return figures
 
     def _exchange_gradients(self, now: bool) -> AbstractContextManager[object]:
         """Under DDP, average gradients over the processes only when the last micro-batch has added its own."""
@@ -243,19 +244,23 @@ class Trainer:
             return self.parallel.no_sync()
         return nullcontext()
 
-    def _update(self, losses: Mapping[str, float]) -> float:
+    def _update(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        """Returns the losses and the norm of the gradients before clipping."""
         self.scaler.unscale_(self.optimizer)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm or math.inf))
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm or math.inf)
+        # A device is waited for whenever it is asked for values, so all are asked for at once.
+        means, norms, errors = _values(losses, {"gradient_norm": norm}, reconstruction_tensors(self.model))
+        figures = {**means, **norms}
         scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
-        if self.anomalies.judge(losses, norm=norm, scale=scale):
+        if self.anomalies.judge(means, norm=norms["gradient_norm"], scale=scale, errors=errors):
             self.scaler.update(scale)
-            return norm
+            return figures
         # With fp16 a step of infinite gradients is left out, and the scale lowered.
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update(self.model)
-        return norm
+        return figures
 
     # What is told
 
@@ -372,6 +377,13 @@ class Trainer:
         log.info("resumed from %s, next is epoch %d of %d%s", path, epoch, self.config.epochs, behind)
         if epoch >= self.config.epochs:
             log.warning("nothing is left to train; raise training.epochs to go on")
+
+
+def _values(*groups: Mapping[str, Tensor]) -> list[dict[str, float]]:
+    """Of scalars on one or more devices."""
+    scalars = [scalar.detach().float() for group in groups for scalar in group.values()]
+    values = iter(torch.stack([scalar.to(scalars[0].device) for scalar in scalars]).tolist())
+    return [{name: next(values) for name in group} for group in groups]
 
 
 def _mean(values: Iterable[float]) -> float:

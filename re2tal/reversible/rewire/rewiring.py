@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from re2tal.reversible.blocks import Split, known_blocks, split_between, split_block
 from re2tal.reversible.chain import Chain
@@ -32,6 +32,7 @@ __all__ = [
     "headrooms",
     "reconstruction_error",
     "reconstruction_errors",
+    "reconstruction_tensors",
     "report_of",
     "rewire",
     "set_coefficients",
@@ -332,8 +333,8 @@ def set_headrooms(model: nn.Module, values: Sequence[int]) -> None:
         chain.headroom = value
 
 
-def reconstruction_errors(model: nn.Module) -> dict[str, float]:
-    """The reconstruction error of each chain in its last backward pass, relative, by the chain's blocks.
+def reconstruction_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The reconstruction error of each chain in its last backward pass, relative, by the chain's blocks: scalars.
 
     Zero, unless a branch computed something else the second time; chains that have not run backward are left out.
     """
@@ -345,10 +346,15 @@ def reconstruction_errors(model: nn.Module) -> dict[str, float]:
         elif isinstance(patch, PatchedBlock):
             members.setdefault(patch.chain, []).append(name)
     return {
-        " to ".join(dict.fromkeys((names[0], names[-1]))): float(chain.reconstruction_error)
+        " to ".join(dict.fromkeys((names[0], names[-1]))): chain.reconstruction_error
         for chain, names in members.items()
         if chain.reconstruction_error is not None
     }
+
+
+def reconstruction_errors(model: nn.Module) -> dict[str, float]:
+    """The values of `reconstruction_tensors`; a device is waited for."""
+    return {name: float(error) for name, error in reconstruction_tensors(model).items()}
 
 
 def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
