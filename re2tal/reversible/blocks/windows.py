@@ -147,10 +147,8 @@ def attend_in_windows(
     tokens, heads, channels = windows.size, attention.num_heads, y.shape[-1]
     qkv = F.linear(y, attention.qkv.weight, attention.qkv.bias).view(-1, tokens, 3, heads, channels // heads)
     q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()  # each (n, heads, N, C / heads)
-    scores = torch.add(bias, q @ k.transpose(-2, -1), alpha=(channels // heads) ** -0.5)
-    if masks is not None:
-        scores = scores + masks.index_select(0, windows.kinds.on(x.device))
-    y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, channels)
+    added = bias if masks is None else bias + masks.index_select(0, windows.kinds.on(x.device))
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=added.to(q.dtype)).transpose(1, 2).reshape(-1, channels)
     y = F.linear(y, attention.proj.weight, attention.proj.bias)
     if factor is not None:
         of_windows = factor if len(factor) == 1 else factor.index_select(0, windows.clips.on(x.device))
