@@ -240,6 +240,11 @@ class BranchCall:
         return self._tiling.result(self.branch.owner, self.shape)
 
     @property
+    def needs_graph(self) -> bool:
+        """Whether it has to be computed with a graph wherever it is computed."""
+        return self.branch.needs_graph or (self._tiling is not None and self._tiling.needs_graph)
+
+    @property
     def in_tiles(self) -> bool:
         """Whether the branch is not computed as a whole."""
         return self._tiling is not None

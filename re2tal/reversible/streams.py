@@ -182,7 +182,8 @@ class Streams:
     def _computed(self, step: Step, call: BranchCall, v: Tensor) -> Iterator[tuple[Part, Tensor]]:
         """`f(v)` tile by tile, without a graph."""
         with _graph_for(call), entered(step.autocast):
-            prepared = tuple(tensor.detach() for tensor in call.prepare(self.like(v).to(step.dtype)))
+            found = call.prepare(self.like(v).to(step.dtype))
+            prepared = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in found)
         for tile in call.tiles:
             with _graph_for(call) as graph, entered(step.autocast):
                 x = self.format.read(part_of(v, tile.read)).to(step.dtype).requires_grad_(graph)
@@ -328,7 +329,7 @@ def restored(guards: Sequence[Guard]) -> Iterator[None]:
 @contextmanager
 def _graph_for(call: BranchCall) -> Iterator[bool]:
     """Yields whether the branch computes with a graph although nobody needs it."""
-    if not call.branch.needs_graph:
+    if not call.needs_graph:
         with torch.no_grad():
             yield False
         return

@@ -146,6 +146,8 @@ class Tiling:
     """(owner, `tile.read` of the input, what was prepared, tile) -> `tile.write` of the result."""
     result: Callable[[nn.Module, tuple[int, ...]], tuple[int, ...]] | None = None
     """(owner, shape of the whole input) -> shape of the result; None: the same."""
+    needs_graph: bool = False
+    """As that of a branch: kernels are chosen by whether gradients are needed, and round differently."""
     in_few: Tiling | None = None
     """Another way for devices that `prefers_few_tiles` names."""
 

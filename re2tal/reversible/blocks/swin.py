@@ -25,7 +25,7 @@ __all__ = ["patch_embedding", "patch_merging", "split_swin_block"]
 
 def split_swin_block(block: Foreign) -> Split:
     """Two branches; drop path is drawn once for each."""
-    few = Tiling(_prepare_windows, _few_window_tiles, _attend_in_windows)
+    few = Tiling(_prepare_windows, _few_window_tiles, _attend_in_windows, needs_graph=True)
     attention = Tiling(_prepare_attention, _attention_tiles, _attend, in_few=few) if _is_video(block) else None
     return Split(
         branches=(
