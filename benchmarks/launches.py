@@ -2,7 +2,7 @@
 
     python benchmarks/launches.py [--frames 64] [--size 224] [--json]
 
-Every operation counts that is no view and allocates more than memory, for the backbone alone and for the whole detector
+Every operation counts that is no view and allocates more than memory, for backbones alone and for the THUMOS detector
 with its losses, clipping, optimizer and averaged weights. It runs on the meta device, where the package does what it
 does on an accelerator. A wait is a value that the program asks for.
 """
@@ -12,21 +12,30 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from re2tal.config import load_config
+from re2tal.config.building import build_detector
+from re2tal.experiments.planning.dry_run import NoBatches, example_batch
 from re2tal.networks.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.reversible import set_tiles
+from re2tal.training import Processes, RunFolder, Trainer
 
 GIB = 2**30
 WAYS: dict[str, int | None] = {"plain": None, "whole": None, "24/64 GiB": 24 * GIB // 64, "139/64 GiB": 139 * GIB // 64}
 """Tiles of a 64th of the memory of usual accelerators."""
 BACKBONES: dict[str, BackboneConfig] = {"Swin-T": SwinConfig(), "SlowFast-101": SlowFastConfig()}
 
+DETECTOR = Path(__file__).parents[1] / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"
+
 _VALUE = torch.ops.aten._local_scalar_dense.default
+_COPY = torch.ops.aten._to_copy.default
 _NO_KERNEL = ("empty", "new_empty", "detach", "_local_scalar_dense", "equal", "is_", "promote_types")
 
 
@@ -43,6 +52,9 @@ class Counted(TorchDispatchMode):
         if func is _VALUE and args[0].is_meta:
             self.waits += 1
             return False if args[0].dtype == torch.bool else 1.0 if args[0].is_floating_point() else 1
+        if func is _COPY and args[0].is_meta and (kwargs or {}).get("device") == torch.device("cpu"):
+            self.waits += 1
+            return torch.ones(args[0].shape, dtype=args[0].dtype, device="cpu")
         result = func(*args, **(kwargs or {}))
         on_device = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in _leaves((args, kwargs, result)))
         if on_device and not _is_view(func) and not name.startswith(_NO_KERNEL) and not str(func).startswith("prim"):
@@ -88,13 +100,32 @@ def _train(model: nn.Module, clip: torch.Tensor, num_steps: int) -> None:
     model(clip, num_steps).square().mean().backward()
 
 
+def detector_step(way: str) -> Callable[[], object]:
+    """A step of `re2tal train` with the paper's Swin-T on a THUMOS clip of 1024 frames."""
+    config = load_config(DETECTOR, [f"backbone.reversible={way != 'plain'}", "training.amp=none"])
+    processes = Processes(device=torch.device("meta"))
+    with on_meta_device(), Counted():
+        model = build_detector(config, num_classes=20)
+        about = {"loader": NoBatches(), "folder": RunFolder(Path()), "about": {}}
+        trainer = Trainer(model, config=config.training, processes=processes, **about)
+        batch = example_batch(config, num_classes=20, num_clips=1)
+    if way != "plain":
+        set_tiles(model, WAYS[way])
+    trainer.anomalies.judge = lambda *_, **__: False  # type: ignore[method-assign]  # what has no value is not finite
+    return lambda: trainer.step([batch])
+
+
 def table(*, frames: int, size: int) -> list[dict[str, Any]]:
-    """A row for every backbone and way."""
+    """A row for every network and way."""
     rows = []
-    for name, config in BACKBONES.items():
+    steps: dict[str, Callable[[str], Callable[[], object]]] = {
+        name: partial(backbone_step, config, frames=frames, size=size) for name, config in BACKBONES.items()
+    }
+    steps["THUMOS detector"] = detector_step
+    for name, step in steps.items():
         plain = 0
         for way in WAYS:
-            counted = count(backbone_step(config, way, frames=frames, size=size))
+            counted = count(step(way))
             total = counted.kernels.total()
             plain = plain or total
             rows.append(
@@ -121,9 +152,9 @@ def main() -> None:
         print(json.dumps({"frames": args.frames, "size": args.size, "rows": rows}))
         return
     print(f"{args.frames} frames of {args.size} x {args.size} pixels\n")
-    print(f"{'network':14} {'way':12} {'kernels':>8} {'of plain':>9} {'waits':>6}")
+    print(f"{'network':16} {'way':12} {'kernels':>8} {'of plain':>9} {'waits':>6}")
     for row in rows:
-        print(f"{row['network']:14} {row['way']:12} {row['kernels']:8,} {row['of_plain']:9.2f} {row['waits']:6}")
+        print(f"{row['network']:16} {row['way']:12} {row['kernels']:8,} {row['of_plain']:9.2f} {row['waits']:6}")
 
 
 if __name__ == "__main__":

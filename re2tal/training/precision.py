@@ -38,13 +38,14 @@ def _processor_has_bf16() -> bool:
 def autocast(amp: Amp, *, device: torch.device) -> torch.autocast:
     """The context in which the model runs, in training and in testing."""
     precision = chosen_precision(amp, device=device)
+    kind = "cpu" if device.type == "meta" else device.type  # tensors without values have no precision of their own
     match precision:
         case "none":
-            return torch.autocast(device.type, enabled=False)
+            return torch.autocast(kind, enabled=False)
         case "bf16":
-            return torch.autocast(device.type, dtype=torch.bfloat16)
+            return torch.autocast(kind, dtype=torch.bfloat16)
         case "fp16":
-            return torch.autocast(device.type, dtype=torch.float16)
+            return torch.autocast(kind, dtype=torch.float16)
         case _:
             assert_never(precision)
 

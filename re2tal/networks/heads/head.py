@@ -163,10 +163,14 @@ class Head(nn.Module):
 
         smoothing = self.config.label_smoothing
         smoothed = target_classes * (1 - smoothing) + smoothing / (self.num_classes + 1)
-        classification = focal_loss(predictions.logits[valid], smoothed[valid]).sum() / normalizer
-        regression = diou_loss(
-            decode(points, predictions.offsets)[positive], decode(points, target_offsets)[positive]
-        ).sum()
+        # What does not count is put to constants and not left out: a device would be asked how much that leaves.
+        ignored, elsewhere = ~valid[..., None], ~positive[..., None]
+        logits = predictions.logits.masked_fill(ignored, 0)
+        classification = focal_loss(logits, smoothed).masked_fill(ignored, 0).sum() / normalizer
+        found, wanted = (
+            decode(points, offsets.masked_fill(elsewhere, 1)) for offsets in (predictions.offsets, target_offsets)
+        )
+        regression = diou_loss(found, wanted).masked_fill(~positive, 0).sum()
         regression = self.config.regression_weight * regression / normalizer
         return {
             "loss": classification + regression,
