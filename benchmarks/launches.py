@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from re2tal.config import load_config
+from re2tal.config import ExperimentConfig, load_config
 from re2tal.config.building import build_detector
 from re2tal.experiments.planning.dry_run import NoBatches, example_batch
 from re2tal.networks.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
@@ -102,15 +102,20 @@ def _train(model: nn.Module, clip: torch.Tensor, num_steps: int) -> None:
 
 def detector_step(way: str) -> Callable[[], object]:
     """A step of `re2tal train` with the paper's Swin-T on a THUMOS clip of 1024 frames."""
-    config = load_config(DETECTOR, [f"backbone.reversible={way != 'plain'}", "training.amp=none"])
+    options = [f"backbone.reversible={way != 'plain'}", "training.amp=none"]
+    return training_step(load_config(DETECTOR, options), tiles=WAYS[way])
+
+
+def training_step(config: ExperimentConfig, *, tiles: int | None) -> Callable[[], object]:
+    """A step of an experiment's training on one clip."""
     processes = Processes(device=torch.device("meta"))
     with on_meta_device(), Counted():
         model = build_detector(config, num_classes=20)
         about = {"loader": NoBatches(), "folder": RunFolder(Path()), "about": {}}
         trainer = Trainer(model, config=config.training, processes=processes, **about)
         batch = example_batch(config, num_classes=20, num_clips=1)
-    if way != "plain":
-        set_tiles(model, WAYS[way])
+    if config.backbone.reversible:
+        set_tiles(model, tiles)
     trainer.anomalies.judge = lambda *_, **__: False  # type: ignore[method-assign]  # what has no value is not finite
     return lambda: trainer.step([batch])
 

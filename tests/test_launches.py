@@ -1,7 +1,13 @@
 """What a training step launches and waits for: exact counts, of tensors without values."""
 
+from pathlib import Path
+
 import pytest
-from launches import BACKBONES, backbone_step, count, detector_step
+from launches import BACKBONES, backbone_step, count, detector_step, training_step
+
+from re2tal.config import load_config
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs/re2tal").glob("e2e_*.py"))
 
 
 @pytest.mark.parametrize(("network", "way", "most"), [("Swin-T", "24/64 GiB", 3.5), ("SlowFast-101", "whole", 2.2)])
@@ -14,3 +20,12 @@ def test_a_step_launches_few_kernels_and_waits_once(network: str, way: str, most
 def test_a_step_of_a_detector_s_training_waits_twice() -> None:
     """For the streams' formats, and for what is told and judged."""
     assert [count(detector_step(way)).waits for way in ("plain", "whole")] == [1, 2]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_experiment_s_step_stays_on_its_device(path: Path) -> None:
+    """Backbone, losses, optimizer and averaged weights: a tensor of another device is an error there."""
+    shallow = "backbone.depths=(2,1,1,1)" if "swin" in path.stem else "backbone.blocks=(2,1,1,1)"
+    options = [shallow, "training.amp=none", "data.crop_size=(112,112)", "data.sampling.num_steps=64"]
+    config = load_config(path, options)
+    assert count(training_step(config, tiles=2**28)).waits <= 1 + config.backbone.reversible
