@@ -105,7 +105,11 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
             )
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
-            unit=call.unit, columns=_columns(call.columns), label=tuple(call.label or ()), class_names=names
+            length_of=own_data.lengths_in(call.videos, allow_links=call.allow_links),
+            unit=call.unit,
+            columns=_columns(call.columns),
+            label=tuple(call.label or ()),
+            class_names=names,
         )
         options = own_data.ImportOptions(
             label=tuple(call.label or ()),

@@ -11,6 +11,7 @@ from re2tal.labels.records import FORMATS, Coverage, Format, Media, Problem, Rea
 from re2tal.labels.report import ImportReport, print_report
 from re2tal.labels.sources import read_sources
 from re2tal.labels.times import Time, TimeError, Unit, parse_time
+from re2tal.labels.videos import lengths_in
 
 __all__ = [
     "BUDGETS",
@@ -41,6 +42,7 @@ __all__ = [
     "config_text",
     "crop_of",
     "import_annotations",
+    "lengths_in",
     "load_data_set",
     "measure",
     "parse_time",

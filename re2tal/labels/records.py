@@ -1,7 +1,7 @@
 """What the readers of annotation files give: records as the files have them, and what could not be read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -135,6 +135,8 @@ class ReadOptions:
     """Fields that make the label; empty: those of the format."""
     class_names: Mapping[int, str] = field(default_factory=dict)
     """For formats that number their classes."""
+    length_of: Callable[[str], float | None] = lambda name: None
+    """Seconds of the video that a file names, for times that count on from one video to the next; None: unknown."""
 
 
 _SUFFIX_OF_LABELS = re.compile(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -153,6 +154,25 @@ def common_pattern(files: Sequence[PurePosixPath]) -> tuple[str, dict[PurePosixP
     if ids and not plain.keys() & set(ids.values()):
         return "v_{id}" + suffix, {file: name.removeprefix("v_") for file, name in ids.items()}
     return "{id}" + suffix, ids
+
+
+def lengths_in(root: Path, *, allow_links: bool = False) -> Callable[[str], float | None]:
+    """Seconds of the videos below a folder, by what labels call them; they are looked for when they are asked for."""
+
+    @cache
+    def folder() -> VideoFolder:
+        return VideoFolder(root, allow_links=allow_links)
+
+    @cache
+    def length_of(name: str) -> float | None:
+        try:
+            file = folder().find(name)
+        except SourceError:  # which the import tells
+            return None
+        info = None if file is None else _probe(root / file)
+        return info.duration_seconds if isinstance(info, VideoInfo) else None
+
+    return length_of
 
 
 def probe_all(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from re2tal.labels import SourceError
+from re2tal.labels import SourceError, lengths_in
 from tests.labels.support import bring_in, read, reasons, segments_of
 from tests.labels.writers import boris_observation, boris_project, write_rows
 
@@ -52,6 +52,9 @@ def test_media_played_one_after_the_other(tmp_path: Path, clips: Path) -> None:
     assert reasons(imported) == {"clipped to the video": 1}  # ends in the next file
     unknown = boris_observation(events, media={"x/a.mp4": None, "x/b.mp4": None})
     assert reasons(bring_in(project(tmp_path, unknown), videos=clips)) == {"no video time": 2}
+    # The videos themselves tell what the project does not.
+    measured = bring_in(project(tmp_path, unknown), videos=clips, reading={"length_of": lengths_in(clips)})
+    assert segments_of(measured) == segments_of(imported)
 
 
 def test_the_offset_is_part_of_the_times(tmp_path: Path, clips: Path) -> None:
@@ -150,3 +153,8 @@ def test_times_that_count_on_from_an_earlier_file_of_unknown_length_are_told(
     imported = bring_in(path, videos=clips)
     assert segments_of(imported) == expected
     assert reasons(imported) == {"no video time": 1}
+    measured = bring_in(path, videos=clips, reading={"length_of": lengths_in(clips)})
+    expected["b"] = [*expected.get("b", []), (3.0, 4.0, "run")]  # 15 to 16 s of the observation
+    assert {video: sorted(set(rows)) for video, rows in segments_of(measured).items()} == {
+        video: sorted(set(rows)) for video, rows in expected.items()
+    }

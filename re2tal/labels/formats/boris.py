@@ -11,9 +11,11 @@ Layouts, as BORIS 4 to 9 write them (github.com/olivierfriard/BORIS, export_obse
 * Aggregated events: one row for each segment, with "Start (s)" and "Stop (s)"; a point has both alike.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 from re2tal.common.untrusted import shown
 from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
 from re2tal.labels.formats.spreadsheets import NOTHING
-from re2tal.labels.records import Media, Reading, SourceError
+from re2tal.labels.records import Media, Reading, ReadOptions, SourceError
 from re2tal.labels.tables import Table
 from re2tal.labels.times import TimeError, parse_time
 
@@ -39,6 +41,13 @@ class _Playlist:
     names: tuple[str, ...]
     lengths: tuple[float | None, ...]
     offset: float
+
+    def measured(self, options: ReadOptions) -> _Playlist:
+        """With the lengths of the videos themselves where the file tells none that is needed."""
+        if len(self.names) == 1:
+            return self
+        told = zip(self.names, self.lengths, strict=True)
+        return replace(self, lengths=tuple(options.length_of(n) if length is None else length for n, length in told))
 
     def find(self, seconds: float, *, name: str | None = None) -> tuple[Media, ...]:
         """The video that shows a time, none if the lengths before it are not known; `name` if the table tells it."""
@@ -59,7 +68,7 @@ def is_boris_project(content: Any) -> bool:
     return isinstance(content, dict) and "observations" in content and "behaviors_conf" in content
 
 
-def read_boris_project(path: Path, content: Any) -> Reading:
+def read_boris_project(path: Path, content: Any, options: ReadOptions) -> Reading:
     """Labels are the codes of behaviours; fields are behavior, subject, modifiers, category and observation."""
     reading = Reading(path=path, format="boris", label_fields=("behavior",))
     observations, ethogram = content.get("observations"), content.get("behaviors_conf")
@@ -72,7 +81,7 @@ def read_boris_project(path: Path, content: Any) -> Reading:
         if reason is not None:
             reading.drop("no video time", where, f"{reason}; all of its events are left out")
             continue
-        playlist = _project_playlist(observation)
+        playlist = _project_playlist(observation).measured(options)
         for video in playlist.names:
             reading.listed.setdefault(video, None)
         events = _project_events(
@@ -153,7 +162,7 @@ def boris_header(table: Table) -> int | None:
     return None
 
 
-def read_boris_table(path: Path, table: Table) -> Reading:
+def read_boris_table(path: Path, table: Table, options: ReadOptions) -> Reading:
     """Labels are the codes of behaviours; fields are behavior, subject, modifiers and the columns."""
     reading = Reading(path=path, format="boris", label_fields=("behavior",))
     number = boris_header(table)
@@ -185,7 +194,8 @@ def read_boris_table(path: Path, table: Table) -> Reading:
     for where, media, cells in rows:
         played = player_1 or in_turn.get(cells.get("Observation id", ""))
         try:
-            events += _row_events(cells, where=where, media=media, played=played)
+            playlist = _table_playlist(cells, media=played or (media,)).measured(options)
+            events += _row_events(cells, where=where, media=media, playlist=playlist)
         except TimeError as error:
             reading.drop("unparsable time", where, str(error))
     add_events(events, reading=reading)
@@ -208,14 +218,11 @@ def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
     return {row.cells[0].strip(): row.cells[1].strip() for row in rows if len(row.cells) > 1 and row.cells[1].strip()}
 
 
-def _row_events(
-    cells: Mapping[str, str], *, where: str, media: str, played: tuple[str, ...] | None
-) -> list[CodedEvent]:
+def _row_events(cells: Mapping[str, str], *, where: str, media: str, playlist: _Playlist) -> list[CodedEvent]:
     modifiers = "|".join(cell for name, cell in cells.items() if name.startswith("Modifier") and cell)
     fields = {**cells, "behavior": cells["Behavior"], "subject": cells["Subject"], "modifiers": modifiers}
     key = (cells.get("Observation id", ""), cells["Subject"], cells["Behavior"], modifiers)
     kind = _first(cells, "Behavior type", "Status").upper()
-    playlist = _table_playlist(cells, media=played or (media,))
 
     def event(status: str, column: str, *, number: str = "") -> CodedEvent:
         # Rows of segments are pairs already: the line tells them apart where segments of one behaviour overlap.

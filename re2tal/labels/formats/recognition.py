@@ -253,7 +253,7 @@ KNOWN = (
     _known("elan", "xml", lambda root: root.tag == "ANNOTATION_DOCUMENT", lambda it, _: read_elan(it.path, it.xml)),
     _known("cvat", "xml", is_cvat, lambda it, _: read_cvat(it.path, it.xml)),
     _known("anvil", "xml", is_anvil, lambda it, _: read_anvil(it.path, it.xml)),
-    _known("boris", "json", is_boris_project, lambda it, _: read_boris_project(it.path, it.json)),
+    _known("boris", "json", is_boris_project, lambda it, told: read_boris_project(it.path, it.json, told)),
     _known("via", "json", is_via_project, lambda it, _: read_via_project(it.path, it.json)),
     _known("via2", "json", is_via2_json, lambda it, _: read_via2_json(it.path, it.json)),
     _known("label-studio", "json", is_label_studio, lambda it, _: read_label_studio(it.path, it.json)),
@@ -274,7 +274,12 @@ KNOWN = (
     _known("ethovision", "head", is_ethovision, lambda it, _: read_ethovision(it.path, it.table)),
     _known("observer", "head", is_observer, lambda it, _: read_observer(it.path, it.table)),
     _known("via2", "head", is_via2_table, lambda it, _: read_via2_table(it.path, it.table)),
-    _known("boris", "head", lambda it: boris_header(it) is not None, lambda it, _: read_boris_table(it.path, it.table)),
+    _known(
+        "boris",
+        "head",
+        lambda it: boris_header(it) is not None,
+        lambda it, told: read_boris_table(it.path, it.table, told),
+    ),
     _known(
         "epic-kitchens",
         "head",
