@@ -16,7 +16,7 @@ from re2tal.reversible.dry_run import computing_a_tile, to_compute
 from re2tal.reversible.guards import Guard
 from re2tal.reversible.observers import observers
 from re2tal.reversible.rng import GeneratorState
-from re2tal.reversible.tiles import Part, Tile, Tiling, add_to, part_of, prefers_few_tiles, put_into
+from re2tal.reversible.tiles import Cut, Join, Tile, Tiling, part_of, prefers_few_tiles
 
 __all__ = [
     "BranchCall",
@@ -272,9 +272,9 @@ class BranchCall:
         if not self.in_tiles:
             return self.compute(x, (), self.tiles[0], args)
         prepared = self.prepare(x)
-        parts = _Cut.apply(x, [tile.read for tile in self.tiles])
+        parts = Cut.apply(x, [tile.read for tile in self.tiles])
         results = [self.compute(part, prepared, tile, ()) for part, tile in zip(parts, self.tiles, strict=True)]
-        whole: Tensor = _Join.apply(self.result_shape(), [tile.write for tile in self.tiles], *results)
+        whole: Tensor = Join.apply(self.result_shape(), [tile.write for tile in self.tiles], *results)
         return whole
 
 
@@ -289,38 +289,6 @@ def may_move(module: nn.Module) -> bool:
     if isinstance(module, _NormBase):
         return module.training and module.track_running_stats
     return not type(module).__module__.startswith(("torch.nn.modules.", "torchvision."))
-
-
-class _Cut(torch.autograd.Function):
-    """Parts of a tensor, which may overlap. Slicing one by one would fill a whole gradient for every part."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, parts: Sequence[Part]) -> tuple[Tensor, ...]:
-        ctx.parts, ctx.shape = parts, x.shape
-        return tuple(part_of(x, part).clone() for part in parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        total = gradients[0].new_zeros(ctx.shape)
-        for part, gradient in zip(ctx.parts, gradients, strict=True):
-            add_to(total, part, gradient)
-        return total, None
-
-
-class _Join(torch.autograd.Function):
-    """A tensor made of parts."""
-
-    @staticmethod
-    def forward(ctx: Any, shape: tuple[int, ...], parts: Sequence[Part], *values: Tensor) -> Tensor:
-        ctx.parts = parts
-        whole = values[0].new_empty(shape)
-        for part, value in zip(parts, values, strict=True):
-            put_into(whole, part, value)
-        return whole
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(part_of(gradient, part) for part in ctx.parts)
 
 
 class Gradients:

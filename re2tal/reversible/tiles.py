@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 __all__ = [
     "Box",
+    "Cut",
+    "Join",
     "Mode",
     "Part",
     "Rows",
@@ -111,6 +113,38 @@ def put_into(x: Tensor, part: Part, values: Tensor) -> None:
         x.view(-1, x.shape[-1]).index_copy_(0, part.on(x.device), values)
     else:
         x[part] = values
+
+
+class Cut(torch.autograd.Function):
+    """Parts of a tensor, which may overlap. Slicing one by one would fill a whole gradient for every part."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parts: Sequence[Part]) -> tuple[Tensor, ...]:
+        ctx.parts, ctx.shape = parts, x.shape
+        return tuple(part_of(x, part).clone() for part in parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        total = gradients[0].new_zeros(ctx.shape)
+        for part, gradient in zip(ctx.parts, gradients, strict=True):
+            add_to(total, part, gradient)
+        return total, None
+
+
+class Join(torch.autograd.Function):
+    """A tensor made of parts."""
+
+    @staticmethod
+    def forward(ctx: Any, shape: tuple[int, ...], parts: Sequence[Part], *values: Tensor) -> Tensor:
+        ctx.parts = parts
+        whole = values[0].new_empty(shape)
+        for part, value in zip(parts, values, strict=True):
+            put_into(whole, part, value)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(part_of(gradient, part) for part in ctx.parts)
 
 
 @dataclass(frozen=True)
