@@ -6,7 +6,7 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 
@@ -16,7 +16,7 @@ from re2tal.common.untrusted import readable, shown, visible
 if TYPE_CHECKING:
     from rich.panel import Panel
 
-__all__ = ["ConfigPath", "Json", "Options", "app", "parse_tious", "run", "tell_results", "to_paste"]
+__all__ = ["ConfigPath", "Device", "Json", "Options", "app", "parse_tious", "run", "tell_results", "to_paste"]
 
 
 def _told(error: CycloptsError) -> "Panel":
@@ -35,6 +35,9 @@ app = App(
 
 ConfigPath = Annotated[Path, Parameter(help="Python file that assigns `config`.")]
 Json = Annotated[bool, Parameter(help="Print one line of JSON and nothing else.")]
+Device = Annotated[
+    Literal["cpu", "cuda"] | None, Parameter(help="Where to compute; by default on CUDA if it is there.")
+]
 Options = Annotated[
     list[str] | None,
     Parameter(

@@ -1,6 +1,6 @@
 """The command that trains a backbone on trimmed clips."""
 
-from re2tal.cli.app import ConfigPath, Options, app, tell_results
+from re2tal.cli.app import ConfigPath, Device, Options, app, tell_results
 from re2tal.cli.runs import NotDeterministic, Resume, RunId, Seed, run_of, with_seed
 
 
@@ -12,6 +12,7 @@ def finetune(
     run_id: RunId = 0,
     resume: Resume = None,
     disable_deterministic: NotDeterministic = False,
+    device: Device = None,
     cfg_options: Options = None,
 ) -> None:
     """Train a backbone to classify trimmed clips, for backbone.pretrained of a detector; alone or under torchrun."""
@@ -20,7 +21,7 @@ def finetune(
     from re2tal.experiments.finetuning.finetune import finetune
 
     settings = load_settings(config, with_seed(cfg_options, seed), kind=FinetuneConfig)
-    with run_of(settings, run_id=run_id, resume=resume) as (processes, folder, console):
+    with run_of(settings, run_id=run_id, device=device, resume=resume) as (processes, folder, console):
         weights = finetune(
             settings,
             processes=processes,

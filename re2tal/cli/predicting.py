@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, Options, app, tell_results, to_paste
+from re2tal.cli.app import Device, Json, Options, app, tell_results, to_paste
 from re2tal.cli.exporting import export_as_json, export_beside, export_folder, told_of_export
 from re2tal.cli.live import LiveCall, follow, log_of
 from re2tal.common.untrusted import visible, visible_lines
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 SOME_SKIPPED = 3
 """Exit status where some videos could not be used and the others are done."""
-
-Device = Annotated[
-    Literal["cpu", "cuda"] | None, Parameter(help="Where to compute; by default on CUDA if it is there.")
-]
 
 
 @app.command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from re2tal.cli.app import ConfigPath, Options, app, tell_results
+from re2tal.cli.app import ConfigPath, Device, Options, app, tell_results
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +48,7 @@ def train(
     resume: Resume = None,
     not_eval: NotEval = False,
     disable_deterministic: NotDeterministic = False,
+    device: Device = None,
     cfg_options: Options = None,
 ) -> None:
     """Train a detector; alone or under torchrun."""
@@ -55,7 +56,7 @@ def train(
     from re2tal.experiments import experiment
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with run_of(settings, run_id=run_id, resume=resume) as (processes, folder, console):
+    with run_of(settings, run_id=run_id, device=device, resume=resume) as (processes, folder, console):
         experiment.train(
             settings,
             processes=processes,
@@ -77,6 +78,7 @@ def test(
     seed: Seed = None,
     run_id: RunId = 0,
     not_eval: NotEval = False,
+    device: Device = None,
     cfg_options: Options = None,
 ) -> None:
     """Detect in the test videos and compute the mAP; alone or under torchrun."""
@@ -85,7 +87,7 @@ def test(
     from re2tal.experiments import experiment
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with run_of(settings, run_id=run_id, is_tested=checkpoint is None) as (processes, folder, _):
+    with run_of(settings, run_id=run_id, device=device, is_tested=checkpoint is None) as (processes, folder, _):
         result = experiment.test(
             settings, processes=processes, folder=folder, checkpoint=checkpoint, evaluate=not not_eval
         )
@@ -114,6 +116,7 @@ def demo(
     num_test: int = 60,
     num_negatives: int = 0,
     resume: Resume = None,
+    device: Device = None,
     cfg_options: Options = None,
 ) -> None:
     """Make videos, train a reversible detector on them from pixels, test it, and print the mAP.
@@ -144,7 +147,7 @@ def demo(
     if num_negatives:
         cfg_options = [f"data.negative_share={num_negatives / (num_negatives + num_train)}", *(cfg_options or [])]
     settings = override(demo_config(data=out / "data", work_dir=out), with_seed(cfg_options, seed))
-    with distributed_processes() as processes, logging_to(folder.log) as console:
+    with distributed_processes(device) as processes, logging_to(folder.log) as console:
         log.info("making videos in %s", out / "data")
         make_demo_set(
             out / "data",
@@ -167,6 +170,7 @@ def run_of(
     settings: "ExperimentConfig | FinetuneConfig",
     *,
     run_id: int,
+    device: Device = None,
     resume: "Literal['auto'] | Path | None" = None,
     is_tested: bool = False,
 ) -> "Iterator[tuple[Processes, RunFolder, Console | None]]":
@@ -175,13 +179,14 @@ def run_of(
     Args:
         settings: of the experiment.
         run_id: of the run.
+        device: to compute on.
         resume: what the run goes on from.
         is_tested: the run is there, and its best weights are to be used.
     """
     from re2tal.experiments.run_folders import find_run, find_trained_run, own_folder
     from re2tal.training import distributed_processes, log, logging_to
 
-    with distributed_processes() as processes:
+    with distributed_processes(device) as processes:
         if is_tested:
             folder = find_trained_run(settings, processes=processes, run_id=run_id)
         else:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, Options, app, tell_results, to_paste
-from re2tal.cli.predicting import SOME_SKIPPED, Device, _resumable
+from re2tal.cli.app import Device, Json, Options, app, tell_results, to_paste
+from re2tal.cli.predicting import SOME_SKIPPED, _resumable
 
 if TYPE_CHECKING:
     from re2tal.inference.suggesting import Suggestion, VideoTrace
