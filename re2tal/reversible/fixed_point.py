@@ -77,7 +77,8 @@ class FixedPoint:
     def around(x: Tensor, *, headroom: int) -> FixedPoint:
         """The finest format that holds `2 ** headroom` times the largest magnitude of what streams start with."""
         values = _values_with(values_of(x.dtype), headroom)
-        largest = torch.linalg.vector_norm(x.detach(), math.inf).to(values)
+        found = magnitude(x.detach())
+        largest = torch.stack(found).abs().amax().to(values) if found else x.new_zeros((), dtype=values)
         bits = _INTEGERS[values][1] - headroom - torch.frexp(largest).exponent
         bits = bits.clamp(-_FINEST, _FINEST)
         return FixedPoint(_power_of_two(bits, values), _power_of_two(-bits, values), values)
@@ -141,7 +142,9 @@ def magnitude(numbers: Tensor) -> list[Tensor]:
     """Scalars, the largest of whose magnitudes is that of `numbers`; nan if one of these is."""
     if numbers.numel() == 0:
         return []
-    if numbers.is_floating_point():
+    if (
+        numbers.is_floating_point() and not numbers.is_cpu
+    ):  # where it is one kernel; a processor takes six times as long
         return [torch.linalg.vector_norm(numbers, math.inf)]
     return list(torch.aminmax(numbers))
 
