@@ -74,7 +74,7 @@ def predict(
     with (
         distributed_processes(device) as processes,
         logging_to(log_of(out, stream), is_main=processes.is_main) as console,
-        _resumable(),
+        resumable(),
     ):
         if processes.is_main:
             _tell_passed_over(videos or [])
@@ -189,7 +189,7 @@ def extract(
     with (
         distributed_processes(device) as processes,
         logging_to(out / "log.txt", is_main=processes.is_main) as console,
-        _resumable(),
+        resumable(),
     ):
         settings = predicting.settings_of(checkpoint, config=given, options=options)
         weights = checkpoint or settings.backbone.pretrained
@@ -229,7 +229,7 @@ def _tell_passed_over(named: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
+def resumable() -> Iterator[None]:
     """An interrupted call says how to go on."""
     try:
         yield

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Device, Json, Options, app, tell_results, to_paste
-from re2tal.cli.predicting import SOME_SKIPPED, _resumable
+from re2tal.cli.predicting import SOME_SKIPPED, resumable
 
 if TYPE_CHECKING:
     from re2tal.inference.suggesting import Suggestion, VideoTrace
@@ -68,7 +68,7 @@ def suggest(
     with (
         distributed_processes(device) as processes,
         logging_to(kept / "log.txt", is_main=processes.is_main) as console,
-        _resumable(),
+        resumable(),
     ):
         given = None if config is None else load_config(config)
         trained = load_trained(checkpoint, config=given, options=cfg_options or [])

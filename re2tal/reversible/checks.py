@@ -71,8 +71,10 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
         args: of its forward; tensors among them tell the device.
     """
     device = next((arg.device for arg in args if isinstance(arg, Tensor)), torch.device("cpu"))
+    if not _is_waited_for(device) or _state.shares is not None or _is_seen(model):
+        return model(*args)
     moving = _moving(model)
-    if not _is_waited_for(device) or _state.shares is not None or len(moving) > _MOST_MOVING or _is_seen(model):
+    if len(moving) > _MOST_MOVING:
         return model(*args)
     before, copies = GeneratorState.snapshot(device), [buffer.detach().clone() for buffer in moving]
     _state.shares = []

@@ -1,7 +1,6 @@
 """The page in a browser: clicks, slider, seeking, keyboard, search, phones, hostile names, thousands of videos."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 FPS, SECONDS = 10, 20
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[Any]:
-    with report_page.browser(viewport={"width": 1280, "height": 900}) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(context: Any) -> Iterator[Any]:
-    """A tab; whatever goes wrong in it fails the test."""
-    tab = context.new_page()
-    wrong: list[str] = []
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    tab.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-    tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
-    yield tab
-    tab.close()
-    assert wrong == []
 
 
 @pytest.fixture(scope="module")

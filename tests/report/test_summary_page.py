@@ -1,7 +1,6 @@
 """The page of a summary, and the report of point events, in a browser."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,6 @@ pytest.importorskip("playwright", reason="playwright is not installed; pip insta
 pytestmark = pytest.mark.skipif(
     report_page.find_chromium() is None, reason="no chromium on the path; apt-get install chromium"
 )
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[Any]:
-    with report_page.browser(viewport={"width": 1280, "height": 900}) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(context: Any) -> Iterator[Any]:
-    """A tab; whatever goes wrong in it fails the test."""
-    tab = context.new_page()
-    wrong: list[str] = []
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
-    yield tab
-    tab.close()
-    assert wrong == []
 
 
 def summary(folder: Path, videos: Any, **entry: Any) -> Path:
