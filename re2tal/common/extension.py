@@ -55,8 +55,14 @@ class Extensible(Settings):
 class OneOf:
     """Marks the type of a field as one of the `built_in` classes or any other subclass of the annotated base."""
 
-    def __init__(self, *built_in: type[Extensible]) -> None:
+    def __init__(self, *built_in: type[Extensible], once_alone: bool = False) -> None:
+        """
+        Args:
+            built_in: the classes of the package.
+            once_alone: the first of them was the only one in earlier versions, whose files name no kind.
+        """
         self.built_in = built_in
+        self.once_alone = once_alone
 
     def __get_pydantic_core_schema__(self, base: type[Extensible], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validation by pydantic of what is built in; of others by the class that their source names."""
@@ -69,6 +75,8 @@ class OneOf:
                 kind = _find(str(value["source"]), base=base, may_import=may_import)
                 settings = {name: setting for name, setting in value.items() if name != "source"}
                 return kind.model_validate(settings, context=info.context)
+            if self.once_alone and isinstance(value, Mapping) and "kind" not in value:
+                value = {"kind": self.built_in[0].model_fields["kind"].default, **value}
             return built_in(value)
 
         serialization = core_schema.plain_serializer_function_ser_schema(self._dump, info_arg=True)

@@ -16,10 +16,10 @@ from re2tal.common.extension import ExtensionError, OneOf, importing_sources, sp
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import JsonError, brief, parse_json, shown, some
 from re2tal.config.former import former_names, without_removed
-from re2tal.data import DataConfig, DataSettings
+from re2tal.data import DataConfig, DataSettings, FeatureDataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig
+from re2tal.networks.backbones import BackboneConfig, PrecomputedConfig
 from re2tal.networks.heads import HeadConfig, HeadSettings
 from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
 from re2tal.training import TrainingConfig
@@ -45,7 +45,7 @@ class ExperimentConfig(Settings):
     backbone: BackboneConfig
     pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
     head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
-    data: Annotated[DataSettings, OneOf(DataConfig)]
+    data: Annotated[DataSettings, OneOf(DataConfig, FeatureDataConfig, once_alone=True)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -64,6 +64,23 @@ class ExperimentConfig(Settings):
                 "videos, got backbone.frozen=False; set backbone.frozen=True and backbone.pretrained to its weights, "
                 "or data.features=None"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _features_of_others_pass_the_backbone_by(self) -> "ExperimentConfig":
+        data, backbone = self.data, self.backbone
+        if isinstance(data, FeatureDataConfig) != isinstance(backbone, PrecomputedConfig):
+            raise ValueError(
+                "features of others (data.kind=features) go with backbone.kind=precomputed, and videos with a network, "
+                f"got {type(data).__name__} and {type(backbone).__name__}; set both alike"
+            )
+        if isinstance(data, FeatureDataConfig):
+            channels = [files.channels for files in data.files]
+            if sum(channels) != backbone.out_channels:
+                raise ValueError(
+                    f"backbone.out_channels must be the channels of all data.files together, {channels}, got "
+                    f"{backbone.out_channels}; write {sum(channels)}"
+                )
         return self
 
     @model_validator(mode="after")
