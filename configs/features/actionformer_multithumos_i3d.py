@@ -18,7 +18,7 @@ config = features_of_others(
         offset=8,
         num_classes=65,
         train_subset=("training", "Validation"),
-        test_subset=("validation", "Test"),
+        test_subset=("validation", "Test", "testing"),
         sampling=WindowSampling(num_steps=2304, min_inside=0.5),
         test_whole=True,
     ),

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from re2tal.config.building import build_detector
+from re2tal.config.presets import features_of_others
 from re2tal.data import FeatureDataConfig, FeatureFiles, WindowSampling, collate
 from re2tal.data.feature_files import FeatureTestingSet, FeatureTrainingSet
+from re2tal.detections import PostprocessConfig
+from re2tal.networks.heads import HeadConfig
+from re2tal.networks.pyramid import PyramidConfig
+from re2tal.training import TrainingConfig
+from re2tal.weights import load_detector, read_weights
 from tests.parity.test_actionformer import assert_equal_to, golden
 
 __all__ = ["golden"]  # a fixture
@@ -35,6 +42,33 @@ def test_features_from_a_file_have_the_proposals_of_the_reference(golden: Simple
     (proposals,) = network.head.proposals(network(batch.inputs, batch.mask))
     assert_equal_to(golden.tensors["proposals0"], proposals.segments)
     assert_equal_to(golden.tensors["scores0"], proposals.scores)
+
+
+def test_a_checkpoint_of_the_reference_is_tested_as_it_is(goldens: Path, tmp_path: Path) -> None:
+    """Its names have no backbone; the averaged weights count."""
+    path = goldens / "actionformer_thumos.npz"
+    if not path.is_file():
+        pytest.skip(f"no file {path}")
+    arrays = dict(np.load(path))
+    sizes = json.loads(str(arrays["config_json"]))
+    stored = {f"module.{name[3:]}": torch.from_numpy(value) for name, value in arrays.items() if name[:3] == "sd:"}
+    torch.save({"epoch": 34, "state_dict": {}, "state_dict_ema": stored}, tmp_path / "epoch_34.pth")
+    config = features_of_others(
+        name="x",
+        data=features_config(tmp_path, channels=sizes["in_channels"]),
+        pyramid=PyramidConfig(channels=sizes["out_channels"], max_steps=sizes["max_seq_len"]),
+        head=HeadConfig(),
+        postprocess=PostprocessConfig(),
+        training=TrainingConfig(epochs=10),
+        tious=(0.5,),
+    )
+    model = build_detector(config, num_classes=sizes["num_classes"]).eval()
+    weights = read_weights(tmp_path / "epoch_34.pth")
+    assert str(weights.layout) == "detector with a plain place for features of others (OpenTAD)"
+    load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.reversible)
+    features, mask = torch.from_numpy(arrays["input"]), torch.from_numpy(arrays["mask"])
+    found = model.head.proposals(model.head(*model.pyramid(features, mask)))
+    assert_equal_to(torch.from_numpy(arrays["proposals1"]), found[1].segments)
 
 
 @pytest.fixture
