@@ -113,11 +113,7 @@ def import_(sources: list[Path], /, *, call: ImportCall | None = None) -> None:
         lengths = {} if call.lengths is None else own_data.read_lengths(call.lengths)
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
-            length_of=(
-                (lambda name: None)
-                if call.videos is None
-                else own_data.lengths_in(call.videos, allow_links=call.allow_links)
-            ),
+            length_of=own_data.lengths_in(call.videos, allow_links=call.allow_links),
             unit=call.unit,
             columns=_columns(call.columns),
             label=tuple(call.label or ()),

@@ -157,11 +157,16 @@ def common_pattern(files: Sequence[PurePosixPath]) -> tuple[str, dict[PurePosixP
     return "{id}" + suffix, ids
 
 
-def lengths_in(root: Path, *, allow_links: bool = False) -> Callable[[str], float | None]:
-    """Seconds of the videos below a folder, by what labels call them; they are looked for when they are asked for."""
+def lengths_in(root: Path | None, *, allow_links: bool = False) -> Callable[[str], float | None]:
+    """Seconds of the videos below a folder, by what labels call them; they are looked for when they are asked for.
+
+    Without a folder, none is known.
+    """
 
     @cache
     def folder() -> VideoFolder:
+        if root is None:
+            raise SourceError("the videos are not at hand")
         return VideoFolder(root, allow_links=allow_links)
 
     @cache
@@ -170,7 +175,7 @@ def lengths_in(root: Path, *, allow_links: bool = False) -> Callable[[str], floa
             file = folder().find(name)
         except SourceError:  # which the import tells
             return None
-        info = None if file is None else _probe(root / file)
+        info = None if file is None else _probe(folder().root / file)
         return info.duration_seconds if isinstance(info, VideoInfo) else None
 
     return length_of
