@@ -55,8 +55,10 @@ class Extensible(Settings):
 class OneOf:
     """Marks the type of a field as one of the `built_in` classes or any other subclass of the annotated base."""
 
-    def __init__(self, *built_in: type[Extensible]) -> None:
+    def __init__(self, *built_in: type[Extensible], without_kind: type[Extensible] | None = None) -> None:
         self.built_in = built_in
+        self.without_kind = without_kind
+        """What settings are of that name no `kind`, having been written when this was the only class."""
 
     def __get_pydantic_core_schema__(self, base: type[Extensible], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validation by pydantic of what is built in; of others by the class that their source names."""
@@ -69,6 +71,8 @@ class OneOf:
                 kind = _find(str(value["source"]), base=base, may_import=may_import)
                 settings = {name: setting for name, setting in value.items() if name != "source"}
                 return kind.model_validate(settings, context=info.context)
+            if self.without_kind is not None and isinstance(value, Mapping) and "kind" not in value:
+                value = {"kind": self.without_kind.model_fields["kind"].default, **value}
             return built_in(value)
 
         serialization = core_schema.plain_serializer_function_ser_schema(self._dump, info_arg=True)

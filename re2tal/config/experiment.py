@@ -20,8 +20,8 @@ from re2tal.data import DataConfig, DataSettings
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
 from re2tal.networks.backbones import BackboneConfig
-from re2tal.networks.heads import HeadConfig, HeadSettings
-from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
+from re2tal.networks.heads import HeadConfig, HeadSettings, TridentHeadConfig
+from re2tal.networks.pyramid import MaxPoolPyramidConfig, PyramidConfig, PyramidSettings, SgpPyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_anneal_range
 from re2tal.video import AugmentConfig, AugmentSettings
@@ -43,8 +43,11 @@ class ExperimentConfig(Settings):
     work_dir: Path
     """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
     backbone: BackboneConfig
-    pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
-    head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
+    pyramid: Annotated[
+        PyramidSettings,
+        OneOf(PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig, without_kind=PyramidConfig),
+    ] = PyramidConfig()
+    head: Annotated[HeadSettings, OneOf(HeadConfig, TridentHeadConfig, without_kind=HeadConfig)] = HeadConfig()
     data: Annotated[DataSettings, OneOf(DataConfig)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
