@@ -1,6 +1,7 @@
 """Heads and pyramids of the package beside ActionFormer's: in experiments, by the commands, and on made-up features."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from re2tal.common.segments import segment_iou
 from re2tal.common.types import FeatureBatch, TimeGrid
-from re2tal.config import load_config, override, read_json_config
+from re2tal.config import ConfigError, load_config, override, read_json_config
 from re2tal.config.building import describe
 from re2tal.experiments.explain import times_of
 from re2tal.inference import load_trained
@@ -63,6 +64,14 @@ def test_the_command_line_replaces_a_kind_and_its_settings(tiny: Path) -> None:
     assert config.head == TridentHeadConfig(num_bins=6, num_convs=1)
     assert isinstance(config.pyramid, SgpPyramidConfig) and config.pyramid.channels == 32
     assert override(config, ["head.kind=trident"]) == config
+    other = override(config, ["pyramid.kind=max_pool", "head.kind=actionformer", "pyramid.channels=8"])
+    assert (other.pyramid, other.head) == (MaxPoolPyramidConfig(channels=8), HeadConfig())
+    given = override(other, ["head={'kind':'trident'}", "head.num_bins=9"])
+    assert given.head == TridentHeadConfig(num_bins=9)
+    with pytest.raises(ConfigError, match="'tridnet' .* expected tags: 'actionformer', 'trident'"):
+        override(config, ["head.kind=tridnet"])
+    with pytest.raises(ConfigError, match="there is no setting 'pyramid.num_bins'"):
+        override(config, ["pyramid.kind=max_pool", "pyramid.num_bins=8"])
     assert read_json_config(config.model_dump_json(), source="best.pth") == config
 
 
@@ -88,6 +97,19 @@ def test_sizes_on_thumos(name: str, parameters: int) -> None:
     folder = CONFIGS / ("re2tal" if name == "actionformer" else "detectors")
     config = load_config(folder / f"e2e_thumos_re2tal_{name}_swin_tiny.py")
     assert describe(config)["parameters"]["detector"] == parameters
+
+
+def test_the_page_tells_how_large_they_are() -> None:
+    page = (CONFIGS.parent / "docs/extending.md").read_text()
+    told = {kind: float(size) for kind, size in re.findall(r"^\|[^|]+\| `(\w+)` \|.*\((\d+\.\d) M", page, re.MULTILINE)}
+    with torch.device("meta"):
+        pyramids = [kind().build(in_channels=768) for kind in (PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig)]
+        heads = [
+            kind().build(in_channels=512, num_classes=20, strides=PyramidConfig().strides)
+            for kind in (HeadConfig, TridentHeadConfig)
+        ]
+    sizes = [round(sum(p.numel() for p in module.parameters()) / 1e6, 1) for module in (*pyramids, *heads)]
+    assert list(told.values()) == sizes and len(told) == 5
 
 
 # Made-up features: a channel for each class, which rises while an action lasts, in noise.

@@ -10,7 +10,7 @@ classes that have been imported already. `importing_sources` is what trusted cal
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Union
@@ -21,7 +21,16 @@ from pydantic_core import CoreSchema, core_schema
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 
-__all__ = ["Extensible", "ExtensionError", "OneOf", "extension", "importing_sources", "load_object", "spelled_out"]
+__all__ = [
+    "Extensible",
+    "ExtensionError",
+    "OneOf",
+    "built_in_at",
+    "extension",
+    "importing_sources",
+    "load_object",
+    "spelled_out",
+]
 
 _MAY_IMPORT = "may_import"
 
@@ -112,12 +121,31 @@ def importing_sources() -> dict[str, Any]:
     return {_MAY_IMPORT: True}
 
 
-def spelled_out(value: Any) -> Any:
+def built_in_at(model: type[Settings], path: Sequence[str]) -> tuple[type[Extensible], ...]:
+    """The classes of the package that the part of a config at a path of names may be; none where there is no choice."""
+    *outer, last = path
+    for name in outer:
+        inner = model.model_fields[name].annotation if name in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, Settings)):
+            return ()
+        model = inner
+    marks = model.model_fields[last].metadata if last in model.model_fields else []
+    return next((mark.built_in for mark in marks if isinstance(mark, OneOf) and len(mark.built_in) > 1), ())
+
+
+def spelled_out(value: Any, *, built_in: Sequence[type[Extensible]] = ()) -> Any:
     """What an option of the command line sets a part of a config to: with the defaults of its class, if it names one.
+
+    Args:
+        value: a source, settings with a `source`, or settings with the `kind` of a class of the package.
+        built_in: the latter.
 
     Raises:
         ExtensionError: there is no such class.
     """
+    if isinstance(value, Mapping) and "kind" in value:
+        named = [kind for kind in built_in if kind.model_fields["kind"].default == value["kind"]]
+        return {**named[0].model_construct().model_dump(warnings=False), **value} if named else value
     given = {"source": value} if isinstance(value, str) and ".py:" in value else value
     if not isinstance(given, Mapping) or "source" not in given:
         return value

@@ -111,16 +111,16 @@ def plain_conv(conv: nn.Conv1d, x: list[Tensor]) -> list[Tensor]:
 def plain_tower(convs: nn.ModuleList, last: nn.Conv1d, x: list[Tensor]) -> Tensor:
     """Convolution, layer norm, ReLU, as often as there are, and a last convolution: (C', S)."""
     for conv in convs:
-        y = plain_conv(conv.conv, x)  # type: ignore[arg-type]
+        y = plain_conv(conv.conv, x)
         normed = [(v - v.mean()) / (v.var(correction=0) + 1e-6).sqrt() for v in y]
-        x = [(v * conv.norm.weight + conv.norm.bias).clamp(min=0) for v in normed]  # type: ignore[operator, union-attr]
+        x = [(v * conv.norm.weight + conv.norm.bias).clamp(min=0) for v in normed]
     return torch.stack(plain_conv(last, x), dim=1)
 
 
 def test_predictions_and_their_gradients_equal_plain_towers_over_the_real_steps() -> None:
     head = tiny(num_convs=2).double()
     for number, scale in enumerate(head.scale):
-        torch.nn.init.constant_(scale.scale, 1 + number / 2)  # type: ignore[arg-type]
+        torch.nn.init.constant_(scale.scale, 1 + number / 2)
     levels, masks = levels_and_masks(11)
     levels = [level.double().requires_grad_() for level in levels]
     outputs, begin = head(levels, masks), 0

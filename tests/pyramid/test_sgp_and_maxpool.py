@@ -32,7 +32,7 @@ def lively(module: nn.Module) -> nn.Module:
 def built(config: PyramidSettings) -> BlockPyramid:
     pyramid = config.build(in_channels=6)
     assert isinstance(pyramid, BlockPyramid)
-    return lively(pyramid).double().eval()  # type: ignore[return-value]
+    return lively(pyramid).double().eval()
 
 
 def plain_pool(x: list[Tensor]) -> list[Tensor]:
@@ -84,7 +84,7 @@ def test_a_block_and_its_gradients_equal_plain_loops_over_the_real_steps(halves:
     mask = mask_of(12, length, total=12)
     x = (torch.randn(2, 32, 12, dtype=torch.float64) * mask[:, None]).requires_grad_()
     out = block(x, mask)
-    plain = torch.stack(plain_block(block, list(x[1, :, :length].T)), dim=1)  # type: ignore[arg-type]
+    plain = torch.stack(plain_block(block, list(x[1, :, :length].T)), dim=1)
     ours = out[1, :, : plain.shape[1]]
     assert not out[1, :, plain.shape[1] :].any()
     torch.testing.assert_close(ours, plain)
@@ -172,13 +172,13 @@ def test_branches_that_begin_at_zero_never_learn(std: float, learns: bool) -> No
     pyramid = SGP.model_copy(update={"branch_std": std}).build(in_channels=6)
     levels, _ = pyramid(torch.randn(2, 6, 16), mask_of(16, 16, total=16))
     sum(level.square().sum() for level in levels).backward()
-    for block in (*pyramid.stem, *pyramid.branch):  # type: ignore[attr-defined]
+    for block in (*pyramid.stem, *pyramid.branch):
         for conv in (block.psi, block.fc, block.convw, block.convkw):
             assert bool(conv.weight.grad.any()) == learns
 
 
 def test_noise_is_added_in_training_to_real_steps_alone() -> None:
-    noisy = SGP.model_copy(update={"input_noise": 0.5}).build(in_channels=6).eval()  # type: ignore[attr-defined]
+    noisy = SGP.model_copy(update={"input_noise": 0.5}).build(in_channels=6).eval()
     x, mask = torch.randn(2, 6, 16), mask_of(16, 9, total=16)
     quiet = noisy(x, mask)[0][0]
     assert torch.equal(quiet, noisy(x, mask)[0][0])
@@ -202,7 +202,7 @@ def test_parameter_counts_are_those_of_the_published_detectors() -> None:
     ):
         with torch.device("meta"):
             modules = pyramid.build(in_channels=2048), head.build(in_channels=512, num_classes=20, strides=strides)
-        assert sum(p.numel() for module in modules for p in module.parameters()) == expected  # type: ignore[attr-defined]
+        assert sum(p.numel() for module in modules for p in module.parameters()) == expected
     assert round(max_pool / 1e6, 1) == 7.1
 
 
@@ -213,7 +213,7 @@ def test_parameter_counts_are_those_of_the_published_detectors() -> None:
         (lambda: SgpPyramidConfig(window=4), "window must be odd, got 4; write 5"),
         (lambda: SgpPyramidConfig(arch=(0, 2, 5)), "greater than 0"),
         (lambda: MaxPoolPyramidConfig(arch=(2, -1)), "greater than or equal to 0"),
-        (lambda: MaxPoolPyramidConfig(max_steps=16), "max_steps"),  # type: ignore[call-arg]
+        (lambda: MaxPoolPyramidConfig(max_steps=16), "max_steps"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(build: Callable[[], object], message: str) -> None:
