@@ -64,10 +64,14 @@ class Extensible(Settings):
 class OneOf:
     """Marks the type of a field as one of the `built_in` classes or any other subclass of the annotated base."""
 
-    def __init__(self, *built_in: type[Extensible], without_kind: type[Extensible] | None = None) -> None:
+    def __init__(self, *built_in: type[Extensible], once_alone: bool = False) -> None:
+        """
+        Args:
+            built_in: the classes of the package.
+            once_alone: the first of them was the only one in earlier versions, whose files name no kind.
+        """
         self.built_in = built_in
-        self.without_kind = without_kind
-        """What settings are of that name no `kind`, having been written when this was the only class."""
+        self.once_alone = once_alone
 
     def __get_pydantic_core_schema__(self, base: type[Extensible], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validation by pydantic of what is built in; of others by the class that their source names."""
@@ -80,9 +84,11 @@ class OneOf:
                 kind = _find(str(value["source"]), base=base, may_import=may_import)
                 settings = {name: setting for name, setting in value.items() if name != "source"}
                 return kind.model_validate(settings, context=info.context)
-            if self.without_kind is not None and isinstance(value, Mapping) and "kind" not in value:
-                value = {"kind": self.without_kind.model_fields["kind"].default, **value}
-            return built_in(value)
+            if self.once_alone and isinstance(value, Mapping) and "kind" not in value:
+                value = {"kind": self.built_in[0].model_fields["kind"].default, **value}
+            named = _named(value, self.built_in) if len(self.built_in) > 1 else None
+            # By its class, where it is known: pydantic would put the kind into the names of settings that are wrong.
+            return built_in(value) if named is None else named.model_validate(value, context=info.context)
 
         serialization = core_schema.plain_serializer_function_ser_schema(self._dump, info_arg=True)
         return core_schema.with_info_wrap_validator_function(
@@ -143,15 +149,21 @@ def spelled_out(value: Any, *, built_in: Sequence[type[Extensible]] = ()) -> Any
     Raises:
         ExtensionError: there is no such class.
     """
-    if isinstance(value, Mapping) and "kind" in value:
-        named = [kind for kind in built_in if kind.model_fields["kind"].default == value["kind"]]
-        return {**named[0].model_construct().model_dump(warnings=False), **value} if named else value
+    if (named := _named(value, built_in)) is not None:
+        return {**named.model_construct().model_dump(warnings=False), **value}
     given = {"source": value} if isinstance(value, str) and ".py:" in value else value
     if not isinstance(given, Mapping) or "source" not in given:
         return value
     kind = _find(str(given["source"]), base=Extensible, may_import=True)
     settings: dict[str, Any] = {name: setting for name, setting in given.items() if name != "source"}
     return {"source": given["source"], **kind.model_construct(None, **settings).model_dump(warnings=False)}
+
+
+def _named(value: Any, built_in: Sequence[type[Extensible]]) -> type[Extensible] | None:
+    """The class whose `kind` settings have; None where they are no mapping, or have none of the kinds."""
+    if not isinstance(value, Mapping) or "kind" not in value:
+        return None
+    return next((kind for kind in built_in if kind.model_fields["kind"].default == value["kind"]), None)
 
 
 def load_object(source: str) -> Any:

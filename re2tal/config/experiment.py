@@ -45,9 +45,9 @@ class ExperimentConfig(Settings):
     backbone: BackboneConfig
     pyramid: Annotated[
         PyramidSettings,
-        OneOf(PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig, without_kind=PyramidConfig),
+        OneOf(PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig, once_alone=True),
     ] = PyramidConfig()
-    head: Annotated[HeadSettings, OneOf(HeadConfig, TridentHeadConfig, without_kind=HeadConfig)] = HeadConfig()
+    head: Annotated[HeadSettings, OneOf(HeadConfig, TridentHeadConfig, once_alone=True)] = HeadConfig()
     data: Annotated[DataSettings, OneOf(DataConfig)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
