@@ -66,7 +66,7 @@ class TridentOutputs:
     starts: Tensor
     """(B, K, P) how much a start of the class is here; only differences count. 0 outside the video."""
     ends: Tensor
-    """(B, K, P) the same of ends."""
+    """(B, K, P) how much an end of the class is here; as for starts."""
     bins: Tensor
     """(B, 2, N + 1, P) >= 0, what is added to the starts and ends around a point, from the first to the last step."""
     mask: Tensor
@@ -176,7 +176,7 @@ class TridentHead(PointHead):
         if labelled is not None:
             looked_at = torch.cat(list(labelled), dim=-1)
             valid = valid & looked_at
-            # Responses where nobody has looked still belong to the boundaries that a point nearby finds.
+            # A point that counts may find its boundaries where nobody has looked; what is said there is not trained.
             starts, ends = (torch.where(looked_at[:, None], x, x.detach()) for x in (starts, ends))
         target_classes, target_offsets = self.targets(points, segments=segments, labels=labels)
         positive = ((target_classes > 0) & valid[..., None]).transpose(1, 2)  # (B, K, P)
