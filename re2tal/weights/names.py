@@ -38,7 +38,7 @@ _KINDS: dict[Kind, str] = {
     "swin": "Video Swin",
     "slowfast": "SlowFast",
     "factory": "network of a library or of one's own",
-    "precomputed": "place for features of others",
+    "precomputed": "features of others",
 }
 
 # `blocks.1.inv_block.Fm.conv1`, in the first block of a stage `blocks.0.Fm.conv1`, `blocks.0.downsample`
@@ -62,6 +62,8 @@ class Layout:
 
     def __str__(self) -> str:
         network = _KINDS[self.kind]
+        if self.kind == "precomputed":
+            return f"detector of {network} ({self.writer})"
         if self.rewired is not None:
             network = f"{'rewired' if self.rewired else 'plain'} {network}"
         if self.part == "detector":

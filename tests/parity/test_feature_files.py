@@ -64,7 +64,7 @@ def test_a_checkpoint_of_the_reference_is_tested_as_it_is(goldens: Path, tmp_pat
     )
     model = build_detector(config, num_classes=sizes["num_classes"]).eval()
     weights = read_weights(tmp_path / "epoch_34.pth")
-    assert str(weights.layout) == "detector with a plain place for features of others (OpenTAD)"
+    assert str(weights.layout) == "detector of features of others (OpenTAD)"
     load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.reversible)
     features, mask = torch.from_numpy(arrays["input"]), torch.from_numpy(arrays["mask"])
     found = model.head.proposals(model.head(*model.pyramid(features, mask)))

@@ -136,7 +136,7 @@ def require_durations(
     length, rate = lengths[video.video_id], _rate_of(config, video)
     raise FeaturesError(
         f"with data.stride={config.stride} at {rate:.6g} frames per second, features last {share:.3g} times as "
-        f"long as their videos, in the median, and must be equal to {config.length_tolerance:.0%} "
+        f"long as their videos, in the median, and may differ by {config.length_tolerance:.0%} "
         "(data.length_tolerance). "
         f"Video {video.video_id!r}, of {video.duration_seconds:.6g} s, has {length} features, which last "
         f"{length * config.stride / rate:.6g} s. A stride of about {max(round(config.stride / share), 1)} or a "
