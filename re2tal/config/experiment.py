@@ -93,6 +93,16 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _recall_is_of_segments(self) -> "ExperimentConfig":
+        evaluation = self.evaluation
+        if self.postprocess.point_seconds is not None and (evaluation.recall_multiples or evaluation.average_recall_at):
+            raise ValueError(
+                "evaluation.recall_multiples and evaluation.average_recall_at are of segments at tIoU, and with "
+                f"postprocess.point_seconds={self.postprocess.point_seconds:g} detections are points; leave them empty"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _there_is_something_to_anneal(self) -> "ExperimentConfig":
         require_anneal_range(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
         return self

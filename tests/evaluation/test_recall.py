@@ -210,3 +210,11 @@ def test_a_run_computes_them_where_its_config_says_so() -> None:
         ["evaluation.recall_multiples=(1,5)", "evaluation.average_recall_at=(1,100)"],
     )
     assert (config.evaluation.recall_multiples, config.evaluation.average_recall_at) == ((1, 5), (1, 100))
+
+
+def test_points_have_no_recall_at_tiou() -> None:
+    with pytest.raises(ValueError, match="are of segments at tIoU"):
+        load_config(
+            Path(__file__).parents[2] / "configs/demo/re2slowfast.py",
+            ["evaluation.recall_multiples=(1,)", "postprocess.point_seconds=1"],
+        )
