@@ -7,8 +7,8 @@ from re2tal.data import DataConfig, FeatureDataConfig, ResizeSampling, WindowSam
 from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
 from re2tal.networks.backbones import BackboneConfig, PathwayConfig, PrecomputedConfig, SlowFastConfig, SwinConfig
-from re2tal.networks.heads import HeadConfig
-from re2tal.networks.pyramid import PyramidConfig
+from re2tal.networks.heads import HeadConfig, HeadSettings
+from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 
@@ -109,14 +109,14 @@ def features_of_others(
     *,
     name: str,
     data: FeatureDataConfig,
-    pyramid: PyramidConfig,
-    head: HeadConfig,
+    pyramid: PyramidSettings,
+    head: HeadSettings,
     postprocess: PostprocessConfig,
     training: TrainingConfig,
     tious: tuple[float, ...],
     evaluation: EvaluationConfig | None = None,
 ) -> ExperimentConfig:
-    """ActionFormer on features that others have extracted.
+    """A detector on features that others have extracted.
 
     Args:
         name: of the experiment; runs go to `exps/features/<name>/`.
