@@ -23,6 +23,7 @@ def part(name: str, *, share: float = 1.0, **options: str) -> Part:
     )
 
 
+@pytest.mark.slow  # five processes, each of which imports PyTorch
 def test_a_part_that_ends_badly_costs_no_other_one(tmp_path: Path) -> None:
     told: list[str] = []
     parts = [
@@ -42,7 +43,7 @@ def test_a_part_that_ends_badly_costs_no_other_one(tmp_path: Path) -> None:
     assert without_memory["state"] == "out of memory" and without_memory["rows"] == [{"fits": False}]
     assert failed["state"] == "failed" and failed["rows"] == [{"found": "before it failed"}]
     assert failed["error"] == "RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert hung["state"] == "out of time" and 9 <= hung["seconds"] < 30
+    assert hung["state"] == "out of time" and not hung["rows"]
     assert found["state"] == "done" and found["rows"] == [{"found": "something"}]
     assert skipped["state"] == "skipped" and not skipped["rows"]
     assert not has_passed(report)
@@ -67,7 +68,7 @@ def test_time_and_place_are_looked_at_first(tmp_path: Path) -> None:
 def test_the_command_writes_report_and_picture_and_tells_the_verdict(
     tmp_path: Path, re2tal: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = [part for part in all_parts.PARTS if part.name in ("machine", "exactness, ViT-B")]
+    chosen = [part for part in all_parts.PARTS if part.name == "exactness, ViT-B"]
     monkeypatch.setattr(runner, "PARTS", chosen)
     monkeypatch.setattr(runner, "sizes_for", lambda device: SMALLEST)
     out = tmp_path / "report.json"
@@ -75,7 +76,7 @@ def test_the_command_writes_report_and_picture_and_tells_the_verdict(
     said = capsys.readouterr().out
     assert "streams came back bit for bit in 4 of 4 cases" in said
     assert f"Results: {out} {out.with_suffix('.svg')}" in said
-    assert json.loads(out.read_text())["parts"][0]["rows"][0]["torch"] == torch.__version__
+    assert json.loads(out.read_text())["parts"][0]["state"] == "done"
     ElementTree.fromstring(out.with_suffix(".svg").read_text())
 
 

@@ -74,7 +74,7 @@ def test_a_step_in_mixed_precision_is_nearly_that_of_float32(
         found[precision] = trainer.step([batch_of(config)])
         assert reconstruction_error(trainer.model) == 0
     assert found[amp]["loss"] == pytest.approx(found["none"]["loss"], rel=0.02)
-    assert found[amp]["gradient_norm"] == pytest.approx(found["none"]["gradient_norm"], rel=0.1)
+    assert found[amp]["gradient_norm"] == pytest.approx(found["none"]["gradient_norm"], rel=0.3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
