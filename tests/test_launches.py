@@ -28,7 +28,7 @@ def test_a_step_of_a_detector_s_training_waits_twice() -> None:
 def test_every_experiment_stays_on_its_device(path: Path) -> None:
     """Copy of a batch, backbone, losses, optimizer, averaged weights, proposals: a tensor of another device is an error
     there. Testing asks for the points inside the video, for NaN, and for scores and segments, of which numbers are
-    made here: the metric is that of actions that are never found.
+    made here: they find nothing.
     """
     shallow = "backbone.depths=(2,1,1,1)" if "swin" in path.stem else "backbone.blocks=(2,1,1,1)"
     options = [shallow, "training.amp=none", "data.crop_size=(112,112)", "data.sampling.num_steps=64"]
@@ -36,7 +36,7 @@ def test_every_experiment_stays_on_its_device(path: Path) -> None:
     trainer, batch = training_of(config, tiles=2**28)
     assert count(lambda: trainer.step([batch])).waits <= 1 + config.backbone.reversible
     found, counted = detect(config, trainer, batch)
-    assert counted.waits <= 5 + config.backbone.reversible
+    assert counted.waits <= 6
     assert len(found[0].scores) > 0 and {found[0].scores.device.type} == {"cpu"}
     names = [f"class {number}" for number in range(20)]
     truth = GroundTruth(

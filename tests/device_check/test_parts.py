@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from re2tal.experiments.device_check import SMALLEST, has_passed, sizes_for, verdict_of
+from re2tal.experiments.device_check import ON_CPU, has_passed, sizes_for, verdict_of
 from re2tal.experiments.device_check import exactness as exactness_module
 from re2tal.experiments.device_check.context import PartContext
 from re2tal.experiments.device_check.data_parts import measure_decoding, run_demo_epoch
@@ -21,7 +21,7 @@ from tests.devices import DEVICES
 @pytest.fixture(params=DEVICES)
 def context(request: pytest.FixtureRequest, tmp_path: Path) -> PartContext:
     return PartContext(
-        device=torch.device(request.param), sizes=SMALLEST, deadline=time.time() + 600, path=tmp_path / "found.json"
+        device=torch.device(request.param), sizes=ON_CPU, deadline=time.time() + 600, path=tmp_path / "found.json"
     )
 
 
@@ -33,10 +33,16 @@ def in_report(context: PartContext, kind: str) -> dict:
 @pytest.mark.parametrize("network", ["Swin-T", "SlowFast-101", "ViT-B"])
 def test_streams_are_exact_and_gradients_those_of_plain_autograd(context: PartContext, network: str) -> None:
     check_exactness(context, network=network)
-    assert [row["precision"] for row in context.rows] == ["float32", "bf16", "fp16", "float64"]
+    assert [row["precision"] for row in context.rows] == ["float32", "bf16", "float64"]
     assert all(row["passed"] and row["reconstruction_error"] == 0 for row in context.rows)
-    single, bf16, fp16, double = (row["to_float64"] for row in context.rows)
-    assert double < 1e-12 < single < 1e-4 < fp16 < bf16 < 1
+    single, bf16, double = (row["to_float64"] for row in context.rows)
+    assert double < 1e-12 < single < 1e-4 < bf16 < 1
+
+
+def test_in_fp16_the_loss_is_scaled(context: PartContext) -> None:
+    context.sizes = ON_CPU.model_copy(update={"precisions": ("fp16",)})
+    check_exactness(context, network="Swin-T")
+    assert context.rows[0]["passed"] and 1e-6 < context.rows[0]["to_float64"] < 1e-2
 
 
 def test_lost_streams_and_wrong_gradients_are_seen(context: PartContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +50,7 @@ def test_lost_streams_and_wrong_gradients_are_seen(context: PartContext, monkeyp
     check_exactness(context, network="ViT-B")
     report = in_report(context, "exactness")
     assert not has_passed(report)
-    assert "bit for bit in 0 of 4 cases, NOT for ViT-B in float32" in verdict_of(report)[1]
+    assert "bit for bit in 0 of 3 cases, NOT for ViT-B, reduced in float32" in verdict_of(report)[1]
     monkeypatch.undo()
     original = exactness_module.gradients
 
@@ -56,13 +62,14 @@ def test_lost_streams_and_wrong_gradients_are_seen(context: PartContext, monkeyp
     context.rows.clear()
     check_exactness(context, network="ViT-B")
     assert not any(row["passed"] for row in context.rows)
-    assert "autograd in 0 of 4 cases, NOT for" in verdict_of(in_report(context, "exactness"))[2]
+    assert "autograd in 0 of 3 cases, NOT for" in verdict_of(in_report(context, "exactness"))[2]
 
 
 def test_a_step_of_every_strategy_is_measured_while_there_is_time(context: PartContext) -> None:
+    sizes = context.sizes = ON_CPU.model_copy(update={"frames": (4, 8), "pixels": 32})
     measure_steps(context, network="Swin-T")
     cases = [(row["frames"], row["strategy"]) for row in context.rows]
-    assert cases == [(frames, strategy) for frames in SMALLEST.frames for strategy in SMALLEST.strategies]
+    assert cases == [(frames, strategy) for frames in sizes.frames for strategy in sizes.strategies]
     assert all(row["step_mib"] > 0 and row["step_s"] > 0 for row in context.rows)
     context.rows.clear()
     context.deadline = time.time()
@@ -71,6 +78,7 @@ def test_a_step_of_every_strategy_is_measured_while_there_is_time(context: PartC
 
 
 def test_the_longest_clip_is_the_last_that_fits(context: PartContext) -> None:
+    context.sizes = ON_CPU.model_copy(update={"memory_mib": 8, "longest": (4, 16), "pixels": 32})
     measure_longest_clip(context, network="Swin-T")
     assert [row["strategy"] for row in context.rows] == ["plain", "checkpointed", "reversible"]
     for row in context.rows:
@@ -84,8 +92,9 @@ def test_the_longest_clip_is_the_last_that_fits(context: PartContext) -> None:
 def test_whole_steps_are_planned_and_measured(context: PartContext) -> None:
     check_planner(context)
     cases = [(row["network"], row["strategy"]) for row in context.rows]
-    assert cases == [("Swin-T", "reversible"), ("SlowFast-101", "reversible")]
-    assert all(abs(row["error_of_tensors"]) < 0.2 for row in context.rows), context.rows
+    assert cases == [("Swin-T, reduced", "reversible")]
+    # On a GPU nobody knows yet.
+    assert all(abs(row["error_of_tensors"]) < (0.2 if context.device.type == "cpu" else 1) for row in context.rows)
 
 
 def test_a_demo_s_epoch_and_decoding_reach_the_device(context: PartContext) -> None:
@@ -95,7 +104,7 @@ def test_a_demo_s_epoch_and_decoding_reach_the_device(context: PartContext) -> N
     context.rows.clear()
     measure_decoding(context)
     assert context.rows[0]["loader_processes"] == 0
-    assert all(row["frames"] % (2 * SMALLEST.decoded_steps) == 0 < row["frames_per_second"] for row in context.rows)
+    assert all(row["frames"] % (2 * ON_CPU.decoded_steps) == 0 < row["frames_per_second"] for row in context.rows)
 
 
 def test_a_machine_is_described(context: PartContext) -> None:
@@ -124,4 +133,4 @@ def test_a_gradient_that_vanishes_is_no_error() -> None:
 
 def test_sizes_are_those_of_the_device() -> None:
     assert sizes_for(torch.device("cuda")).memory_mib is None
-    assert sizes_for(torch.device("cpu")).pixels < sizes_for(torch.device("cuda")).pixels
+    assert sizes_for(torch.device("cpu")).reduced and not sizes_for(torch.device("cuda")).reduced

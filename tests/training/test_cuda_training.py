@@ -58,8 +58,8 @@ def test_a_step_is_the_cpu_s(network: str, device: str, tmp_path: Path) -> None:
 
 
 # A processor takes minutes for the convolutions of a SlowFast in fp16.
-MIXED = [("Swin-T", "cpu"), pytest.param("Swin-T", *CUDA.values, marks=CUDA.marks)]
-MIXED += [pytest.param("SlowFast-101", *CUDA.values, marks=CUDA.marks)]
+MIXED = [("Swin-T", "cpu"), pytest.param("Swin-T", *CUDA.values, id="Swin-T-cuda", marks=CUDA.marks)]
+MIXED += [pytest.param("SlowFast-101", *CUDA.values, id="SlowFast-101-cuda", marks=CUDA.marks)]
 
 
 @pytest.mark.parametrize(("network", "device"), MIXED)

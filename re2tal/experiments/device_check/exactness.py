@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from re2tal.experiments.device_check.context import PartContext, Row, attempted
 from re2tal.experiments.device_check.measuring import (
-    NETWORKS,
-    REDUCED,
     build_with,
+    described,
     gradient_errors,
     gradients,
     without_tf32,
@@ -41,11 +40,12 @@ def check_exactness(context: PartContext, *, network: str) -> None:
     """Compare, in every precision, the reversible step with the stored one and both with float64."""
     torch.manual_seed(0)
     model, inputs = _subject(network, context.sizes)
+    label = f"{network}, reduced" if context.sizes.reduced else network
     model, inputs = model.to(context.device), tuple(_on(x, context.device) for x in inputs)
     with without_tf32():
         exact, _ = gradients(model, *inputs, strategy="stored", dtype=torch.float64)
         for precision in (*context.sizes.precisions, "float64"):
-            row: Row = {"network": network, "precision": "float32" if precision == "none" else precision}
+            row: Row = {"network": label, "precision": "float32" if precision == "none" else precision}
             found = attempted(lambda p=precision: _compared(model, inputs, exact, DTYPES[p]), device=context.device)  # type: ignore[misc]
             context.keep(row | (found or {"state": "out of memory", "passed": False}))
 
@@ -61,7 +61,7 @@ def _subject(network: str, sizes: Sizes) -> tuple[nn.Module, tuple[Any, ...]]:
         wake(model)
         pictures = torch.randn(4, 3, pixels, pixels)
         return rewire(model, example=pictures), (pictures,)
-    config = (REDUCED if sizes.reduced else NETWORKS)[network]
+    _, config = described(network, sizes)
     frames = torch.randint(0, 256, (1, 3, sizes.exact_frames, pixels, pixels), dtype=torch.uint8)
     return build_with(config, "reversible"), (frames, sizes.exact_frames // 2)
 

@@ -39,7 +39,7 @@ def describe_machine(context: PartContext) -> None:
             "cudnn": torch.backends.cudnn.version(),
         }
     context.keep(row)
-    for precision in ("none", *context.sizes.precisions):
+    for precision in dict.fromkeys(("none", *context.sizes.precisions)):
         row[f"matmul_tflops_{precision}"] = round(_matmul_rate(DTYPES[precision], device=device) / 1e12, 3)
     row["copy_to_device_gib_s"] = round(_copy_rate(device, pinned=device.type == "cuda") / 2**30, 2)
     row["copy_unpinned_gib_s"] = round(_copy_rate(device, pinned=False) / 2**30, 2)

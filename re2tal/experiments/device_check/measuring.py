@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
-from re2tal.experiments.device_check.sizes import StepStrategy
+from re2tal.experiments.device_check.sizes import Sizes, StepStrategy
 from re2tal.networks.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.reversible import set_mode, set_tiles
@@ -23,6 +23,7 @@ __all__ = [
     "REDUCED",
     "PeakMemory",
     "build_with",
+    "described",
     "elapsed",
     "gradient_errors",
     "gradients",
@@ -36,7 +37,13 @@ REDUCED: dict[str, BackboneConfig] = {
     "Swin-T": SwinConfig(drop_path=0.0, embed_dim=24, depths=(1, 1, 2, 1)),
     "SlowFast-101": SlowFastConfig(blocks=(1, 1, 2, 1)),
 }
-"""Of fewer blocks, to try programs."""
+"""Of fewer blocks, to see that programs run."""
+
+
+def described(network: str, sizes: Sizes) -> tuple[str, BackboneConfig]:
+    """What a network is called, and its settings, at the sizes of a check."""
+    return (f"{network}, reduced", REDUCED[network]) if sizes.reduced else (network, NETWORKS[network])
+
 
 _EXPENSIVE = [
     torch.ops.aten.mm.default,

@@ -1,6 +1,7 @@
 """Whole training steps of the THUMOS experiments, and what the planner says of them."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from re2tal.config import ExperimentConfig, override
 from re2tal.config.building import build_detector
 from re2tal.config.presets import thumos
 from re2tal.experiments.device_check.context import PartContext, Row, attempted
-from re2tal.experiments.device_check.measuring import NETWORKS, REDUCED, PeakMemory, elapsed
+from re2tal.experiments.device_check.measuring import PeakMemory, described, elapsed
 from re2tal.experiments.planning import MIB, NoBatches, example_batch, make_plan
 from re2tal.experiments.planning.plan import STRATEGIES
 from re2tal.networks.backbones.config import TrainingStrategy
@@ -26,17 +27,17 @@ _NOT_TENSORS = ("kernels", "libraries")
 def check_planner(context: PartContext) -> None:
     """A row for every network, strategy and length: planned and measured memory, seconds, the reconstruction error."""
     slowest = 0.0
-    for num_steps in context.sizes.planned_steps:
-        for network in NETWORKS:
-            for strategy in context.sizes.planned_strategies:
-                if context.seconds_left < 1.5 * slowest:
-                    return
-                config = _experiment(context, network, strategy=strategy, num_steps=num_steps)
-                slowest = max(slowest, elapsed(lambda c=config: _checked(context, c), device=context.device, repeats=1))  # type: ignore[misc]
+    for network, strategy, num_steps in context.sizes.planned:
+        if context.seconds_left < 1.5 * slowest:
+            return
+        start = time.perf_counter()
+        _check(context, _experiment(context, network, strategy=strategy, num_steps=num_steps))
+        slowest = max(slowest, time.perf_counter() - start)
 
 
 def _experiment(context: PartContext, network: str, *, strategy: TrainingStrategy, num_steps: int) -> ExperimentConfig:
-    backbone = (REDUCED if context.sizes.reduced else NETWORKS)[network].model_copy(update=STRATEGIES[strategy])
+    label, backbone = described(network, context.sizes)
+    backbone = backbone.model_copy(update=STRATEGIES[strategy])
     pixels = context.sizes.planned_pixels
     options = [
         f"data.sampling.num_steps={num_steps}",
@@ -46,11 +47,11 @@ def _experiment(context: PartContext, network: str, *, strategy: TrainingStrateg
         "training.batch_size=1",
         *(["pyramid.channels=32"] if context.sizes.reduced else []),
     ]
-    return override(thumos(name=f"{network}, {strategy}", backbone=backbone), options)
+    return override(thumos(name=f"{label}: {strategy}", backbone=backbone), options)
 
 
-def _checked(context: PartContext, config: ExperimentConfig) -> None:
-    network, _, strategy = config.name.partition(", ")
+def _check(context: PartContext, config: ExperimentConfig) -> None:
+    network, _, strategy = config.name.partition(": ")
     plan = make_plan(config, device=context.device, quick=True)
     (estimate,) = plan.estimates
     tensors = estimate.total - sum(estimate.parts[part] for part in _NOT_TENSORS)

@@ -32,6 +32,8 @@ _TO_END = 3.0
 """Seconds before its limit in which a part should end by itself."""
 _LEAST = 5.0
 """Seconds without which no part is begun: importing PyTorch takes some of them."""
+_LEAST_LIMIT = 20.0
+"""Seconds that every part may take, while there are so many."""
 
 
 class DeviceCheckError(ValueError):
@@ -86,7 +88,7 @@ def check_device(
     if not minutes > 0:
         raise DeviceCheckError(f"minutes must be above 0, got {minutes:g}; 8 are enough for a GPU, 2 for a CPU")
     require_writable(out, out.with_suffix(".svg"))
-    device = torch.device(device_type)
+    device = torch.device(device_type, 0) if device_type == "cuda" else torch.device(device_type)
     sizes, parts = sizes or sizes_for(device), PARTS if parts is None else parts
     end = time.time() + 60 * minutes
     report: dict[str, Any] = {
@@ -99,7 +101,7 @@ def check_device(
         "parts": [],
     }
     for number, part in enumerate(parts, start=1):
-        seconds = min(end - time.time(), 60 * minutes * part.share)
+        seconds = min(end - time.time(), max(60 * minutes * part.share, _LEAST_LIMIT))
         tell(f"{number}/{len(parts)} {part.name}: {max(seconds, 0):.0f} s at most")
         result = _run(part, device=device, sizes=sizes, seconds=seconds)
         tell(f"    {result.state} after {result.seconds:.0f} s{': ' if result.error else ''}{result.error}")
@@ -125,7 +127,7 @@ def _run(part: Part, *, device: torch.device, sizes: Sizes, seconds: float) -> R
         spec = {
             "function": part.function,
             "options": part.options,
-            "device": device.type,
+            "device": str(device),
             "sizes": sizes.model_dump(mode="json"),
             "deadline": start + seconds - _TO_END,
             "path": str(found),

@@ -1,4 +1,4 @@
-"""How large what is checked is: all that differs between a GPU, a CPU and a test."""
+"""How large what is checked is: all that differs between a GPU and a CPU."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from re2tal.common.settings import Settings
 from re2tal.networks.backbones.config import TrainingStrategy
 from re2tal.training.precision import Precision
 
-__all__ = ["SMALLEST", "Sizes", "StepStrategy", "sizes_for"]
+__all__ = ["ON_CPU", "Sizes", "StepStrategy", "sizes_for"]
 
 StepStrategy = Literal["plain", "checkpointed", "selective", "offloaded", "stored", "whole", "reversible"]
 """How a backbone's training step is run: by plain autograd; with every block checkpointed; with what is expensive in a
@@ -21,7 +21,7 @@ class Sizes(Settings):
     """Sizes of all parts of a check."""
 
     reduced: bool = False
-    """Networks of a few blocks, to try the check itself."""
+    """Whether networks have a few blocks only."""
     precisions: tuple[Precision, ...] = ("none", "bf16", "fp16")
     """In which streams and gradients are compared."""
     exact_frames: PositiveInt = 16
@@ -42,10 +42,15 @@ class Sizes(Settings):
     """Frames of the first clip that is tried, and of the longest."""
     memory_mib: PositiveInt | None = None
     """That the longest clip may take beside the weights; None: what the device has."""
-    planned_steps: tuple[PositiveInt, ...] = (32, 128, 512)
-    """Steps, of two frames, of the clips of whole training steps, which the planner foretells."""
-    planned_strategies: tuple[TrainingStrategy, ...] = ("reversible", "checkpointed", "plain")
-    """Of these steps."""
+    planned: tuple[tuple[str, TrainingStrategy, PositiveInt], ...] = (
+        ("Swin-T", "reversible", 512),
+        ("Swin-T", "plain", 64),
+        ("SlowFast-101", "reversible", 512),
+        ("Swin-T", "checkpointed", 128),
+        ("SlowFast-101", "plain", 64),
+        ("SlowFast-101", "checkpointed", 128),
+    )
+    """Whole training steps, which the planner foretells: network, strategy, and steps of two frames of the clip."""
     planned_pixels: PositiveInt = 224
     """Height and width of these clips."""
     demo_videos: tuple[PositiveInt, PositiveInt] = (96, 24)
@@ -58,45 +63,26 @@ class Sizes(Settings):
     """Height and width of these videos, in units of 64 pixels."""
 
 
-_CPU = Sizes(
+ON_CPU = Sizes(
+    reduced=True,
     precisions=("none", "bf16"),
     exact_frames=8,
-    exact_pixels=48,
-    strategies=("plain", "checkpointed", "selective", "stored", "reversible"),
-    frames=(8, 16, 32),
+    exact_pixels=32,
+    frames=(8, 32),
     pixels=64,
     repeats=1,
-    longest=(16, 512),
-    memory_mib=384,
-    planned_steps=(16,),
-    planned_strategies=("reversible", "plain"),
-    planned_pixels=64,
-    demo_videos=(8, 4),
-    decoded_videos=4,
-    decoded_steps=64,
-    decoded_scale=2,
-)
-
-SMALLEST = Sizes(
-    reduced=True,
-    exact_frames=8,
-    exact_pixels=32,
-    frames=(4, 8),
-    pixels=32,
-    repeats=1,
-    longest=(4, 16),
-    memory_mib=8,
-    planned_steps=(16,),
-    planned_strategies=("reversible",),
+    longest=(4, 32),
+    memory_mib=32,
+    planned=(("Swin-T", "reversible", 16),),
     planned_pixels=32,
     demo_videos=(4, 1),
     decoded_videos=2,
     decoded_steps=16,
     decoded_scale=1,
 )
-"""To see on any device that every part runs."""
+"""To see that every part runs."""
 
 
 def sizes_for(device: torch.device) -> Sizes:
     """What a device can do in the minutes of a check."""
-    return Sizes() if device.type == "cuda" else _CPU
+    return Sizes() if device.type == "cuda" else ON_CPU

@@ -7,10 +7,9 @@ import torch
 from re2tal.experiments.device_check.context import PartContext, Row, attempted
 from re2tal.experiments.device_check.exactness import DTYPES
 from re2tal.experiments.device_check.measuring import (
-    NETWORKS,
-    REDUCED,
     PeakMemory,
     build_with,
+    described,
     elapsed,
     run_step,
     saving_elsewhere,
@@ -30,13 +29,13 @@ _CLOSE_ENOUGH = 8
 
 def measure_steps(context: PartContext, *, network: str) -> None:
     """A row for every length and strategy, from the shortest clip on, while there is time and memory."""
-    config = (REDUCED if context.sizes.reduced else NETWORKS)[network]
+    label, config = described(network, context.sizes)
     expected: dict[StepStrategy, float] = {}
     for frames in context.sizes.frames:
         for strategy in context.sizes.strategies:
             if expected.get(strategy, 0.0) > context.seconds_left:
                 continue
-            row: Row = {"network": network, "strategy": strategy, "frames": frames, "pixels": context.sizes.pixels}
+            row: Row = {"network": label, "strategy": strategy, "frames": frames, "pixels": context.sizes.pixels}
             model = build_with(config, strategy).to(context.device)
             step = _step_of(context, model, strategy)
             found = attempted(lambda f=frames, s=step: _measured(context, s, f), device=context.device)  # type: ignore[misc]
@@ -78,11 +77,11 @@ def _measured(context: PartContext, step: Callable[[int], None], frames: int) ->
 
 def measure_longest_clip(context: PartContext, *, network: str) -> None:
     """A row for each of three strategies: the longest clip a step of which fits, and what was tried."""
-    config = (REDUCED if context.sizes.reduced else NETWORKS)[network]
+    label, config = described(network, context.sizes)
     strategies: list[StepStrategy] = ["plain", "checkpointed", "reversible"]
     for number, strategy in enumerate(strategies):
         until = context.seconds_left * (1 - 1 / (len(strategies) - number))
-        row: Row = {"network": network, "strategy": strategy, "frames": 0, "ended_by": "memory", "tried": []}
+        row: Row = {"network": label, "strategy": strategy, "frames": 0, "ended_by": "memory", "tried": []}
         row["pixels"] = context.sizes.pixels
         model = build_with(config, strategy).to(context.device)
         _search(context, row, _step_of(context, model, strategy), until=until)
