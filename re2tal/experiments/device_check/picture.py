@@ -15,7 +15,8 @@ __all__ = ["draw_report"]
 _PANEL = Frame(width=360, height=190)
 _TOP, _LEGEND, _ROW = 26, 60, 236
 _STYLE = Markup(
-    "svg{{background:#fff}}text{{font:11px sans-serif;fill:#18212e}}.title{{font-weight:bold}}.tick{{font-size:9px;fill:#5f6b7a}}"
+    "svg{{background:#fff}}text{{font:11px sans-serif;fill:#18212e}}.title{{font-weight:bold}}"
+    ".tick{{font-size:9px;fill:#5f6b7a}}"
     ".middle{{text-anchor:middle}}.end{{text-anchor:end}}.grid{{stroke:#e4e7eb}}.line{{fill:none;stroke-width:1.8}}{}"
 ).format(
     Markup("").join(
