@@ -25,7 +25,7 @@ def is_killed(context: PartContext) -> None:
 
 
 def runs_out_of_memory(context: PartContext) -> None:
-    context.keep({"fits": attempted(lambda: torch.empty(2**60), device=context.device) is not None})
+    context.keep({"found": attempted(lambda: torch.empty(2**60), device=context.device)[1]})
     torch.empty(2**60)
 
 

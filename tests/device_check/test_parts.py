@@ -8,7 +8,7 @@ import torch
 
 from re2tal.experiments.device_check import ON_CPU, has_passed, sizes_for, verdict_of
 from re2tal.experiments.device_check import exactness as exactness_module
-from re2tal.experiments.device_check.context import PartContext
+from re2tal.experiments.device_check.context import PartContext, attempted
 from re2tal.experiments.device_check.data_parts import measure_decoding, run_demo_epoch
 from re2tal.experiments.device_check.exactness import check_exactness
 from re2tal.experiments.device_check.machine import describe_machine
@@ -85,8 +85,8 @@ def test_the_longest_clip_is_the_last_that_fits(context: PartContext) -> None:
         fitting = [tried["frames"] for tried in row["tried"] if tried["fits"]]
         assert row["frames"] == max(fitting)
         assert all(tried["frames"] > row["frames"] for tried in row["tried"] if not tried["fits"])
-        assert row["ended_by"] in ("memory", "the longest that is tried")
-    assert context.rows[0]["ended_by"] == "memory"
+        assert row["ended_by"] in ("out of memory", "the longest that is tried")
+    assert context.rows[0]["ended_by"] == "out of memory"
 
 
 def test_whole_steps_are_planned_and_measured(context: PartContext) -> None:
@@ -134,3 +134,14 @@ def test_a_gradient_that_vanishes_is_no_error() -> None:
 def test_sizes_are_those_of_the_device() -> None:
     assert sizes_for(torch.device("cuda")).memory_mib is None
     assert sizes_for(torch.device("cpu")).reduced and not sizes_for(torch.device("cuda")).reduced
+
+
+def test_what_a_kernel_cannot_do_is_a_result_and_what_the_program_cannot_is_an_error() -> None:
+    cpu = torch.device("cpu")
+    assert attempted(lambda: 3, device=cpu) == (3, "")
+    assert attempted(lambda: torch.empty(2**60), device=cpu) == (None, "out of memory")
+    assert attempted(lambda: torch.ones(2) @ torch.ones(3), device=cpu)[1].startswith(
+        "failed: inconsistent tensor size"
+    )
+    with pytest.raises(ZeroDivisionError):
+        attempted(lambda: 1 / 0, device=cpu)

@@ -34,7 +34,7 @@ def report() -> dict[str, Any]:
     exact |= {"to_float64": 2e-6, "stored_to_float64": 2e-6, "passed": True}
     longest = [
         {"network": "Swin-T", "strategy": name, "frames": frames, "ended_by": end, "pixels": 224, "tried": []}
-        for name, frames, end in (("plain", 512, "memory"), ("reversible", 8192, "time"))
+        for name, frames, end in (("plain", 512, "out of memory"), ("reversible", 8192, "time"))
     ]
     planned = {"network": "Swin-T", "strategy": "plain", "frames": 64, "planned_tensors_mib": 90, "planned_mib": 110.0}
     planned |= {"tensors_mib": 100.0, "reserved_mib": 100.0, "step_s": 0.5, "error_of_tensors": -0.1, "error": 0.1}
@@ -89,3 +89,10 @@ def test_the_picture_is_svg_by_itself() -> None:
 
 def test_a_full_report_is_small() -> None:
     assert len(json.dumps(report(), indent=1)) < 100_000
+
+
+def test_a_step_that_failed_is_no_success_and_one_that_did_not_fit_is() -> None:
+    told = report()
+    assert any(row.get("state") == "out of memory" for row in told["parts"][2]["rows"]) and has_passed(told)
+    told["parts"][2]["rows"][-1]["state"] = "failed: too many elements"
+    assert not has_passed(told)

@@ -39,7 +39,7 @@ def test_a_part_that_ends_badly_costs_no_other_one(tmp_path: Path) -> None:
     killed, without_memory, failed, hung, found = report["parts"]
     assert killed["state"] == "failed" and killed["rows"] == [{"found": "before it was killed"}]
     assert "SIGKILL" in killed["error"] and "memory is short" in killed["error"]
-    assert without_memory["state"] == "out of memory" and without_memory["rows"] == [{"fits": False}]
+    assert without_memory["state"] == "out of memory" and without_memory["rows"] == [{"found": "out of memory"}]
     assert failed["state"] == "failed" and failed["rows"] == [{"found": "before it failed"}]
     assert failed["error"] == "RuntimeError: CUDA error: an illegal memory access was encountered"
     assert hung["state"] == "out of time" and not hung["rows"]

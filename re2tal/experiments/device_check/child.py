@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from re2tal.common.untrusted import brief
-from re2tal.experiments.device_check.context import PartContext
+from re2tal.experiments.device_check.context import LACK, PartContext
 from re2tal.experiments.device_check.sizes import Sizes
 from re2tal.experiments.experiment import prepare_process
 from re2tal.experiments.planning.memory import is_lack_of_memory
@@ -34,7 +34,7 @@ def main(spec: str) -> None:
         getattr(importlib.import_module(module), name)(context, **told["options"])
     except Exception as error:  # whatever a driver or a kernel raises: it is the result
         is_memory = isinstance(error, RuntimeError) and is_lack_of_memory(error)
-        context.state = "out of memory" if is_memory else "failed"
+        context.state = LACK if is_memory else "failed"
         context.error = brief(" ".join(f"{type(error).__name__}: {error}".split()), length=LONGEST_ERROR)
     context.save()
 

@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 import torch
 
 from re2tal.common.atomic import atomic_text
+from re2tal.common.untrusted import brief
 from re2tal.experiments.device_check.sizes import Sizes
 from re2tal.experiments.planning.memory import is_lack_of_memory
 
-__all__ = ["PartContext", "Row", "attempted"]
+__all__ = ["LACK", "PartContext", "Row", "attempted"]
 
 T = TypeVar("T")
 Row = dict[str, Any]
-"""One result, of plain JSON values."""
+"""One result, of plain JSON values. Where there is none it has a `state`, which says why."""
+LACK = "out of memory"
+"""The state of what did not fit."""
 
 
 @dataclass(kw_only=True)
@@ -53,15 +56,17 @@ class PartContext:
             json.dump({"state": self.state, "error": self.error, "rows": self.rows}, file)
 
 
-def attempted(action: Callable[[], T], *, device: torch.device) -> T | None:
-    """What `action` gives; None where the device ran out of memory, which is then free again."""
+def attempted(action: Callable[[], T], *, device: torch.device) -> tuple[T | None, str]:
+    """What `action` gives; None and why, where the device ran out of memory, which is then free again, or could not.
+
+    A kernel that cannot do what it is asked for, of numbers past 32 bits, say, is a result, too.
+    """
     try:
-        return action()
+        return action(), ""
     except RuntimeError as error:
-        if not is_lack_of_memory(error):
-            raise
+        reason = LACK if is_lack_of_memory(error) else brief(" ".join(f"failed: {error}".split()))
     # The error is gone, and with it the tensors of what failed.
     gc.collect()
-    if device.type == "cuda":
+    if device.type == "cuda" and reason == LACK:
         torch.cuda.empty_cache()
-    return None
+    return None, reason

@@ -1,5 +1,6 @@
 """Whether streams come back bit for bit, and how far gradients are from those of float64."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,8 +47,9 @@ def check_exactness(context: PartContext, *, network: str) -> None:
         exact, _ = gradients(model, *inputs, strategy="stored", dtype=torch.float64)
         for precision in (*context.sizes.precisions, "float64"):
             row: Row = {"network": label, "precision": "float32" if precision == "none" else precision}
-            found = attempted(lambda p=precision: _compared(model, inputs, exact, DTYPES[p]), device=context.device)  # type: ignore[misc]
-            context.keep(row | (found or {"state": "out of memory", "passed": False}))
+            dtype = DTYPES[precision]
+            found, reason = attempted(partial(_compared, model, inputs, exact, dtype), device=context.device)
+            context.keep(row | (found or {"state": reason, "passed": False}))
 
 
 def _subject(network: str, sizes: Sizes) -> tuple[nn.Module, tuple[Any, ...]]:

@@ -11,11 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
+from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from re2tal.experiments.device_check.sizes import Sizes, StepStrategy
-from re2tal.networks.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
+from re2tal.networks.backbones import Backbone, BackboneConfig, Bottleneck, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.reversible import set_mode, set_tiles
 
 __all__ = [
@@ -61,12 +65,17 @@ def build_with(config: BackboneConfig, strategy: StepStrategy) -> Backbone:
     changes = {"reversible": rewired, "activation_checkpointing": strategy == "checkpointed"}
     model = build_backbone(config.model_copy(update=changes)).train()
     if strategy == "selective":
-        checkpoint_blocks(model.network, context_fn=partial(create_selective_checkpoint_contexts, _EXPENSIVE))
+        wrap = partial(checkpoint_wrapper, context_fn=partial(create_selective_checkpoint_contexts, _EXPENSIVE))
+        apply_activation_checkpointing(model, checkpoint_wrapper_fn=wrap, check_fn=_is_block)
     elif rewired:
         set_mode(model, "store" if strategy == "stored" else "reversible")
         if strategy == "whole":
             set_tiles(model, None)
     return model
+
+
+def _is_block(module: nn.Module) -> bool:
+    return isinstance(module, SwinTransformerBlock | Bottleneck)
 
 
 def saving_elsewhere(strategy: StepStrategy, *, device: torch.device) -> AbstractContextManager[object]:
@@ -79,7 +88,7 @@ def saving_elsewhere(strategy: StepStrategy, *, device: torch.device) -> Abstrac
 def run_step(model: nn.Module, *inputs: Any, dtype: torch.dtype = torch.float32, scale: float = 1.0) -> float:
     """A forward and a backward pass; returns seconds of the forward pass.
 
-    The loss is the mean of the results, each multiplied by a fixed random weight: of a norm's results, the mean square
+    The loss is the mean of the results, each multiplied by a weight of its own: of a norm's results, the mean square
     would hardly have a gradient.
 
     Args:
@@ -94,7 +103,7 @@ def run_step(model: nn.Module, *inputs: Any, dtype: torch.dtype = torch.float32,
     with torch.autocast(device.type, dtype if is_half else None, enabled=is_half):
         result = model(*inputs)
     forward_s = time.perf_counter() - start
-    weights = torch.randn(result.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    weights = torch.linspace(-1, 1, result.numel(), device=device).view(result.shape)
     (result.to(torch.promote_types(result.dtype, torch.float32)).mul(weights).mean() * scale).backward()
     return forward_s
 

@@ -62,9 +62,9 @@ def _check(context: PartContext, config: ExperimentConfig) -> None:
         "planned_tensors_mib": round(tensors / MIB, 1),
         "planned_mib": round(estimate.total / MIB, 1),
     }
-    found = attempted(lambda: _whole_step(context, config), device=context.device)
+    found, reason = attempted(lambda: _whole_step(context, config), device=context.device)
     if found is None:
-        context.keep(row | {"state": "out of memory", "planned_to_fit": plan.fits})
+        context.keep(row | {"state": reason, "planned_to_fit": plan.fits})
         return
     row |= found
     row["error_of_tensors"] = round(row["planned_tensors_mib"] / found["tensors_mib"] - 1, 4)

@@ -1,10 +1,11 @@
 """Memory and time of a backbone's training step by the number of frames, and the longest clip that fits."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from re2tal.experiments.device_check.context import PartContext, Row, attempted
+from re2tal.experiments.device_check.context import LACK, PartContext, Row, attempted
 from re2tal.experiments.device_check.exactness import DTYPES
 from re2tal.experiments.device_check.measuring import (
     PeakMemory,
@@ -38,9 +39,9 @@ def measure_steps(context: PartContext, *, network: str) -> None:
             row: Row = {"network": label, "strategy": strategy, "frames": frames, "pixels": context.sizes.pixels}
             model = build_with(config, strategy).to(context.device)
             step = _step_of(context, model, strategy)
-            found = attempted(lambda f=frames, s=step: _measured(context, s, f), device=context.device)  # type: ignore[misc]
+            found, reason = attempted(partial(_measured, context, step, frames), device=context.device)
             if found is None:
-                context.keep(row | {"state": "out of memory"})
+                context.keep(row | {"state": reason})
                 expected[strategy] = float("inf")  # of all longer clips
                 continue
             context.keep(row | found)
@@ -81,7 +82,7 @@ def measure_longest_clip(context: PartContext, *, network: str) -> None:
     strategies: list[StepStrategy] = ["plain", "checkpointed", "reversible"]
     for number, strategy in enumerate(strategies):
         until = context.seconds_left * (1 - 1 / (len(strategies) - number))
-        row: Row = {"network": label, "strategy": strategy, "frames": 0, "ended_by": "memory", "tried": []}
+        row: Row = {"network": label, "strategy": strategy, "frames": 0, "ended_by": "", "tried": []}
         row["pixels"] = context.sizes.pixels
         model = build_with(config, strategy).to(context.device)
         _search(context, row, _step_of(context, model, strategy), until=until)
@@ -103,13 +104,13 @@ def _search(context: PartContext, row: Row, step: Callable[[int], None], *, unti
         if context.seconds_left - _MORE_THAN_EXPECTED * per_frame * guess < until:
             row["ended_by"] = "time"
             break
-        fits, mib, seconds = _try(context, step, guess)
-        row["tried"].append({"frames": guess, "fits": fits, "step_mib": mib, "step_s": seconds})
-        per_frame = seconds / guess if fits else per_frame
-        if fits:
-            row["frames"] = guess
+        tried = _try(context, step, guess)
+        row["tried"].append(tried)
+        if tried["fits"]:
+            row["frames"], per_frame = guess, tried["step_s"] / guess
         else:
             too_long = guess
+            row["ended_by"] = tried.get("state", LACK)
         context.keep(row)
         if too_long is None:
             guess *= 2
@@ -122,16 +123,16 @@ def _search(context: PartContext, row: Row, step: Callable[[int], None], *, unti
     context.keep(row)
 
 
-def _try(context: PartContext, step: Callable[[int], None], frames: int) -> tuple[bool, float, float]:
+def _try(context: PartContext, step: Callable[[int], None], frames: int) -> Row:
     """Whether a step fits, its memory in MiB and its seconds."""
-    limit, seconds = context.sizes.memory_mib, 0.0
-    peak = PeakMemory(context.device)
+    limit, peak = context.sizes.memory_mib, PeakMemory(context.device)
 
     def once() -> float:
         with peak:
             return elapsed(lambda: step(frames), device=context.device, repeats=1)
 
-    found = attempted(once, device=context.device)
-    seconds = found or 0.0
-    mib = peak.allocated / MIB
-    return found is not None and (limit is None or mib <= limit), round(mib, 1), round(seconds, 4)
+    seconds, reason = attempted(once, device=context.device)
+    if seconds is None:
+        return {"frames": frames, "fits": False, "state": reason}
+    mib = round(peak.allocated / MIB, 1)
+    return {"frames": frames, "fits": limit is None or mib <= limit, "step_mib": mib, "step_s": round(seconds, 4)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from re2tal.common.terminal import Rows
-from re2tal.experiments.device_check.context import Row
+from re2tal.experiments.device_check.context import LACK, Row
 
 __all__ = ["has_passed", "rows_of", "tables_of", "verdict_of"]
 
@@ -18,9 +18,11 @@ def rows_of(report: Report, kind: str) -> list[Row]:
 
 def has_passed(report: Report) -> bool:
     """Whether every step that was compared is exact, and no part failed; one without time or memory has not failed."""
-    is_exact = all(row["passed"] or "state" in row for row in rows_of(report, "exactness"))
+    exactness = rows_of(report, "exactness")
+    is_exact = all(row["passed"] or row.get("state") == LACK for row in exactness)
+    computed = all(row.get("state", LACK) == LACK for kind in ("steps", "planner") for row in rows_of(report, kind))
     kept = all(row.get("reconstruction_error", 0) == 0 for row in rows_of(report, "demo"))
-    return is_exact and kept and not any(part["state"] == "failed" for part in report["parts"])
+    return is_exact and kept and computed and not any(part["state"] == "failed" for part in report["parts"])
 
 
 def verdict_of(report: Report) -> list[str]:
@@ -85,7 +87,7 @@ def _tell_longest(report: Report) -> Iterator[str]:
     rows = rows_of(report, "longest")
     if rows:
         found = ", ".join(
-            f"{row['strategy']} {row['frames']}{'' if row['ended_by'] == 'memory' else ' and more'}" for row in rows
+            f"{row['strategy']} {row['frames']}{'' if row['ended_by'] == LACK else ' and more'}" for row in rows
         )
         yield f"longest clip that fits, {rows[0]['network']}, frames of {rows[0]['pixels']} pixels: {found}"
 

@@ -3,12 +3,9 @@
 Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016. The engine itself is PyTorch's.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, noop_context_fn
+from torch.utils.checkpoint import checkpoint
 from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from re2tal.networks.backbones.slowfast import Bottleneck
@@ -16,34 +13,20 @@ from re2tal.networks.backbones.slowfast import Bottleneck
 __all__ = ["checkpoint_blocks"]
 
 
-ContextFunction = Callable[[], tuple[AbstractContextManager[object], AbstractContextManager[object]]]
-"""Gives the contexts of a block's forward pass and of its second one; see `torch.utils.checkpoint.checkpoint`."""
-
-
 class CheckpointedSequential(nn.Sequential):
     """An `nn.Sequential` that stores only the input of each child and runs the child again in the backward pass."""
-
-    def __init__(self, *blocks: nn.Module, context_fn: ContextFunction = noop_context_fn) -> None:
-        super().__init__(*blocks)
-        self._context_fn = context_fn
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return super().forward(x)
         for block in self:
             # Reentrant checkpoints would leave a stage behind a frozen stem without gradients.
-            x = checkpoint(block, x, use_reentrant=False, context_fn=self._context_fn)
+            x = checkpoint(block, x, use_reentrant=False)
         return x
 
 
-def checkpoint_blocks(network: nn.Module, *, context_fn: ContextFunction = noop_context_fn) -> nn.Module:
-    """Checkpoint every residual block of a Video Swin or SlowFast, in place; names and state dict stay as they are.
-
-    Args:
-        network: changed in place.
-        context_fn: for selective checkpointing, what `torch.utils.checkpoint.create_selective_checkpoint_contexts`
-            makes.
-    """
+def checkpoint_blocks(network: nn.Module) -> nn.Module:
+    """Checkpoint every residual block of a Video Swin or SlowFast, in place; names and state dict stay as they are."""
     planned = [
         (parent, name, stage)
         for parent in network.modules()
@@ -57,5 +40,5 @@ def checkpoint_blocks(network: nn.Module, *, context_fn: ContextFunction = noop_
             "backbone.activation_checkpointing=False"
         )
     for parent, name, stage in planned:
-        setattr(parent, name, CheckpointedSequential(*stage.children(), context_fn=context_fn))
+        setattr(parent, name, CheckpointedSequential(*stage.children()))
     return network
