@@ -55,10 +55,11 @@ def _step_of(context: PartContext, model: Backbone, strategy: StepStrategy) -> C
     pixels, device = context.sizes.pixels, context.device
 
     def step(frames: int) -> None:
-        model.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)  # what one that failed has left
         clip = torch.randint(0, 256, (1, 3, frames, pixels, pixels), dtype=torch.uint8, device=device)
         with saving_elsewhere(strategy, device=device):
             run_step(model, clip, frames // 2, dtype=dtype)
+        model.zero_grad(set_to_none=True)  # so that the next step's are counted
 
     return step
 
