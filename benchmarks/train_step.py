@@ -9,7 +9,6 @@ Everything a training loop would hold counts as activation: input, streams, save
 """
 
 import argparse
-import copy
 import json
 import math
 import resource
@@ -22,10 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from re2tal.networks.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
-from re2tal.reversible import reconstruction_error, set_mode, set_tiles
+from re2tal.experiments.device_check.measuring import NETWORKS, build_with, gradient_errors, gradients, run_step
+from re2tal.experiments.device_check.sizes import StepStrategy
+from re2tal.networks.backbones import Backbone, BackboneConfig
+from re2tal.reversible import reconstruction_error, set_tiles
 
-CONFIGS: dict[str, BackboneConfig] = {"swin_tiny": SwinConfig(drop_path=0.0), "slowfast101": SlowFastConfig()}
+CONFIGS: dict[str, BackboneConfig] = {"swin_tiny": NETWORKS["Swin-T"], "slowfast101": NETWORKS["SlowFast-101"]}
+STRATEGIES: dict[str, StepStrategy] = {
+    "plain": "plain",
+    "checkpoint": "checkpointed",
+    "store": "stored",
+    "reversible": "reversible",
+}
 MIB = 2**20
 MANY_FRAMES = 256
 """A longer clip is stepped through once after the warm-up."""
@@ -44,25 +51,18 @@ def resident_mib() -> float:
 
 
 def build(backbone: str, mode: str, *, tiles: str = "auto", depths: list[int] | None = None) -> Backbone:
-    is_rewired = mode in ("store", "reversible")
-    changes: dict[str, Any] = {"reversible": is_rewired, "activation_checkpointing": mode == "checkpoint"}
-    if depths:
-        changes["depths" if backbone == "swin_tiny" else "blocks"] = tuple(depths)
-    model = build_backbone(CONFIGS[backbone].model_copy(update=changes)).train()
-    if is_rewired:
-        set_mode(model, "store" if mode == "store" else "reversible")
-        if tiles != "auto":
-            set_tiles(model, None if tiles == "off" else round(float(tiles) * MIB))
+    name = "depths" if backbone == "swin_tiny" else "blocks"
+    config = CONFIGS[backbone].model_copy(update={name: tuple(depths)} if depths else {})
+    model = build_with(config, STRATEGIES[mode])
+    if mode in ("store", "reversible") and tiles != "auto":
+        set_tiles(model, None if tiles == "off" else round(float(tiles) * MIB))
     return model
 
 
 def step(model: Backbone, frames: Tensor, dtype: torch.dtype) -> tuple[float, float]:
     """One forward and backward pass; seconds of the forward pass and of both."""
     start = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        features = model(frames, frames.shape[2] // 2)
-    forward_s = time.perf_counter() - start
-    features.square().mean().backward()
+    forward_s = run_step(model, frames, frames.shape[2] // 2, dtype=dtype)
     return forward_s, time.perf_counter() - start
 
 
@@ -78,35 +78,18 @@ def infer(model: Backbone, frames: Tensor, dtype: torch.dtype) -> tuple[float, f
 # Errors of gradients
 
 
-def gradients(model: Backbone, frames: Tensor, *, mode: str, double: bool = False) -> dict[str, Tensor]:
-    """By name, of a copy of the model in one of its modes."""
-    model = copy.deepcopy(model)
-    model.zero_grad(set_to_none=True)
-    if double:
-        model.double()
-    set_mode(model, "store" if mode == "store" else "reversible")
-    step(model, frames, torch.float32)
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-def errors(ours: dict[str, Tensor], reference: dict[str, Tensor]) -> dict[str, float]:
-    """Relative L2 of every parameter's gradient: the worst and the median."""
-    found = {
-        name: float((ours[name].double() - grad.double()).norm() / grad.double().norm())
-        for name, grad in reference.items()
-        if float(grad.norm()) > 0
-    }
-    worst = max(found, key=lambda name: (math.isnan(found[name]), found[name]))
-    return {"worst": found[worst], "median": statistics.median(found.values()), "of": worst}
-
-
 def compare(model: Backbone, frames: Tensor) -> dict[str, Any]:
     """Reversible against plain autograd on the same grid, and both against plain autograd in float64."""
-    ours, store = (gradients(model, frames, mode=mode) for mode in ("reversible", "store"))
-    exact = gradients(model, frames, mode="store", double=True)
+    inputs = frames, frames.shape[2] // 2
+    ours, _ = gradients(model, *inputs, strategy="reversible")
+    store, _ = gradients(model, *inputs, strategy="stored")
+    exact, _ = gradients(model, *inputs, strategy="stored", dtype=torch.float64)
     return {
-        "gradient_error": errors(ours, store),
-        "gradient_error_float64": {"reversible": errors(ours, exact), "store": errors(store, exact)},
+        "gradient_error": gradient_errors(ours, store),
+        "gradient_error_float64": {
+            "reversible": gradient_errors(ours, exact),
+            "store": gradient_errors(store, exact),
+        },
     }
 
 
