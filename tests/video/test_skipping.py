@@ -1,7 +1,7 @@
 """Frames that are neither wanted nor referenced are not decoded, and those that are wanted are the same bit for bit."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,9 +49,10 @@ FORMATS = SKIPPED | NOT_SKIPPED
 
 
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """Presentation times of the frames that leave decoders of readers, as they do."""
-    decode, times = reader_module.decode_packets, []
+    decode = reader_module.decode_packets
+    times: list[int | None] = []
 
     def counting(packets: Iterator[av.Packet], *, path: Path) -> Iterator[av.VideoFrame]:
         for frame in decode(packets, path=path):
@@ -68,7 +69,7 @@ def test_any_choice_of_frames_equals_a_decode_of_all(tmp_path: Path, name: str, 
     path = make_video(tmp_path / name, **FORMATS[name])  # type: ignore[arg-type]
     expected = torch.from_numpy(decode_in_order(path))
     rng = np.random.default_rng(0)
-    choices = [range(start, 50, stride) for stride in (2, 3, 8) for start in range(stride)]
+    choices: list[Sequence[int]] = [range(start, 50, stride) for stride in (2, 3, 8) for start in range(stride)]
     choices += [sorted(rng.choice(50, size=7, replace=False).tolist()) for _ in range(8)]
     with open_video(path, threads=threads) as reader:
         assert reader.num_frames == len(expected) == 50
@@ -81,7 +82,7 @@ def test_any_choice_of_frames_equals_a_decode_of_all(tmp_path: Path, name: str, 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_fewer_frames_are_decoded_where_the_codec_says_which_are_referenced(
-    tmp_path: Path, name: str, decoded: list[int]
+    tmp_path: Path, name: str, decoded: list[int | None]
 ) -> None:
     path = make_video(tmp_path / name, **FORMATS[name])  # type: ignore[arg-type]
     with open_video(path, threads=1) as reader:
