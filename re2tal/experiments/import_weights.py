@@ -176,7 +176,8 @@ def _closest(file: WeightsFile) -> tuple[str, nn.Module]:
     name, network = _least_different(file.backbone(), _backbones(backbones))
     if file.layout.part == "backbone":
         return name, network
-    presets = {"THUMOS-14": thumos_chunks} if isinstance(backbones[name], SubClipConfig) else _DETECTORS
+    chunks: dict[str, Callable[..., ExperimentConfig]] = {"THUMOS-14": thumos_chunks}
+    presets = chunks if isinstance(backbones[name], SubClipConfig) else _DETECTORS
     detectors = (
         (f"{data} detector with {name}", _build(preset(name=data, backbone=backbones[name]), file))
         for data, preset in presets.items()

@@ -136,8 +136,8 @@ _MVIT = Family(
     dropped=((r"head\.", CLASSIFIER),),
 )
 
-FAMILIES = {"videomae": _VIDEOMAE, "vjepa2": _VJEPA2, "internvideo2": _INTERNVIDEO2, "mvit": _MVIT}
-"""By the `weight_names` of their configs."""
+FAMILIES = {"videomae": _VIDEOMAE, "internvideo2": _INTERNVIDEO2, "mvit": _MVIT, "vjepa2": _VJEPA2}
+"""By the `weight_names` of their configs; those that are told by more come first."""
 
 _OURS = {
     "videomae": r"(^|\.)net\.encoder\.layer\.\d+\.layernorm_before\.weight$",
