@@ -74,6 +74,11 @@ class NetworkConfig(Extensible):
         """The source of code that building the network executes, if there is any beside its class."""
         return None
 
+    @property
+    def clip_multiple(self) -> int:
+        """Clips have a multiple of so many frames."""
+        return 1
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take, by a ValueError."""
 
