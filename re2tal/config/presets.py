@@ -72,7 +72,7 @@ def thumos_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 
         backbone: all in which the experiments differ.
         anneal_epochs: for a backbone that begins near the network that was rewired.
     """
-    base = thumos(name=name, backbone=SwinConfig(), anneal_epochs=anneal_epochs)
+    base = thumos(name=name, backbone=SwinConfig())
     height, width = backbone.size
     side = min(height, width)
     return ExperimentConfig.model_validate(
@@ -89,7 +89,7 @@ def thumos_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 
                 }
             ),
             "training": base.training.model_copy(
-                update={"epochs": 60, "cosine_epochs": 100, "eval_from": 39, "eval_every": 5}
+                update={"epochs": 60, "cosine_epochs": 100, "anneal_epochs": anneal_epochs, "eval_from": 39}
             ),
         }
     )
