@@ -174,7 +174,7 @@ def _received(walk: Walk, dy: Tensor | None, streams: Streams, *, like: Tensor) 
 
 def _share_memory(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors of one shape begin at one place; of tensors without values, which have no address, too."""
-    return a.untyped_storage()._cdata == b.untyped_storage()._cdata and a.storage_offset() == b.storage_offset()
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata and a.storage_offset() == b.storage_offset())
 
 
 def _handed_on(ctx: Any, walk: Walk, du: Tensor, dv: Tensor, *, x_needs: bool) -> tuple[Tensor | None, Tensor | None]:

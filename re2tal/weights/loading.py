@@ -61,7 +61,7 @@ _SOURCES = (
     (
         "vit_g_hybrid_pt_1200e_k710_ft.pth",
         "VideoMAE V2-g trained on Kinetics-710 by its authors",
-        "fill in the form on https://github.com/OpenGVLab/VideoMAEv2/blob/master/docs/MODEL_ZOO.md",
+        "fill in the form that the model zoo of https://github.com/OpenGVLab/VideoMAEv2 links",
     ),
     (
         "vitl.pt",
