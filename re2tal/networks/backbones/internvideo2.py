@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
@@ -42,7 +43,8 @@ class InternVideoConfig(PlainTransformerConfig):
     kind: Literal["internvideo2"] = "internvideo2"
     architecture: Literal["1b", "6b"] = "1b"
     """Its published size."""
-    clip_frames: int = 8
+    clip_frames: PositiveInt = 8
+    """Frames that it takes at a time."""
 
     def build_network(self) -> "InternVideoTrunk":
         """The encoder."""
