@@ -140,6 +140,16 @@ def test_annealing_begins_with_the_network_that_was_rewired(config: VideoTransfo
         assert not torch.allclose(rewired(frames_for(config), 8), expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("config", PLAIN.values(), ids=PLAIN)
+def test_streams_come_back_in_half_precision(config: VideoTransformerConfig) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(changed(config, reversible=True, alpha=0.75, beta=0.25)).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        backbone(frames_for(config, dtype=torch.float32), 8).square().sum().backward()
+    assert reconstruction_error(backbone) == 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
+
+
 def test_mvit_is_rewired_and_checkpointed_between_its_chains() -> None:
     torch.manual_seed(0)
     rewired = build_backbone(changed(MVIT, reversible=True, drop_path=0.0)).double().train()

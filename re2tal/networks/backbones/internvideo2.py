@@ -143,7 +143,10 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, dim=-1)
-        heads = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q_norm(q), self.k_norm(k), v)]
+        # Norms are computed in the type of their weights, also where autocast gives them half precision.
+        precise = self.q_norm.weight.dtype
+        q, k = self.q_norm(q.to(precise)).to(v.dtype), self.k_norm(k.to(precise)).to(v.dtype)
+        heads = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v)]
         attended = F.scaled_dot_product_attention(*heads)  # (N, heads, 1 + L, C / heads)
         result: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
         return result
