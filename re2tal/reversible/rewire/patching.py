@@ -235,7 +235,8 @@ class PatchedBlock(_Guarded):
 def _kind(given: CallArguments, *, shapes: bool) -> Hashable:
     """Equal for calls that compute the same way: of any shape, or of one."""
     device = given.stream.device.type
-    cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    has_autocast = device != "meta" and torch.is_autocast_enabled(device)
+    cast = torch.get_autocast_dtype(device) if has_autocast else None
     return given.key(shapes=shapes), cast
 
 
