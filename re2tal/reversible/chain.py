@@ -16,6 +16,7 @@ from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, branch_dtype, version_of
 from re2tal.reversible.carried import Carried, carry, may_be_recomputed, place_of, recomputed, remember
 from re2tal.reversible.checks import ask_now
+from re2tal.reversible.compiled import BranchCompiler
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import (
     MOST_HEADROOM,
@@ -61,6 +62,7 @@ class Chain:
 
     Attributes:
         coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
+        compiler: of the branches; None: they are computed as they are.
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
         reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
@@ -75,6 +77,7 @@ class Chain:
         self.tile_size = tile_size
         self.coefficients = Coefficients()
         self.headroom = 8
+        self.compiler: BranchCompiler | None = None
         self.reconstruction_error: Tensor | None = None
 
     @property
@@ -126,7 +129,8 @@ class Chain:
             link = remember(x, self)
         if isinstance(place, Pair) and place.format is None:
             limit = None
-        step = _step(x, members, args, limit=limit)
+        compiler = self.compiler if stored is None else None
+        step = _step(x, members, args, limit=limit, compiler=compiler)
         by_autograd = stored is not None or self.mode == "store" or link is not None
         if by_autograd:
             return self._attempts(x, place, step, members, args, repeats=stored is None, link=link)
@@ -250,10 +254,18 @@ class Chain:
         return pair.recast(pair.format.coarser(_MORE_HEADROOM, headroom=self.headroom))
 
 
-def _step(x: Tensor, members: Sequence[Member], args: Sequence[object], *, limit: int | None) -> Step:
+def _step(
+    x: Tensor,
+    members: Sequence[Member],
+    args: Sequence[object],
+    *,
+    limit: int | None,
+    compiler: BranchCompiler | None = None,
+) -> Step:
     """Of all branches, in tiles of at most `limit` bytes."""
+    about = {"args": bool(args), "limit": limit, "device": x.device, "compiler": compiler}
     calls = [
-        BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit, device=x.device)
+        BranchCall(branch, member.guard, tuple(x.shape), **about)  # type: ignore[arg-type]
         for member in members
         for branch in member.branches
     ]

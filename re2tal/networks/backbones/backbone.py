@@ -13,7 +13,7 @@ from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
-from re2tal.reversible import call_asking_once, set_coefficients, set_tiles
+from re2tal.reversible import call_asking_once, compile_branches, set_coefficients, set_tiles
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
@@ -119,6 +119,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         if config.tile_mib != "auto":
             set_tiles(network, None if config.tile_mib == "off" else round(config.tile_mib * 2**20))
         set_coefficients(network, alpha=config.alpha, beta=config.beta)
+        if config.compile:
+            compile_branches(network)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
     return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)

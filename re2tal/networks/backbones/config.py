@@ -40,6 +40,9 @@ class NetworkConfig(Extensible):
     tile_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
     """What a tile of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
     are computed in whole branches."""
+    compile: bool = False
+    """Compile the branches of rewired stages (`torch.compile`'s inductor, which needs a C++ compiler on a CPU): fewer
+    kernels, after minutes at the beginning of a run, and once more for every other size of clips."""
     activation_checkpointing: bool = False
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
     freeze_norms: bool = True
@@ -89,6 +92,15 @@ class NetworkConfig(Extensible):
             raise ValueError(
                 f"alpha and beta are of a rewired network, got {self.alpha:g} and {self.beta:g} with reversible=False; "
                 "set reversible=True, or alpha=0 and beta=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_compiled_is_rewired(self) -> "NetworkConfig":
+        if self.compile and not self.reversible:
+            raise ValueError(
+                "compile is of the branches of a rewired network, got compile=True with reversible=False; set "
+                "reversible=True, or compile=False"
             )
         return self
 
