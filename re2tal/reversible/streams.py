@@ -135,22 +135,21 @@ class Streams:
 
     # Forward
 
-    def advance(self, step: Step, *, graph: bool) -> None:
-        """Move the pair on; see `run`."""
+    def advance(self, step: Step, *, parts: Sequence[Step], graph: bool) -> None:
+        """Move the pair on; the backward pass will take back the `parts` of the step one by one. See `run_step`."""
         self.is_broken = True
         found = self._add(step)
-        self.steps.append(step)
         try:
             require_kept(self.format, found)
             step.check_effects()
         except (ArithmeticError, SidewaysError, RuntimeError):
-            self.steps.pop()
             if self.steps:
                 assert self.pair is not None
                 with preserved(step.device):
                     self.pair = self._taken_back(step, *self.pair)
                 self.is_broken = False
             raise
+        self.steps += parts
         if not graph:
             for call in step.calls:
                 call.dropped = None
@@ -209,17 +208,27 @@ class Streams:
                     "give it retain_graph=True to go through them again"
                 )
             v, w = self.pair
-            if torch._C._autograd._get_current_graph_task_keep_graph():
-                v, w = v.clone(), w.clone()  # a graph that is kept will be walked again, from the same pair
-            else:
+            if not torch._C._autograd._get_current_graph_task_keep_graph():
                 self.pair = None
-            self._walk = Walk(task, len(self.steps), v, w)
+            self.begin(v, w)
         walk = self._walk
+        assert walk is not None
         while walk.done > done:  # the loss is of what a step in the middle returned
             with self.replaying(self.steps[walk.done - 1]):
                 walk.v, walk.w = self._taken_back(self.steps[walk.done - 1], walk.v, walk.w)
             walk.done -= 1
         return walk
+
+    def begin(self, v: Tensor, w: Tensor) -> Walk:
+        """A walk from the end, where the pair is `(v, w)`."""
+        if torch._C._autograd._get_current_graph_task_keep_graph():
+            v, w = v.clone(), w.clone()  # a graph that is kept will be walked again, from the same pair
+        self._walk = Walk(torch._C._current_graph_task_id(), len(self.steps), v, w)
+        return self._walk
+
+    def stop(self) -> None:
+        """Nothing before needs a gradient, so the walk need not reach the start."""
+        self._walk = None
 
     def finish(self, walk: Walk) -> None:
         """The walk has reached the start, where both streams were the same."""

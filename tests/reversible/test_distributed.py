@@ -1,5 +1,6 @@
 """Two processes under DistributedDataParallel train as one process does."""
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -8,7 +9,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
+
+from re2tal.reversible import Branch
+from re2tal.reversible.observers import observed_by
 
 from .networks import MlpNet, assert_same_gradients, gradients, loss_of
 
@@ -43,3 +48,54 @@ def test_two_processes_equal_one_with_and_without_search_for_unused_parameters(t
     assert len(files) == 4
     for file in files:
         assert_same_gradients(torch.load(file, weights_only=True), gradients(model), tolerance=1e-10)
+
+
+class Noted:
+    """Notes which branches are computed, as an observer of the engine."""
+
+    def __init__(self, model: MlpNet, events: list[str]) -> None:
+        self.names = {id(branch): f"branch {place}" for place, branch in enumerate(model.chain.branches)}
+        self.events = events
+
+    def begins(self, branch: Branch, x: Tensor) -> None:
+        self.events.append(self.names[id(branch)])
+
+    def ended(self, branch: Branch, f: Tensor) -> None:
+        pass
+
+
+def order_of(rank: int, port: int, folder: str) -> None:
+    """What happens in the backward pass of each of two processes, in buckets of about one parameter."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    model, x = build()
+    events: list[str] = []
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    wrapped = DistributedDataParallel(model, bucket_cap_mb=1e-4)
+
+    def sent(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        events.extend(names[parameter] for parameter in bucket.parameters())
+        return default_hooks.allreduce_hook(None, bucket)
+
+    wrapped.register_comm_hook(None, sent)
+    for _ in range(2):  # buckets are made anew by the order in the first pass
+        loss = loss_of(wrapped(x[2 * rank : 2 * rank + 2]))
+        events.clear()
+        with observed_by(Noted(model, events)):
+            loss.backward()
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(events))
+    dist.destroy_process_group()
+
+
+def test_gradients_of_a_block_are_exchanged_before_the_block_before_it_is_computed_again(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(order_of, (port, str(tmp_path)), nprocs=2)
+    for file in sorted(tmp_path.iterdir()):
+        events = json.loads(file.read_text())
+        computed = [events.index(f"branch {place}") for place in (3, 2, 1, 0)]
+        for place, before in zip((3, 2, 1), computed[1:], strict=True):
+            of_block = [n for n, event in enumerate(events) if event.startswith(f"chain.{place}.")]
+            assert len(of_block) == 6
+            assert max(of_block) < before
