@@ -197,7 +197,7 @@ def _received(walk: Walk, dy: Tensor | None, streams: Streams, *, like: Tensor) 
     if dv is None or dw is None or sent is None:
         if dy is None:
             dy = torch.zeros((), dtype=values, device=like.device).expand(like.shape)
-        first, second = (dy.to(values, copy=True).mul_(share) for share in shares)
+        first, second = (torch.empty_like(like, dtype=values).copy_(dy).mul_(share) for share in shares)
         return first, second
     if dy is None:
         return dv.zero_(), dw.zero_()

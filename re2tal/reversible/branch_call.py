@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.compiled import BranchCompiler, CompiledCall, autocast_contexts
+from re2tal.reversible.devices import is_dense
 from re2tal.reversible.dry_run import computing_a_tile, to_compute
 from re2tal.reversible.guards import Guard
 from re2tal.reversible.observers import observers
@@ -370,6 +371,6 @@ def _add(sums: list[Tensor | None], place: int, grad: Tensor) -> None:
     """In place, in memory that nobody else sees."""
     total = sums[place]
     if total is None:
-        sums[place] = grad.clone() if grad._base is not None or not grad.is_contiguous() else grad
+        sums[place] = grad.clone() if grad._base is not None or not is_dense(grad) else grad
     else:
         total += grad

@@ -19,13 +19,13 @@ from re2tal.reversible.checks import ask_now
 from re2tal.reversible.compiled import BranchCompiler
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import (
-    MOST_HEADROOM,
     FixedPoint,
     Link,
     NonFiniteStreamError,
     Pair,
     StreamOverflowError,
     add,
+    most_headroom,
 )
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
 from re2tal.reversible.malloc import return_freed_memory
@@ -156,7 +156,7 @@ class Chain:
                 return self._reversible(x, place, step, args, closing=closing)
             except StreamOverflowError as error:
                 step.put_back()
-                self._raise_headroom(error)
+                self._raise_headroom(error, x.device)
                 pair = leave(place, x) if isinstance(place, Streams) else place
                 place = None if pair is None else self._coarser(pair)
             except NonFiniteStreamError:
@@ -219,7 +219,7 @@ class Chain:
             try:
                 return add(pair, f, self.coefficients)
             except StreamOverflowError as error:
-                self._raise_headroom(error)
+                self._raise_headroom(error, f.device)
                 pair = self._coarser(pair)
             except NonFiniteStreamError:
                 pair = pair.recast(None)
@@ -239,10 +239,10 @@ class Chain:
         carry(y, Carried(self, pair, 0, 0))
         return y
 
-    def _raise_headroom(self, error: StreamOverflowError) -> None:
+    def _raise_headroom(self, error: StreamOverflowError, device: torch.device) -> None:
         if isinstance(error.__cause__, StreamOverflowError):
             raise error  # from here
-        if self.headroom + _MORE_HEADROOM > MOST_HEADROOM:
+        if self.headroom + _MORE_HEADROOM > most_headroom(device):
             raise StreamOverflowError(
                 f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}), and nothing would "
                 "be left of small values; lower the learning rate if they grew in training, or unrewire the network"

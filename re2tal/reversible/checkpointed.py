@@ -11,6 +11,7 @@ from torch import Tensor
 from re2tal.reversible.autograd import differentiable_once
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
+from re2tal.reversible.devices import empty_as
 from re2tal.reversible.guards import Guard
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import preserved
@@ -57,7 +58,7 @@ class _Checkpointed(torch.autograd.Function):
                 if not branch_call.in_tiles:
                     return y
                 if out is None:
-                    out = y.new_empty(branch_call.result_shape())
+                    out = empty_as(y, branch_call.result_shape())
                 put_into(out, tile.write, y)
         assert out is not None
         return out

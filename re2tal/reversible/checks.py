@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch_call import may_move
+from re2tal.reversible.devices import traits_of
 from re2tal.reversible.fixed_point import FixedPoint
 from re2tal.reversible.guards import has_global_hooks, is_hooked
 from re2tal.reversible.rng import GeneratorState
@@ -94,7 +95,7 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
 
 
 def _is_waited_for(device: torch.device) -> bool:
-    return device.type != "cpu"
+    return traits_of(device).waits_for_calls
 
 
 def _moving(model: nn.Module) -> list[Tensor]:

@@ -316,7 +316,7 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 def _difference(v: Tensor, w: Tensor) -> Tensor:
     """The largest difference of two streams relative to the largest value, part by part: no other stream fits in."""
-    zero = torch.zeros((), dtype=torch.float64, device=v.device)
+    zero = torch.zeros((), dtype=torch.float32 if v.dtype == torch.int32 else torch.float64, device=v.device)
     difference = largest = zero
     size = 2**20 if v.is_cpu else 2**26
     for a, b in zip(torch.split(v.flatten(), size), torch.split(w.flatten(), size), strict=True):

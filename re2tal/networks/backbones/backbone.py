@@ -1,6 +1,6 @@
 """From raw frames to one feature vector for every step: run the network, pool over space."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +14,7 @@ from re2tal.networks.backbones.factory import FactoryConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
 from re2tal.reversible import call_asking_once, compile_branches, set_coefficients, set_tiles
+from re2tal.reversible.devices import lay_out_weights
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
@@ -60,6 +61,12 @@ class Backbone(nn.Module):
             for norm in self._norms():
                 norm.requires_grad_(False)
             self.train(self.training)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Backbone":
+        """As for any module; on another device, convolutions may want their weights in another order."""
+        super()._apply(fn, recurse)
+        lay_out_weights(self.network)
+        return self
 
     def _norms(self) -> list[nn.Module]:
         return [module for module in self.network.modules() if isinstance(module, NORMS)]
