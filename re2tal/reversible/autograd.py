@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from re2tal.reversible.branch_call import trainable, version_of
 from re2tal.reversible.fixed_point import Pair, Stream
+from re2tal.reversible.host_memory import kept_on_host
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import Step
 from re2tal.reversible.streams import Streams, Walk
@@ -49,7 +50,8 @@ def run_step(
         streams.advance(step, parts=parts, graph=graph)
     for place, part in enumerate(parts):
         node = _Node(streams, part, first + place, keep, inside=place > 0, ends=place == len(parts) - 1)
-        v = _RunStep.apply(node, u if place == 0 else None, v, *given, *part.parameters)
+        with kept_on_host(keep and streams.chain.on_host):
+            v = _RunStep.apply(node, u if place == 0 else None, v, *given, *part.parameters)
     return v
 
 

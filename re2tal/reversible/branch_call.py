@@ -145,6 +145,9 @@ class BranchCall:
                 self.tiles, self._tiling = to_compute(tiles, shape), tiling
         branch.check_gathered()
         self.parameters = [Slot(m, name, p, version_of(p), p.requires_grad) for m, name, p in branch.parameters()]
+        held = (tensor for *_, tensor in (*branch.parameters(), *branch.buffers()))
+        self.devices = tuple(dict.fromkeys((device, *(tensor.device for tensor in held))))
+        """That it may draw random numbers on."""
         self.buffers: list[Slot] = []
         self.state: GeneratorState | None = None
         self.dropped: Tensor | None = None
@@ -162,9 +165,9 @@ class BranchCall:
         key = self.guard.known_key(), id(function), self.branch.uses
         return compiler.variants(key, held, keep=(function, self.guard))
 
-    def begin(self, device: torch.device, state: GeneratorState | None = None) -> GeneratorState:
+    def begin(self, state: GeneratorState | None = None) -> GeneratorState:
         """The branch is about to run: note random state (that of the branch before may be the same) and buffers."""
-        self.state = GeneratorState.snapshot(device, state)
+        self.state = GeneratorState.snapshot(*self.devices, previous=state)
         self.buffers = [self._noted(module, name, buffer) for module, name, buffer in self.branch.buffers()]
         return self.state
 

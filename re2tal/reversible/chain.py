@@ -62,6 +62,7 @@ class Chain:
 
     Attributes:
         coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
+        on_host: keep the last pair of streams in the host's memory until the backward pass needs it.
         compiler: of the branches; None: they are computed as they are.
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
@@ -78,6 +79,7 @@ class Chain:
         self.coefficients = Coefficients()
         self.headroom = 8
         self.compiler: BranchCompiler | None = None
+        self.on_host = False
         self.reconstruction_error: Tensor | None = None
 
     @property
@@ -205,7 +207,7 @@ class Chain:
             place = Pair.start(x, format)
         pair = leave(place, x) if isinstance(place, Streams) else place
         for call in step.calls:
-            call.begin(step.device)
+            call.begin()
             f = call.with_graph(pair.v.values.to(step.dtype), args)
             pair = add(pair, f, self.coefficients) if may_repeat else self._added(pair, f)
         link = link or Link()

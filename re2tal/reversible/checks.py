@@ -77,7 +77,7 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
     moving = _moving(model)
     if len(moving) > _MOST_MOVING:
         return model(*args)
-    before, copies = GeneratorState.snapshot(device), [buffer.detach().clone() for buffer in moving]
+    before, copies = GeneratorState.snapshot(*_devices(model, device)), [buffer.detach().clone() for buffer in moving]
     _state.shares = []
     try:
         result = model(*args)
@@ -92,6 +92,11 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
         with torch.no_grad(), torch.autograd._unsafe_preserve_version_counter(buffer):
             buffer.copy_(copy)
     return model(*args)
+
+
+def _devices(model: nn.Module, device: torch.device) -> set[torch.device]:
+    """That it may draw random numbers on."""
+    return {device, *(parameter.device for parameter in model.parameters())}
 
 
 def _is_waited_for(device: torch.device) -> bool:

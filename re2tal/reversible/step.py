@@ -70,6 +70,11 @@ class Step:
         return parts
 
     @property
+    def devices(self) -> list[torch.device]:
+        """That the branches may draw random numbers on."""
+        return list(dict.fromkeys(device for call in self.calls for device in call.devices))
+
+    @property
     def guards(self) -> list[Guard]:
         """Of the blocks, each once."""
         return list(dict.fromkeys(call.guard for call in self.calls))

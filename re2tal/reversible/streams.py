@@ -48,6 +48,7 @@ class ChainSettings(Protocol):
     """What the streams want to know of their chain."""
 
     coefficients: Coefficients
+    on_host: bool
     reconstruction_error: Tensor | None
 
 
@@ -145,7 +146,7 @@ class Streams:
         except (ArithmeticError, SidewaysError, RuntimeError):
             if self.steps:
                 assert self.pair is not None
-                with preserved(step.device):
+                with preserved(*step.devices):
                     self.pair = self._taken_back(step, *self.pair)
                 self.is_broken = False
             raise
@@ -162,7 +163,7 @@ class Streams:
         found, self._found = [*self._found], ()
         state: GeneratorState | None = None
         for call in step.calls:
-            state = call.begin(step.device, state)
+            state = call.begin(state)
             w = u
             # Kept without gradients, too, until it is clear that the step need not be taken back.
             call.dropped = self.coefficients.mix(w, v, keep=True)
@@ -241,7 +242,7 @@ class Streams:
     @contextmanager
     def replaying(self, step: Step) -> Iterator[None]:
         """Inside, the blocks are what they were in the forward pass, and random numbers are nobody's."""
-        with preserved(step.device), restored(step.guards):
+        with preserved(*step.devices), restored(step.guards):
             yield
 
     def _taken_back(self, step: Step, v: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from re2tal.networks.backbones import PathwayConfig, SlowFastConfig, build_backbone
 from re2tal.reversible import (
+    Branch,
     ReversibleChain,
     StreamOverflowError,
     devices,
@@ -20,6 +21,9 @@ from re2tal.reversible import (
     set_coefficients,
     set_tiles,
 )
+from re2tal.reversible.branch_call import BranchCall
+from re2tal.reversible.guards import Guard
+from re2tal.reversible.rng import GeneratorState, preserved
 
 from .networks import assert_same_gradients, gradients, loss_of, re2_slowfast, re2_swin
 from .test_compiled import re2_vit
@@ -157,3 +161,39 @@ class Steep(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return 8 * x
+
+
+class TwoGenerators:
+    """Of two accelerators that are not there."""
+
+    def __init__(self) -> None:
+        self.states = {torch.device("cuda", n): torch.tensor([n], dtype=torch.uint8) for n in range(2)}
+
+    def get_rng_state(self, device: torch.device) -> Tensor:
+        return self.states[device].clone()
+
+    def set_rng_state(self, state: Tensor, device: torch.device) -> None:
+        self.states[device] = state.clone()
+
+
+def test_generators_of_all_devices_are_replayed_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    generators = TwoGenerators()
+    monkeypatch.setattr(torch, "get_device_module", lambda device: generators)
+    both = tuple(generators.states)
+    before = GeneratorState.snapshot(*both)
+    assert GeneratorState.snapshot(*both, previous=before) is before
+    with preserved(*both):
+        generators.set_rng_state(torch.tensor([9], dtype=torch.uint8), both[1])
+        drawn = GeneratorState.snapshot(*both, previous=before)
+        assert drawn is not before
+        before.restore()
+        assert [int(state) for state in generators.states.values()] == [0, 1]
+        drawn.restore()
+        assert [int(state) for state in generators.states.values()] == [0, 9]
+    assert [int(state) for state in generators.states.values()] == [0, 1]
+
+
+def test_a_branch_draws_on_every_device_that_it_holds_something_on() -> None:
+    branch = Branch(nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2, device="meta")]))
+    call = BranchCall(branch, Guard(branch.owner), (1, 2), args=False, limit=None, device=torch.device("cpu"))
+    assert {device.type for device in call.devices} == {"cpu", "meta"}

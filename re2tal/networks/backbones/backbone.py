@@ -13,7 +13,7 @@ from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
-from re2tal.reversible import call_asking_once, compile_branches, set_coefficients, set_tiles
+from re2tal.reversible import call_asking_once, compile_branches, keep_on_host, set_coefficients, set_tiles
 from re2tal.reversible.devices import lay_out_weights
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
@@ -128,6 +128,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         set_coefficients(network, alpha=config.alpha, beta=config.beta)
         if config.compile:
             compile_branches(network)
+        keep_on_host(network, config.streams_on_host)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
     return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)

@@ -43,6 +43,9 @@ class NetworkConfig(Extensible):
     compile: bool = False
     """Compile the branches of rewired stages (`torch.compile`'s inductor, which needs a C++ compiler on a CPU): fewer
     kernels, after minutes at the beginning of a run, and once more for every other size of clips."""
+    streams_on_host: bool = False
+    """Keep what rewired stages keep for the backward pass, and the raw frames, in the host's memory while later stages
+    and the head run on an accelerator. The streams of the last stage stay."""
     activation_checkpointing: bool = False
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
     freeze_norms: bool = True
@@ -96,12 +99,13 @@ class NetworkConfig(Extensible):
         return self
 
     @model_validator(mode="after")
-    def _what_is_compiled_is_rewired(self) -> "NetworkConfig":
-        if self.compile and not self.reversible:
-            raise ValueError(
-                "compile is of the branches of a rewired network, got compile=True with reversible=False; set "
-                "reversible=True, or compile=False"
-            )
+    def _what_is_of_streams_needs_some(self) -> "NetworkConfig":
+        for name in ("compile", "streams_on_host"):
+            if getattr(self, name) and not self.reversible:
+                raise ValueError(
+                    f"{name} is of a rewired network, got {name}=True with reversible=False; set reversible=True, or "
+                    f"{name}=False"
+                )
         return self
 
     @model_validator(mode="after")

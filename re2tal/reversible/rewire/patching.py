@@ -292,6 +292,7 @@ class PatchedBetween(_Guarded):
         self.fallbacks = Fallbacks(name, type(module).__name__)
         self.tile_size: TileSize = "auto"
         self.mode: Mode = "reversible"
+        self.on_host = False
         self._splits: dict[Hashable, Split | None] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -312,7 +313,8 @@ class PatchedBetween(_Guarded):
             reason = "it was changed, so it is not known how to compute it in tiles"
             with self.fallbacks.told(reason) if self.mode == "reversible" else nullcontext():
                 return self.own()(*args, **kwargs)
-        return run_checkpointed(split.transition, guard, x, mode=self.mode, size=self.tile_size)
+        mode, size, on_host = self.mode, self.tile_size, self.on_host
+        return run_checkpointed(split.transition, guard, x, mode=mode, size=size, on_host=on_host)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_splits": {}}
