@@ -140,9 +140,9 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     node: _Node = ctx.node
     streams, part = node.streams, node.part
     part.check_unmodified()
-    return_freed_memory(part.device)
     u_needs, v_needs, *needs = ctx.needs_input_grad[1:]
     walk = _unpacked(ctx, node) if node.kept else streams.walk(node.index + 1)
+    return_freed_memory(walk.v)
     dv, dw = _received(walk, dy, streams, like=walk.v) if node.ends else _left(walk)
     count, x_needs = len(part.tensors), u_needs or v_needs
     learning = [index for index, call in enumerate(part.calls) if trainable(call.parameters)]

@@ -1,19 +1,17 @@
 """Two processes under DistributedDataParallel train as one process does."""
 
 import json
-import os
-import socket
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 from re2tal.reversible import Branch
 from re2tal.reversible.observers import observed_by
+from tests.processes import in_processes
 
 from .networks import MlpNet, assert_same_gradients, gradients, loss_of
 
@@ -23,23 +21,20 @@ def build() -> tuple[MlpNet, Tensor]:
     return MlpNet().double(), torch.randn(4, 5, dtype=torch.float64)
 
 
-def worker(rank: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def worker(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo")
     for find_unused in (False, True):
         model, x = build()
         wrapped = DistributedDataParallel(model, find_unused_parameters=find_unused)
         for _ in range(2):  # the second pass accumulates
             loss_of(wrapped(x[2 * rank : 2 * rank + 2])).backward()
         torch.save(gradients(model), Path(folder) / f"{rank}_{find_unused}.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
 def test_two_processes_equal_one_with_and_without_search_for_unused_parameters(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(worker, (port, str(tmp_path)), nprocs=2)
+    in_processes(2, worker, str(tmp_path))
     model, x = build()
     model.chain.mode = "store"
     for _ in range(2):
@@ -64,10 +59,9 @@ class Noted:
         pass
 
 
-def order_of(rank: int, port: int, folder: str) -> None:
+def order_of(rank: int, folder: str) -> None:
     """What happens in the backward pass of each of two processes, in buckets of about one parameter."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+    dist.init_process_group("gloo")
     model, x = build()
     events: list[str] = []
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -84,14 +78,12 @@ def order_of(rank: int, port: int, folder: str) -> None:
         with observed_by(Noted(model, events)):
             loss.backward()
     (Path(folder) / f"{rank}.json").write_text(json.dumps(events))
+    dist.barrier()
     dist.destroy_process_group()
 
 
 def test_gradients_of_a_block_are_exchanged_before_the_block_before_it_is_computed_again(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(order_of, (port, str(tmp_path)), nprocs=2)
+    in_processes(2, order_of, str(tmp_path))
     for file in sorted(tmp_path.iterdir()):
         events = json.loads(file.read_text())
         computed = [events.index(f"branch {place}") for place in (3, 2, 1, 0)]
