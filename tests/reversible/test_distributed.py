@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
-from re2tal.reversible import Branch
 from re2tal.reversible.observers import observed_by
 from tests.processes import in_processes
 
 from .networks import MlpNet, assert_same_gradients, gradients, loss_of
+from .test_nodes import Noted
 
 
 def build() -> tuple[MlpNet, Tensor]:
@@ -43,20 +43,6 @@ def test_two_processes_equal_one_with_and_without_search_for_unused_parameters(t
     assert len(files) == 4
     for file in files:
         assert_same_gradients(torch.load(file, weights_only=True), gradients(model), tolerance=1e-10)
-
-
-class Noted:
-    """Notes which branches are computed, as an observer of the engine."""
-
-    def __init__(self, model: MlpNet, events: list[str]) -> None:
-        self.names = {id(branch): f"branch {place}" for place, branch in enumerate(model.chain.branches)}
-        self.events = events
-
-    def begins(self, branch: Branch, x: Tensor) -> None:
-        self.events.append(self.names[id(branch)])
-
-    def ended(self, branch: Branch, f: Tensor) -> None:
-        pass
 
 
 def order_of(rank: int, folder: str) -> None:

@@ -1,13 +1,12 @@
 """Streams that wait on the host: how many bytes are kept where, on a GPU that is not there, and the same gradients."""
 
 import copy
-from typing import Any
+import math
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from streams_on_host import bytes_kept
+from torch import nn
 
 from re2tal.networks.backbones import SwinConfig, build_backbone
 from re2tal.reversible import chains, host_memory, keep_on_host, reconstruction_error
@@ -29,55 +28,13 @@ CONFIG = SwinConfig(
 FRAMES = (2, 3, 8, 32, 32)
 
 
-class NoValues(TorchDispatchMode):
-    """Answers what is asked of tensors that have no values."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default:
-            return 1.0 if args[0].is_floating_point() else False
-        if func is torch.ops.aten.equal.default:
-            return True
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Bytes that were handed to the hooks, by where they are kept."""
-    found = {"cuda": 0, "cpu": 0}
-    to_host = host_memory._to_host
-
-    def counted(tensor: Tensor) -> tuple[torch.device, Tensor]:
-        packed = to_host(tensor)
-        found[packed[1].device.type] += packed[1].nbytes
-        return packed
-
-    monkeypatch.setattr(host_memory, "_to_host", counted)
-    return found
-
-
-def test_ends_of_streams_and_raw_frames_wait_on_the_host(kept: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.zeros(1, dtype=torch.uint8))
-    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
-    on_device: list[int] = []
-    for wanted in (False, True):
-        with FakeTensorMode(allow_non_fake_inputs=True), NoValues():
-            with torch.device("cuda"):
-                model = build_backbone(CONFIG.model_copy(update={"streams_on_host": wanted})).train()
-                frames = torch.zeros(FRAMES, dtype=torch.uint8)
-            own = {id(parameter) for parameter in model.parameters()}
-            bytes_kept = [0]
-
-            def pack(tensor: Tensor, own: set[int] = own, bytes_kept: list[int] = bytes_kept) -> Tensor:
-                bytes_kept[0] += 0 if id(tensor) in own else tensor.nbytes
-                return tensor
-
-            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-                model.network(frames)
-        on_device.append(bytes_kept[0])
+def test_ends_of_streams_and_raw_frames_wait_on_the_host() -> None:
+    without, with_host = (bytes_kept(CONFIG, clip=FRAMES, on_host=on_host) for on_host in (False, True))
+    frames = math.prod(FRAMES)
     first_streams = 2 * 4 * (2 * 4 * 8 * 8 * 8)  # two, of int32: (B, T / 2, H / 4, W / 4, C)
     merging = first_streams // 2  # its input, which is what is read out of them
-    assert kept == {"cuda": 0, "cpu": frames.nbytes + first_streams + merging}
-    assert on_device[0] - on_device[1] == kept["cpu"]
+    assert without["cpu"] == 0 and with_host["cpu"] == frames + first_streams + merging
+    assert without["cuda"] - with_host["cuda"] == with_host["cpu"]
 
 
 def test_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

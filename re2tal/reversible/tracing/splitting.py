@@ -192,7 +192,7 @@ def check(
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
     other = x + 0.5 * x.std().nan_to_num() * noise
-    comparisons: list[_Comparison] = []
+    comparisons: list[_Agreement] = []
     for start, parameters in ((x, nullcontext()), (other, _other_parameters(block, generator))):
         with parameters:
             try:
@@ -204,9 +204,9 @@ def check(
             except RuntimeError as error:
                 raise Refused(f"its branches cannot be put together again ({error})") from error
         added_to = start if cut_up.whole else torch.zeros_like(plain[0])
-        comparisons.append(_Comparison.of("results", plain[0], ours[0], added_to))
+        comparisons.append(_Agreement.of("results", plain[0], ours[0], added_to))
         if gradients:
-            comparisons.append(_Comparison.of("gradients", plain[1], ours[1], torch.zeros_like(start)))
+            comparisons.append(_Agreement.of("gradients", plain[1], ours[1], torch.zeros_like(start)))
     same_kernels = [_computes_the_same_with_a_graph(block, branch, cut_up, given) for branch in cut_up.branches]
     # A device is waited for whenever it is asked for values, so all are asked for at once.
     found = torch.stack([*(c.values for c in comparisons), *(s.float().expand(3) for s in same_kernels)]).tolist()
@@ -220,7 +220,7 @@ def check(
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class _Agreement:
     """Of what a block gives and what its branches give, put together again."""
 
     what: str
@@ -229,7 +229,7 @@ class _Comparison:
     much they differ, relative."""
 
     @staticmethod
-    def of(what: str, plain: Tensor, ours: Tensor, start: Tensor) -> _Comparison:
+    def of(what: str, plain: Tensor, ours: Tensor, start: Tensor) -> _Agreement:
         """`plain` is what was added to `start`, which may be little beside it."""
         if plain.shape != ours.shape:
             raise Refused(f"its branches, put together again, give {tuple(ours.shape)} instead of {tuple(plain.shape)}")
@@ -240,7 +240,7 @@ class _Comparison:
         allowed += 64 * torch.finfo(plain.dtype).eps * plain.norm()
         difference = (plain - ours).norm()
         off = difference / plain.norm().clamp(min=1e-30)
-        return _Comparison(what, torch.stack([is_finite.float(), (difference <= allowed).float(), off.float()]))
+        return _Agreement(what, torch.stack([is_finite.float(), (difference <= allowed).float(), off.float()]))
 
     def judge(self, *, finite: bool, alike: bool, off: float) -> None:
         """Raise a Refused if they differ."""
