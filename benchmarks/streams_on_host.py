@@ -1,4 +1,4 @@
-"""Bytes that a rewired backbone keeps for its backward pass, on a GPU and on the host: exact, on tensors without values.
+"""Bytes that a rewired backbone keeps for its backward pass, on a GPU and on the host, counted without values.
 
     python benchmarks/streams_on_host.py [--frames 1024] [--size 224] [--json]
 
