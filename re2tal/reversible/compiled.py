@@ -84,7 +84,7 @@ class BranchCompiler:
         return CompiledCall(self._variants[key], holders)
 
     def __deepcopy__(self, memo: object) -> BranchCompiler:
-        return self  # it knows no network
+        return self  # what is compiled holds no parameter
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_variants": {}}
@@ -122,18 +122,22 @@ class _Variant:
         return all(_told(tile, name) == value for name, value in self.looked_at.items())
 
 
-@dataclass(frozen=True)
+@dataclass
 class CompiledCall:
-    """The variants, for the modules of one block."""
+    """The variants, for one call of a branch of one block."""
 
     variants: Variants
     holders: Sequence[Holder]
+    may_compile: bool | None = None
+    """Whether the forward pass could, which the recomputation follows; None: it has not run."""
 
     def run(
         self, compute: Compute, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile, args: Sequence[object]
     ) -> Tensor:
         """`compute(x, prepared, tile, args)`, which must need gradients in the same way whenever it is called."""
-        if not _is_real(x):
+        if self.may_compile is None:
+            self.may_compile = _is_real(x) and all(_is_plain(arg) or type(arg) is Tensor for arg in args)
+        if not self.may_compile:
             return compute(x, prepared, tile, args)
         inputs = _Inputs.of(x, prepared, tile, args, self.holders)
         function = self.variants.of(inputs, compute, self.holders)
@@ -193,12 +197,13 @@ class _Inputs:
         tensors = tuple((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in self.tensors)
         kinds = dict.fromkeys(("cpu", self.tensors[0].device.type))
         cast = tuple(torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in kinds)
-        args = tuple((type(arg), arg if _is_plain(arg) else id(arg)) for arg in self.args)
+        args = tuple((type(arg), arg) for arg in self.args)
         return tensors, self.counts, args, self.held, cast, torch.are_deterministic_algorithms_enabled()
 
 
 def _is_plain(arg: object) -> bool:
-    return isinstance(arg, None | bool | int | float | str) or arg is Tensor
+    """Whether it says all there is to know by being equal to another."""
+    return isinstance(arg, None | bool | int | float | str)
 
 
 @dataclass(eq=False)

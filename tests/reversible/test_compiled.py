@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import VisionTransformer
 
 from re2tal.networks.backbones import SwinConfig, build_backbone
 from re2tal.reversible import (
+    Branch,
     ReversibleChain,
     chains,
     compile_branches,
@@ -172,6 +174,39 @@ def test_kinds_of_input_beyond_the_last_are_computed_as_they_are(monkeypatch: py
         assert_same_gradients(step(model, x), step(plain, x), tolerance=2e-6)
         assert reconstruction_error(model) == 0
     assert how_many(model) == 2
+
+
+def test_whoever_looks_at_operations_in_one_pass_changes_nothing() -> None:
+    model, x = MlpNet(), torch.randn(4, 5)
+    expected = step(copy.deepcopy(model), x)
+    compile_branches(model, "aot_eager")
+    with FlopCounterMode(display=False):
+        loss = loss_of(model(x))
+    assert how_many(model) == 0  # nothing is compiled under its eyes
+    loss.backward()
+    assert how_many(model) == 0
+    assert_same_gradients(gradients(model), expected, tolerance=1e-6)
+    model.zero_grad()
+    loss = loss_of(model(x))
+    with FlopCounterMode(display=False):
+        loss.backward()
+    assert how_many(model) == 1 and reconstruction_error(model) == 0
+
+
+def test_arguments_are_constants_or_tensors() -> None:
+    blocks = [Branch(Mlp(6), _biased) for _ in range(2)]
+    x, bias = torch.randn(4, 6), torch.randn(6, requires_grad=True)
+    chain = ReversibleChain(blocks)
+    plain = copy.deepcopy(chain)
+    compile_branches(chain, "aot_eager")
+    for scale in (0.5, 2.0):
+        found = [torch.autograd.grad(loss_of(c(x, bias, scale)), [bias, *c.parameters()]) for c in (chain, plain)]
+        torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+    assert how_many(chain) == 2
+
+
+def _biased(owner: nn.Module, x: Tensor, bias: Tensor, scale: float) -> Tensor:
+    return owner(x + bias) * scale
 
 
 def test_an_unknown_backend_is_answered_with_those_there_are() -> None:
