@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launches import BACKBONES, backbone_step, count, detect, detector_step, training_of
+import torch
+from launches import BACKBONES, Counted, backbone_step, count, detect, detector_step, training_of
+from torchvision.models import VisionTransformer
 
 from re2tal.config import load_config
 from re2tal.evaluation import GroundTruth, Predictions, mean_average_precision
+from re2tal.reversible import rewire
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs/re2tal").glob("e2e_*.py"))
 
@@ -22,6 +25,19 @@ def test_a_step_launches_few_kernels_and_waits_once(network: str, way: str, most
 def test_a_step_of_a_detector_s_training_waits_twice() -> None:
     """For the streams' formats, and for what is told and judged."""
     assert [count(detector_step(way)).waits for way in ("plain", "whole")] == [1, 2]
+
+
+def test_blocks_that_are_examined_on_another_device_wait_for_it_once_each() -> None:
+    """In the first step after the network was moved, and once more for their streams: they are run one by one then."""
+    model = VisionTransformer(32, 8, num_layers=4, num_heads=2, hidden_dim=8, mlp_dim=16)
+    x = torch.randn(2, 3, 32, 32)
+    rewire(model, example=x).to("meta")
+    waits = []
+    for _ in range(2):
+        with Counted() as counted:
+            model(x.to("meta")).sum().backward()
+        waits.append(counted.waits)
+    assert waits == [2 * 4, 1]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -15,6 +15,7 @@ from re2tal.reversible.debug.verify import Verification, verify
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import StreamOverflowError
 from re2tal.reversible.reversible_chain import ReversibleChain
+from re2tal.reversible.rewire.on_device import compile_branches, keep_on_host
 from re2tal.reversible.rewire.plan import BlockReport, Example, Rewiring
 from re2tal.reversible.rewire.rewiring import (
     ReconstructionWarning,
@@ -58,10 +59,12 @@ __all__ = [
     "call_asking_once",
     "chains",
     "coefficients",
+    "compile_branches",
     "examine",
     "first_non_finite",
     "first_to_differ",
     "headrooms",
+    "keep_on_host",
     "reconstruction_error",
     "reconstruction_errors",
     "reconstruction_tensors",

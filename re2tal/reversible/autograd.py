@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from re2tal.reversible.branch_call import trainable, version_of
 from re2tal.reversible.fixed_point import Pair, Stream
+from re2tal.reversible.host_memory import kept_on_host
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import Step
 from re2tal.reversible.streams import Streams, Walk
@@ -40,9 +42,33 @@ def run_step(
     given = [arg for arg in args if isinstance(arg, Tensor)]
     inputs = [tensor for tensor in (u, v, *given, *step.parameters) if tensor is not None]
     graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    # A node for every block hands on its parameters' gradients as soon as that block is taken back.
+    parts = step.by_block() if graph else [step]
     keep = graph and closing and not streams.steps
-    result: Tensor = _RunStep.apply(streams, step, graph, keep, u, v, *given, *step.parameters)
-    return result
+    first = len(streams.steps)
+    with torch.no_grad():
+        streams.advance(step, parts=parts, graph=graph)
+    for place, part in enumerate(parts):
+        node = _Node(streams, part, first + place, keep, inside=place > 0, ends=place == len(parts) - 1)
+        with kept_on_host(keep and streams.chain.on_host):
+            v = _RunStep.apply(node, u if place == 0 else None, v, *given, *part.parameters)
+    return v
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A part of a step."""
+
+    streams: Streams
+    part: Step
+    index: int
+    """Its place among the steps."""
+    kept: bool
+    """Autograd keeps the streams."""
+    inside: bool
+    """A part of the same step is before it: what is between them is a scalar that stands for nothing."""
+    ends: bool
+    """None is behind it."""
 
 
 def leave(streams: Streams, y: Tensor) -> Pair:
@@ -68,23 +94,25 @@ class _RunStep(torch.autograd.Function):
     """A step. Its gradients are found by taking it back."""
 
     @staticmethod
-    def forward(
-        ctx: Any, streams: Streams, step: Step, graph: bool, keep: bool, u: Tensor | None, v: Tensor, *tensors: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, node: _Node, u: Tensor | None, v: Tensor, *tensors: Tensor) -> Tensor:
         """`tensors`: those among the arguments, then the parameters."""
         ctx.set_materialize_grads(False)
-        streams.advance(step, graph=graph)
+        ctx.node, ctx.has_u = node, u is not None
+        streams, part = node.streams, node.part
         assert streams.pair is not None
-        ctx.streams, ctx.step, ctx.index, ctx.kept = streams, step, len(streams.steps) - 1, keep
-        ctx.has_u = u is not None
-        y = streams.format.read_out(*streams.pair, streams.coefficients).to(streams.dtype)
-        if keep:
+        first, second = streams.pair
+        if node.kept:
             # Autograd keeps what it can keep: then hooks on saved tensors see it, and move it elsewhere.
-            ctx.save_for_backward(*streams.pair, *(call.dropped for call in step.calls), *step.tensors)
-            streams.pair, step.tensors = None, []
-            for call in step.calls:
+            at_the_end = (first, second, *part.tensors) if node.ends else ()
+            ctx.save_for_backward(*(call.dropped for call in part.calls), *at_the_end)
+            part.tensors = []
+            for call in part.calls:
                 call.dropped = None
-        return y
+            if node.ends:
+                streams.pair = None
+        if not node.ends:
+            return v.new_empty(())
+        return streams.format.read_out(first, second, streams.coefficients).to(streams.dtype)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -109,38 +137,48 @@ def differentiable_once(found: tuple[Tensor | None, ...]) -> tuple[Tensor | None
 
 
 def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
-    streams: Streams = ctx.streams
-    step: Step = ctx.step
-    step.check_unmodified()
-    u_needs, v_needs, *needs = ctx.needs_input_grad[4:]
-    walk = _unpacked(ctx, step) if ctx.kept else streams.walk(ctx.index + 1)
+    node: _Node = ctx.node
+    streams, part = node.streams, node.part
+    part.check_unmodified()
+    u_needs, v_needs, *needs = ctx.needs_input_grad[1:]
+    walk = _unpacked(ctx, node) if node.kept else streams.walk(node.index + 1)
     return_freed_memory(walk.v)
-    dv, dw = _received(walk, dy, streams, like=walk.v)
-    count, x_needs = len(step.tensors), u_needs or v_needs
-    learning = [index for index, call in enumerate(step.calls) if trainable(call.parameters)]
+    dv, dw = _received(walk, dy, streams, like=walk.v) if node.ends else _left(walk)
+    count, x_needs = len(part.tensors), u_needs or v_needs
+    learning = [index for index, call in enumerate(part.calls) if trainable(call.parameters)]
     first = 0 if x_needs or any(needs[:count]) else learning[0]  # nothing before it needs a gradient
-    with streams.replaying(step):
+    with streams.replaying(part):
         du, dv, of_args, found = streams.undo(
-            step, walk, dv, dw, leaves=step.leaves(needs[:count]), first=first, x_needs=x_needs
+            part, walk, dv, dw, leaves=part.leaves(needs[:count]), first=first, x_needs=x_needs
         )
     if streams.pair is None:  # nobody will walk here again
-        for call in step.calls:
+        for call in part.calls:
             call.dropped = None
-    if ctx.kept:
-        step.tensors = []
+    if node.kept:
+        part.tensors = []
     of_streams = _handed_on(ctx, walk, du, dv, x_needs=x_needs)
-    return None, None, None, None, *of_streams, *of_args, *(found.get(id(p)) for p in step.parameters)
+    return None, *of_streams, *of_args, *(found.get(id(p)) for p in part.parameters)
 
 
-def _unpacked(ctx: Any, step: Step) -> Walk:
-    """The walk of a single step, which autograd has kept the streams of."""
-    v, w, *others = ctx.saved_tensors
-    for call, dropped in zip(step.calls, others, strict=False):
-        call.dropped = dropped
-    step.tensors = others[len(step.calls) :]
-    if torch._C._autograd._get_current_graph_task_keep_graph():
-        v, w = v.clone(), w.clone()
-    return Walk(torch._C._current_graph_task_id(), 1, v, w)
+def _unpacked(ctx: Any, node: _Node) -> Walk:
+    """The walk of streams that autograd has kept."""
+    saved = list(ctx.saved_tensors)
+    for call in node.part.calls:
+        call.dropped = saved.pop(0)
+    if not node.ends:
+        return node.streams.walk(node.index + 1)
+    v, w, *tensors = saved
+    for part in node.streams.steps:
+        part.tensors = tensors
+    return node.streams.begin(v, w)
+
+
+def _left(walk: Walk) -> tuple[Tensor, Tensor]:
+    """The gradients of the pair between two parts of a step, which nobody else sees."""
+    dv, dw = walk.dv, walk.dw
+    walk.dv = walk.dw = None
+    assert dv is not None and dw is not None
+    return dv, dw
 
 
 def _received(walk: Walk, dy: Tensor | None, streams: Streams, *, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,7 +199,7 @@ def _received(walk: Walk, dy: Tensor | None, streams: Streams, *, like: Tensor) 
     if dv is None or dw is None or sent is None:
         if dy is None:
             dy = torch.zeros((), dtype=values, device=like.device).expand(like.shape)
-        first, second = (dy.to(values, copy=True).mul_(share) for share in shares)
+        first, second = (torch.empty_like(like, dtype=values).copy_(dy).mul_(share) for share in shares)
         return first, second
     if dy is None:
         return dv.zero_(), dw.zero_()
@@ -179,13 +217,18 @@ def _share_memory(a: Tensor, b: Tensor) -> bool:
 
 def _handed_on(ctx: Any, walk: Walk, du: Tensor, dv: Tensor, *, x_needs: bool) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of the inputs of a step, for those of the pair before it."""
-    streams: Streams = ctx.streams
+    node: _Node = ctx.node
+    streams = node.streams
     if walk.done == 0:
         streams.finish(walk)
     if not x_needs:
+        streams.stop()
         return None, None
-    if ctx.index > 0:
-        walk.dv, walk.dw, walk.sent = du, dv, (du + dv).to(streams.dtype)
+    if node.index > 0:
+        walk.dv, walk.dw = du, dv
+        if node.inside:
+            return None, None
+        walk.sent = (du + dv).to(streams.dtype)
         walk.version = version_of(walk.sent)
         return None, walk.sent
     if ctx.has_u:

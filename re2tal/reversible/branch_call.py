@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.compiled import BranchCompiler, CompiledCall, autocast_contexts
+from re2tal.reversible.devices import is_dense
 from re2tal.reversible.dry_run import computing_a_tile, to_compute
 from re2tal.reversible.guards import Guard
 from re2tal.reversible.observers import observers
@@ -31,24 +33,6 @@ __all__ = [
 ]
 
 _WHOLE = (Tile(),)
-
-
-def autocast_contexts(device: torch.device) -> list[torch.autocast]:
-    """Contexts that enter the present autocast state again, on the CPU and on `device`.
-
-    Without the cache of cast weights: a weight cast without a graph in the forward pass must not be found there by
-    code outside the chain that needs the graph.
-    """
-    return [
-        torch.autocast(
-            kind,
-            dtype=torch.get_autocast_dtype(kind),
-            enabled=torch.is_autocast_enabled(kind),
-            cache_enabled=False,
-        )
-        for kind in dict.fromkeys(("cpu", device.type))
-        if kind != "meta"  # which has none
-    ]
 
 
 @contextmanager
@@ -134,6 +118,7 @@ class BranchCall:
         args: whether there are further arguments.
         limit: bytes that a tile may take, about; None: no tiles.
         device: of the input.
+        compiler: of what is computed; None: it is computed as it is.
     """
 
     def __init__(
@@ -145,26 +130,44 @@ class BranchCall:
         args: bool,
         limit: int | None,
         device: torch.device,
+        compiler: BranchCompiler | None = None,
     ) -> None:
         self.branch, self.guard, self.shape = branch, guard, shape
         self.tiles: Sequence[Tile] = _WHOLE
         self._tiling: Tiling | None = None
         if limit is not None and branch.tiling is not None and not (args and branch.reads_args):
-            few = branch.tiling.in_few if prefers_few_tiles(device) else None
+            # Every kind of tile is compiled by itself.
+            in_few = prefers_few_tiles(device) or compiler is not None
+            few = branch.tiling.in_few if in_few else None
             tiling = few or branch.tiling
             tiles = tiling.tiles(branch.owner, shape, limit)
             if tiles is not None:
                 self.tiles, self._tiling = to_compute(tiles, shape), tiling
         branch.check_gathered()
         self.parameters = [Slot(m, name, p, version_of(p), p.requires_grad) for m, name, p in branch.parameters()]
+        held = (tensor for *_, tensor in (*branch.parameters(), *branch.buffers()))
+        self.devices = tuple(dict.fromkeys((device, *(tensor.device for tensor in held))))
+        """That it may draw random numbers on."""
         self.buffers: list[Slot] = []
         self.state: GeneratorState | None = None
         self.dropped: Tensor | None = None
         """What the streams' coefficients dropped when the branch's result was added."""
+        may_compile = compiler is not None and not branch.constants and not guard.tensors
+        self._compiled = self._variants(compiler) if compiler is not None and may_compile else None
 
-    def begin(self, device: torch.device, state: GeneratorState | None = None) -> GeneratorState:
+    def _variants(self, compiler: BranchCompiler) -> CompiledCall | None:
+        buffers = list(self.branch.buffers())
+        if any(may_move(module) for module, *_ in buffers):
+            return None
+        function = self.branch.function if self._tiling is None else self._tiling.compute
+        held = [(slot.module, "_parameters", slot.name) for slot in self.parameters]
+        held += [(module, "_buffers", name) for module, name, _ in buffers]
+        key = self.guard.known_key(), id(function), self.branch.uses
+        return compiler.variants(key, held, keep=(function, self.guard))
+
+    def begin(self, state: GeneratorState | None = None) -> GeneratorState:
         """The branch is about to run: note random state (that of the branch before may be the same) and buffers."""
-        self.state = GeneratorState.snapshot(device, state)
+        self.state = GeneratorState.snapshot(*self.devices, previous=state)
         self.buffers = [self._noted(module, name, buffer) for module, name, buffer in self.branch.buffers()]
         return self.state
 
@@ -242,7 +245,8 @@ class BranchCall:
     @property
     def needs_graph(self) -> bool:
         """Whether it has to be computed with a graph wherever it is computed."""
-        return self.branch.needs_graph or (self._tiling is not None and self._tiling.needs_graph)
+        needed = self._tiling is not None and self._tiling.needs_graph
+        return needed or self.branch.needs_graph or self._compiled is not None
 
     @property
     def in_tiles(self) -> bool:
@@ -259,13 +263,18 @@ class BranchCall:
         for observer in told:
             observer.begins(self.branch, x)
         with computing_a_tile():
-            if self._tiling is None:
-                f = self.branch(x, *args)
+            if self._compiled is None:
+                f = self._computed(x, prepared, tile, args)
             else:
-                f = self._tiling.compute(self.branch.owner, x, prepared, tile)
+                f = self._compiled.run(self._computed, x, prepared, tile, args)
         for observer in told:
             observer.ended(self.branch, f)
         return f
+
+    def _computed(self, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile, args: Sequence[object]) -> Tensor:
+        if self._tiling is None:
+            return self.branch(x, *args)
+        return self._tiling.compute(self.branch.owner, x, prepared, tile)
 
     def with_graph(self, x: Tensor, args: Sequence[object]) -> Tensor:
         """`f` of everything, by the same steps, under ordinary autograd."""
@@ -365,6 +374,6 @@ def _add(sums: list[Tensor | None], place: int, grad: Tensor) -> None:
     """In place, in memory that nobody else sees."""
     total = sums[place]
     if total is None:
-        sums[place] = grad.clone() if grad._base is not None or not grad.is_contiguous() else grad
+        sums[place] = grad.clone() if grad._base is not None or not is_dense(grad) else grad
     else:
         total += grad

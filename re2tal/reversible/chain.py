@@ -16,15 +16,16 @@ from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, branch_dtype, version_of
 from re2tal.reversible.carried import Carried, carry, may_be_recomputed, place_of, recomputed, remember
 from re2tal.reversible.checks import ask_now
+from re2tal.reversible.compiled import BranchCompiler
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import (
-    MOST_HEADROOM,
     FixedPoint,
     Link,
     NonFiniteStreamError,
     Pair,
     StreamOverflowError,
     add,
+    most_headroom,
 )
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
 from re2tal.reversible.malloc import return_freed_memory
@@ -61,6 +62,8 @@ class Chain:
 
     Attributes:
         coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
+        on_host: keep the last pair of streams in the host's memory until the backward pass needs it.
+        compiler: of the branches; None: they are computed as they are.
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
         reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
@@ -75,6 +78,8 @@ class Chain:
         self.tile_size = tile_size
         self.coefficients = Coefficients()
         self.headroom = 8
+        self.compiler: BranchCompiler | None = None
+        self.on_host = False
         self.reconstruction_error: Tensor | None = None
 
     @property
@@ -126,7 +131,8 @@ class Chain:
             link = remember(x, self)
         if isinstance(place, Pair) and place.format is None:
             limit = None
-        step = _step(x, members, args, limit=limit)
+        compiler = self.compiler if stored is None else None
+        step = _step(x, members, args, limit=limit, compiler=compiler)
         by_autograd = stored is not None or self.mode == "store" or link is not None
         if by_autograd:
             return self._attempts(x, place, step, members, args, repeats=stored is None, link=link)
@@ -152,7 +158,7 @@ class Chain:
                 return self._reversible(x, place, step, args, closing=closing)
             except StreamOverflowError as error:
                 step.put_back()
-                self._raise_headroom(error)
+                self._raise_headroom(error, x.device)
                 pair = leave(place, x) if isinstance(place, Streams) else place
                 place = None if pair is None else self._coarser(pair)
             except NonFiniteStreamError:
@@ -201,7 +207,7 @@ class Chain:
             place = Pair.start(x, format)
         pair = leave(place, x) if isinstance(place, Streams) else place
         for call in step.calls:
-            call.begin(step.device)
+            call.begin()
             f = call.with_graph(pair.v.values.to(step.dtype), args)
             pair = add(pair, f, self.coefficients) if may_repeat else self._added(pair, f)
         link = link or Link()
@@ -215,7 +221,7 @@ class Chain:
             try:
                 return add(pair, f, self.coefficients)
             except StreamOverflowError as error:
-                self._raise_headroom(error)
+                self._raise_headroom(error, f.device)
                 pair = self._coarser(pair)
             except NonFiniteStreamError:
                 pair = pair.recast(None)
@@ -235,10 +241,10 @@ class Chain:
         carry(y, Carried(self, pair, 0, 0))
         return y
 
-    def _raise_headroom(self, error: StreamOverflowError) -> None:
+    def _raise_headroom(self, error: StreamOverflowError, device: torch.device) -> None:
         if isinstance(error.__cause__, StreamOverflowError):
             raise error  # from here
-        if self.headroom + _MORE_HEADROOM > MOST_HEADROOM:
+        if self.headroom + _MORE_HEADROOM > most_headroom(device):
             raise StreamOverflowError(
                 f"streams grow to more than 2 ** {self.headroom} times the chain's input ({error}), and nothing would "
                 "be left of small values; lower the learning rate if they grew in training, or unrewire the network"
@@ -250,10 +256,18 @@ class Chain:
         return pair.recast(pair.format.coarser(_MORE_HEADROOM, headroom=self.headroom))
 
 
-def _step(x: Tensor, members: Sequence[Member], args: Sequence[object], *, limit: int | None) -> Step:
+def _step(
+    x: Tensor,
+    members: Sequence[Member],
+    args: Sequence[object],
+    *,
+    limit: int | None,
+    compiler: BranchCompiler | None = None,
+) -> Step:
     """Of all branches, in tiles of at most `limit` bytes."""
+    about = {"args": bool(args), "limit": limit, "device": x.device, "compiler": compiler}
     calls = [
-        BranchCall(branch, member.guard, tuple(x.shape), args=bool(args), limit=limit, device=x.device)
+        BranchCall(branch, member.guard, tuple(x.shape), **about)  # type: ignore[arg-type]
         for member in members
         for branch in member.branches
     ]

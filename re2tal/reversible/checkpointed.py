@@ -11,7 +11,9 @@ from torch import Tensor
 from re2tal.reversible.autograd import differentiable_once
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
+from re2tal.reversible.devices import empty_as
 from re2tal.reversible.guards import Guard
+from re2tal.reversible.host_memory import kept_on_host
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.streams import restored
@@ -20,18 +22,21 @@ from re2tal.reversible.tiles import Mode, TileSize, add_to, most_bytes, part_of,
 __all__ = ["run_checkpointed"]
 
 
-def run_checkpointed(branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, size: TileSize) -> Tensor:
+def run_checkpointed(
+    branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, size: TileSize, on_host: bool = False
+) -> Tensor:
     """`branch(x)`, whose backward pass runs it again, tile by tile or, where it must be, as a whole.
 
-    In mode "store" by the same steps, under ordinary autograd.
+    In mode "store" by the same steps, under ordinary autograd. `on_host`: `x` is kept in the host's memory until then.
     """
     limit = most_bytes(size, x.device)
     branch_call = BranchCall(branch, guard, tuple(x.shape), args=False, limit=limit, device=x.device)
-    branch_call.begin(x.device)
+    branch_call.begin()
     if mode == "store":
         return branch_call.with_graph(x, ())
     call = _Call(branch_call, autocast_contexts(x.device))
-    result: Tensor = _Checkpointed.apply(call, x, *trainable(branch_call.parameters))
+    with kept_on_host(on_host):
+        result: Tensor = _Checkpointed.apply(call, x, *trainable(branch_call.parameters))
     return result
 
 
@@ -57,7 +62,7 @@ class _Checkpointed(torch.autograd.Function):
                 if not branch_call.in_tiles:
                     return y
                 if out is None:
-                    out = y.new_empty(branch_call.result_shape())
+                    out = empty_as(y, branch_call.result_shape())
                 put_into(out, tile.write, y)
         assert out is not None
         return out
@@ -78,7 +83,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     (x,) = ctx.saved_tensors
     return_freed_memory(x)
     dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
-    with preserved(x.device), restored([branch_call.guard]), branch_call.replayed() as parameters:
+    with preserved(*branch_call.devices), restored([branch_call.guard]), branch_call.replayed() as parameters:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
         for tile in branch_call.tiles:
             part = part_of(x, tile.read).detach()

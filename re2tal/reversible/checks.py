@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch_call import may_move
+from re2tal.reversible.devices import traits_of
 from re2tal.reversible.fixed_point import FixedPoint
 from re2tal.reversible.guards import has_global_hooks, is_hooked
 from re2tal.reversible.rng import GeneratorState
@@ -76,7 +77,7 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
     moving = _moving(model)
     if len(moving) > _MOST_MOVING:
         return model(*args)
-    before, copies = GeneratorState.snapshot(device), [buffer.detach().clone() for buffer in moving]
+    before, copies = GeneratorState.snapshot(*_devices(model, device)), [buffer.detach().clone() for buffer in moving]
     _state.shares = []
     try:
         result = model(*args)
@@ -93,8 +94,13 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
     return model(*args)
 
 
+def _devices(model: nn.Module, device: torch.device) -> set[torch.device]:
+    """That it may draw random numbers on."""
+    return {device, *(parameter.device for parameter in model.parameters())}
+
+
 def _is_waited_for(device: torch.device) -> bool:
-    return device.type != "cpu"
+    return traits_of(device).waits_for_calls
 
 
 def _moving(model: nn.Module) -> list[Tensor]:

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from re2tal.reversible.devices import traits_of
 from re2tal.reversible.dr2net import Coefficients
 
 __all__ = [
-    "MOST_HEADROOM",
     "FixedPoint",
     "Link",
     "NonFiniteStreamError",
@@ -26,6 +26,7 @@ __all__ = [
     "StreamOverflowError",
     "add",
     "magnitude",
+    "most_headroom",
     "values_of",
 ]
 
@@ -45,8 +46,10 @@ def values_of(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-MOST_HEADROOM = max(bits for _, bits in _INTEGERS.values()) - _FEWEST_BITS
-"""How many times a stream may double in the coarsest format of use."""
+def most_headroom(device: torch.device) -> int:
+    """How many times a stream may double in the coarsest format of use."""
+    widest = torch.float64 if traits_of(device).has_float64 else torch.float32
+    return _INTEGERS[widest][1] - _FEWEST_BITS
 
 
 class StreamOverflowError(OverflowError):

@@ -198,6 +198,7 @@ class Guard:
             if isinstance(value, Tensor)
         )
         """Plain attributes that are tensors."""
+        self._key: tuple[Hashable, Hashable] | None = None
         self.moving: set[tuple[int, str]] = set()
         """(id of the module, name) of large buffers that a forward pass was seen to change."""
 
@@ -215,6 +216,12 @@ class Guard:
         modules = tuple((name, record.key(ignored)) for name, record, ignored in records)
         around = tuple((name, described(value)) for record in self._records for name, value in record.read_globals)
         return (self.hooked, modules), around
+
+    def known_key(self) -> tuple[Hashable, Hashable]:
+        """The key of what the guard was made of, whatever has happened since."""
+        if self._key is None:
+            self._key = self.key()
+        return self._key
 
     def changed_attributes(self) -> Iterator[tuple[str, str, object, object]]:
         """(path, attribute, value then, value now) of what has been bound anew since, None for what is not there."""

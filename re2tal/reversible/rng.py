@@ -6,7 +6,7 @@ would repeat. Replaying leaves the process's random state as plain training woul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,38 +18,44 @@ __all__ = ["GeneratorState", "preserved"]
 
 @dataclass(frozen=True)
 class GeneratorState:
-    """States of the generators that a computation on one device can draw from."""
+    """States of the generators that a computation can draw from."""
 
     cpu: Tensor
-    device: torch.device
-    accelerator: Tensor | None
+    others: Mapping[torch.device, Tensor]
+    """By accelerators."""
 
     @staticmethod
-    def snapshot(device: torch.device, previous: GeneratorState | None = None) -> GeneratorState:
-        """The current states; `previous` itself if nothing was drawn since, so that equal states are kept once."""
-        draws = device.type not in ("cpu", "meta")
-        accelerator = torch.get_device_module(device).get_rng_state(device) if draws else None
-        state = GeneratorState(torch.get_rng_state(), device, accelerator)
+    def snapshot(*devices: torch.device, previous: GeneratorState | None = None) -> GeneratorState:
+        """The current states, of the CPU and of `devices`.
+
+        Returns `previous` itself if nothing was drawn since, so that equal states are kept once.
+        """
+        others = {
+            device: torch.get_device_module(device).get_rng_state(device)
+            for device in devices
+            if device.type not in ("cpu", "meta")
+        }
+        state = GeneratorState(torch.get_rng_state(), others)
         return previous if previous is not None and state._equals(previous) else state
 
     def _equals(self, other: GeneratorState) -> bool:
-        if not torch.equal(self.cpu, other.cpu):
-            return False
-        if self.accelerator is None or other.accelerator is None:
-            return self.accelerator is other.accelerator
-        return torch.equal(self.accelerator, other.accelerator)
+        return (
+            torch.equal(self.cpu, other.cpu)
+            and self.others.keys() == other.others.keys()
+            and all(torch.equal(state, other.others[device]) for device, state in self.others.items())
+        )
 
     def restore(self) -> None:
         """Make the generators draw again what they drew after the snapshot."""
         torch.set_rng_state(self.cpu)
-        if self.accelerator is not None:
-            torch.get_device_module(self.device).set_rng_state(self.accelerator, self.device)
+        for device, state in self.others.items():
+            torch.get_device_module(device).set_rng_state(state, device)
 
 
 @contextmanager
-def preserved(device: torch.device) -> Iterator[None]:
+def preserved(*devices: torch.device) -> Iterator[None]:
     """Leave the generators as they were on entry, whatever is restored or drawn inside."""
-    state = GeneratorState.snapshot(device)
+    state = GeneratorState.snapshot(*devices)
     try:
         yield
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -48,10 +50,29 @@ class Step:
         """The tensors among the arguments, without their graphs, and which of these need gradients."""
         self._args = tuple(_TENSOR if isinstance(arg, Tensor) else arg for arg in args)
         self._versions = [version_of(arg) for arg in given]
-        attributes = [entry for guard in self.guards for entry in guard.tensors]
-        constants = [("a constant of a branch", t) for call in calls for t in call.branch.constants]
-        self._read = [(name, tensor, version_of(tensor)) for name, tensor in (*attributes, *constants)]
+        self._read = self._noted()
         """What the branches read beside parameters and buffers."""
+
+    def _noted(self) -> list[tuple[str, Tensor, int]]:
+        attributes = [entry for guard in self.guards for entry in guard.tensors]
+        constants = [("a constant of a branch", t) for call in self.calls for t in call.branch.constants]
+        return [(name, tensor, version_of(tensor)) for name, tensor in (*attributes, *constants)]
+
+    def by_block(self) -> list[Step]:
+        """Steps of one block each, which together are this one."""
+        parts = []
+        for _, calls in groupby(self.calls, key=lambda call: call.guard):
+            part = copy.copy(self)
+            part.calls = list(calls)
+            part.parameters = trainable(slot for call in part.calls for slot in call.parameters)
+            part._read = part._noted()
+            parts.append(part)
+        return parts
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """That the branches may draw random numbers on."""
+        return list(dict.fromkeys(device for call in self.calls for device in call.devices))
 
     @property
     def guards(self) -> list[Guard]:

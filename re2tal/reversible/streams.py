@@ -48,6 +48,7 @@ class ChainSettings(Protocol):
     """What the streams want to know of their chain."""
 
     coefficients: Coefficients
+    on_host: bool
     reconstruction_error: Tensor | None
 
 
@@ -135,22 +136,21 @@ class Streams:
 
     # Forward
 
-    def advance(self, step: Step, *, graph: bool) -> None:
-        """Move the pair on; see `run`."""
+    def advance(self, step: Step, *, parts: Sequence[Step], graph: bool) -> None:
+        """Move the pair on; the backward pass will take back the `parts` of the step one by one. See `run_step`."""
         self.is_broken = True
         found = self._add(step)
-        self.steps.append(step)
         try:
             require_kept(self.format, found)
             step.check_effects()
         except (ArithmeticError, SidewaysError, RuntimeError):
-            self.steps.pop()
             if self.steps:
                 assert self.pair is not None
-                with preserved(step.device):
+                with preserved(*step.devices):
                     self.pair = self._taken_back(step, *self.pair)
                 self.is_broken = False
             raise
+        self.steps += parts
         if not graph:
             for call in step.calls:
                 call.dropped = None
@@ -163,7 +163,7 @@ class Streams:
         found, self._found = [*self._found], ()
         state: GeneratorState | None = None
         for call in step.calls:
-            state = call.begin(step.device, state)
+            state = call.begin(state)
             w = u
             # Kept without gradients, too, until it is clear that the step need not be taken back.
             call.dropped = self.coefficients.mix(w, v, keep=True)
@@ -209,17 +209,27 @@ class Streams:
                     "give it retain_graph=True to go through them again"
                 )
             v, w = self.pair
-            if torch._C._autograd._get_current_graph_task_keep_graph():
-                v, w = v.clone(), w.clone()  # a graph that is kept will be walked again, from the same pair
-            else:
+            if not torch._C._autograd._get_current_graph_task_keep_graph():
                 self.pair = None
-            self._walk = Walk(task, len(self.steps), v, w)
+            self.begin(v, w)
         walk = self._walk
+        assert walk is not None
         while walk.done > done:  # the loss is of what a step in the middle returned
             with self.replaying(self.steps[walk.done - 1]):
                 walk.v, walk.w = self._taken_back(self.steps[walk.done - 1], walk.v, walk.w)
             walk.done -= 1
         return walk
+
+    def begin(self, v: Tensor, w: Tensor) -> Walk:
+        """A walk from the end, where the pair is `(v, w)`."""
+        if torch._C._autograd._get_current_graph_task_keep_graph():
+            v, w = v.clone(), w.clone()  # a graph that is kept will be walked again, from the same pair
+        self._walk = Walk(torch._C._current_graph_task_id(), len(self.steps), v, w)
+        return self._walk
+
+    def stop(self) -> None:
+        """Nothing before needs a gradient, so the walk need not reach the start."""
+        self._walk = None
 
     def finish(self, walk: Walk) -> None:
         """The walk has reached the start, where both streams were the same."""
@@ -232,7 +242,7 @@ class Streams:
     @contextmanager
     def replaying(self, step: Step) -> Iterator[None]:
         """Inside, the blocks are what they were in the forward pass, and random numbers are nobody's."""
-        with preserved(step.device), restored(step.guards):
+        with preserved(*step.devices), restored(step.guards):
             yield
 
     def _taken_back(self, step: Step, v: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -307,7 +317,7 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 def _difference(v: Tensor, w: Tensor) -> Tensor:
     """The largest difference of two streams relative to the largest value, part by part: no other stream fits in."""
-    zero = torch.zeros((), dtype=torch.float64, device=v.device)
+    zero = torch.zeros((), dtype=torch.float32 if v.dtype == torch.int32 else torch.float64, device=v.device)
     difference = largest = zero
     size = 2**20 if v.is_cpu else 2**26
     for a, b in zip(torch.split(v.flatten(), size), torch.split(w.flatten(), size), strict=True):

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from re2tal.reversible.devices import empty_as, traits_of
+
 __all__ = [
     "Box",
     "Cut",
@@ -101,7 +103,7 @@ def add_to(x: Tensor, part: Part, values: Tensor, *, sign: int = 1) -> None:
     if isinstance(part, Rows):
         flat = x.reshape(-1, x.shape[-1])
         flat.index_add_(0, part.on(x.device), values, alpha=sign)
-        if flat.data_ptr() != x.data_ptr():  # in another order of memory
+        if flat.untyped_storage()._cdata != x.untyped_storage()._cdata:  # in another order of memory
             x.copy_(flat.view(x.shape))
     else:
         x[part].add_(values, alpha=sign)
@@ -137,7 +139,7 @@ class Join(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shape: tuple[int, ...], parts: Sequence[Part], *values: Tensor) -> Tensor:
         ctx.parts = parts
-        whole = values[0].new_empty(shape)
+        whole = empty_as(values[0], shape)
         for part, value in zip(parts, values, strict=True):
             put_into(whole, part, value)
         return whole
@@ -188,7 +190,7 @@ class Tiling:
 
 def prefers_few_tiles(device: torch.device) -> bool:
     """Whether a device waits for launches more than for arithmetic, as accelerators do."""
-    return device.type != "cpu"
+    return traits_of(device).waits_for_calls
 
 
 def leading_boxes(shape: Sequence[int], size: int, *, full: bool = False) -> Iterator[Box]:

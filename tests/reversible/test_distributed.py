@@ -1,15 +1,19 @@
 """Two processes under DistributedDataParallel train as one process does."""
 
+import json
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
+from re2tal.reversible.observers import observed_by
 from tests.processes import in_processes
 
 from .networks import MlpNet, assert_same_gradients, gradients, loss_of
+from .test_nodes import Noted
 
 
 def build() -> tuple[MlpNet, Tensor]:
@@ -39,3 +43,37 @@ def test_two_processes_equal_one_with_and_without_search_for_unused_parameters(t
     assert len(files) == 4
     for file in files:
         assert_same_gradients(torch.load(file, weights_only=True), gradients(model), tolerance=1e-10)
+
+
+def order_of(rank: int, folder: str) -> None:
+    """What happens in the backward pass of each of two processes, in buckets of about one parameter."""
+    dist.init_process_group("gloo")
+    model, x = build()
+    events: list[str] = []
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    wrapped = DistributedDataParallel(model, bucket_cap_mb=1e-4)
+
+    def sent(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        events.extend(names[parameter] for parameter in bucket.parameters())
+        return default_hooks.allreduce_hook(None, bucket)
+
+    wrapped.register_comm_hook(None, sent)
+    for _ in range(2):  # buckets are made anew by the order in the first pass
+        loss = loss_of(wrapped(x[2 * rank : 2 * rank + 2]))
+        events.clear()
+        with observed_by(Noted(model, events)):
+            loss.backward()
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(events))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_gradients_of_a_block_are_exchanged_before_the_block_before_it_is_computed_again(tmp_path: Path) -> None:
+    in_processes(2, order_of, str(tmp_path))
+    for file in sorted(tmp_path.iterdir()):
+        events = json.loads(file.read_text())
+        computed = [events.index(f"branch {place}") for place in (3, 2, 1, 0)]
+        for place, before in zip((3, 2, 1), computed[1:], strict=True):
+            of_block = [n for n, event in enumerate(events) if event.startswith(f"chain.{place}.")]
+            assert len(of_block) == 6
+            assert max(of_block) < before

@@ -1,6 +1,6 @@
 """From raw frames to one feature vector for every step: run the network, pool over space."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol, runtime_checkable
 
 import torch
@@ -16,7 +16,8 @@ from re2tal.networks.backbones.precomputed import PrecomputedConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
 from re2tal.networks.backbones.videomae import MvitConfig, VideoMaeConfig, VjepaConfig
-from re2tal.reversible import call_asking_once, set_coefficients, set_tiles
+from re2tal.reversible import call_asking_once, compile_branches, keep_on_host, set_coefficients, set_tiles
+from re2tal.reversible.devices import lay_out_weights
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
@@ -69,6 +70,12 @@ class Backbone(nn.Module):
             for norm in self._norms():
                 norm.requires_grad_(False)
             self.train(self.training)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Backbone":
+        """As for any module; on another device, convolutions may want their weights in another order."""
+        super()._apply(fn, recurse)
+        lay_out_weights(self.network)
+        return self
 
     def _norms(self) -> list[nn.Module]:
         return [module for module in self.network.modules() if isinstance(module, NORMS)]
@@ -128,6 +135,9 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         if config.tile_mib != "auto":
             set_tiles(network, None if config.tile_mib == "off" else round(config.tile_mib * 2**20))
         set_coefficients(network, alpha=config.alpha, beta=config.beta)
+        if config.compile:
+            compile_branches(network)
+        keep_on_host(network, config.streams_on_host)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
     return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)

@@ -42,6 +42,12 @@ class NetworkConfig(Extensible):
     tile_mib: Annotated[float, Field(gt=0)] | Literal["auto", "off"] = "auto"
     """What a tile of a rewired stage may take in training, about, in MiB; "auto": what suits the device; "off": stages
     are computed in whole branches."""
+    compile: bool = False
+    """Compile the branches of rewired stages (`torch.compile`'s inductor, which needs a C++ compiler on a CPU): fewer
+    kernels, after minutes at the beginning of a run, and once more for every other size of clips."""
+    streams_on_host: bool = False
+    """Keep what rewired stages keep for the backward pass, and the raw frames, in the host's memory while later stages
+    and the head run on an accelerator. The streams of the last stage stay."""
     activation_checkpointing: bool = False
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
     freeze_norms: bool = True
@@ -98,6 +104,16 @@ class NetworkConfig(Extensible):
                 f"alpha and beta are of a rewired network, got {self.alpha:g} and {self.beta:g} with reversible=False; "
                 "set reversible=True, or alpha=0 and beta=1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_of_streams_needs_some(self) -> "NetworkConfig":
+        for name in ("compile", "streams_on_host"):
+            if getattr(self, name) and not self.reversible:
+                raise ValueError(
+                    f"{name} is of a rewired network, got {name}=True with reversible=False; set reversible=True, or "
+                    f"{name}=False"
+                )
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from re2tal.reversible.devices import laid_out
+
 __all__ = ["PixelNorm", "pixel_norm"]
 
 # ImageNet statistics in units of 0-255 pixels, with which the pretrained weights were trained.
@@ -33,4 +35,5 @@ class PixelNorm(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, 3, T, H, W) uint8 RGB, or normalised already -> the same shape, normalised."""
+        frames = laid_out(frames)
         return (frames - self.mean).mul_(self.scale) if frames.dtype == torch.uint8 else frames

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from re2tal.common.settings import Settings
 from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
+from re2tal.reversible.devices import laid_out
 
 __all__ = ["Bottleneck", "PathwayConfig", "SlowFast", "SlowFastConfig"]
 
@@ -112,7 +113,7 @@ class Stem(ConvNorm):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, 3, T, H, W) uint8 RGB, or normalised -> (B, C, T, H / 4, W / 4)."""
-        return self.shrink(super().forward(self.normalise(frames)))
+        return laid_out(self.shrink(super().forward(self.normalise(frames))))
 
     def shrink(self, x: Tensor) -> Tensor:
         """What follows the norm: (B, C, T, H / 2, W / 2) -> (B, C, T, H / 4, W / 4)."""

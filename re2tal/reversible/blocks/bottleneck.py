@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from re2tal.reversible.blocks.exact import are, computes_as_published
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.devices import laid_out
 from re2tal.reversible.patched import call_own
 from re2tal.reversible.tiles import Tile, Tiling
 
@@ -224,7 +225,8 @@ def _nothing(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
 
 
 def _stem_in_3d(module: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    return module.shrink(_layer_in_time(module, module.normalise(x), tile.detail))
+    # Not every pooling keeps the order.
+    return laid_out(module.shrink(_layer_in_time(module, module.normalise(x), tile.detail)))
 
 
 def _branch_in_3d(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:

@@ -75,7 +75,7 @@ def _arranged(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int,
         )
     rows = _partitioned(rows.roll([-step for step in shift], (1, 2, 3)), window)
     codes, kinds = _partitioned(regions[None], window).unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
-    return rows, kinds.repeat(clips), codes
+    return rows, kinds.repeat(clips), codes.int()
 
 
 def _partitioned(x: Tensor, window: tuple[int, ...]) -> Tensor:

@@ -238,7 +238,8 @@ class PatchedBlock(_Guarded):
 def _kind(given: CallArguments, *, shapes: bool) -> Hashable:
     """Equal for calls that compute the same way: of any shape, or of one."""
     device = given.stream.device.type
-    cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    has_autocast = device != "meta" and torch.is_autocast_enabled(device)
+    cast = torch.get_autocast_dtype(device) if has_autocast else None
     return given.key(shapes=shapes), cast
 
 
@@ -294,6 +295,7 @@ class PatchedBetween(_Guarded):
         self.fallbacks = Fallbacks(name, type(module).__name__)
         self.tile_size: TileSize = "auto"
         self.mode: Mode = "reversible"
+        self.on_host = False
         self._splits: dict[Hashable, Split | None] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -314,7 +316,8 @@ class PatchedBetween(_Guarded):
             reason = "it was changed, so it is not known how to compute it in tiles"
             with self.fallbacks.told(reason) if self.mode == "reversible" else nullcontext():
                 return self.own()(*args, **kwargs)
-        return run_checkpointed(split.transition, guard, x, mode=self.mode, size=self.tile_size)
+        mode, size, on_host = self.mode, self.tile_size, self.on_host
+        return run_checkpointed(split.transition, guard, x, mode=mode, size=size, on_host=on_host)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_splits": {}}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from re2tal.reversible.guards import saving_unseen
 from re2tal.reversible.tracing.trees import replace_leaves, structure, tensors_in
 
 __all__ = ["CallArguments"]
@@ -71,10 +72,10 @@ class CallArguments:
     def finite(self) -> CallArguments:
         """Noise in the place of a stream that is not finite: how it is computed can be seen with that."""
         x = self.stream
-        if x.is_meta or bool(x.detach().isfinite().all()):
-            return self
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
-        return self.with_tensors(noise, self.further)
+        with saving_unseen():  # chosen on the device, which is not waited for
+            chosen = torch.where(x.detach().isfinite().all(), x, noise)
+        return self.with_tensors(chosen, self.further)
 
     def call_all(self, function: Callable[..., Any], stream: Tensor, further: Sequence[Tensor]) -> Any:
         """What `function` returns for other tensors in the same places."""

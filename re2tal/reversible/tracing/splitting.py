@@ -192,6 +192,7 @@ def check(
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
     other = x + 0.5 * x.std().nan_to_num() * noise
+    comparisons: list[_Agreement] = []
     for start, parameters in ((x, nullcontext()), (other, _other_parameters(block, generator))):
         with parameters:
             try:
@@ -202,29 +203,51 @@ def check(
                 ours = _outcome(block, start, lambda s: _together(block, cut_up, s, args), gradients=gradients)
             except RuntimeError as error:
                 raise Refused(f"its branches cannot be put together again ({error})") from error
-        _compare("results", plain[0], ours[0], start if cut_up.whole else torch.zeros_like(plain[0]))
+        added_to = start if cut_up.whole else torch.zeros_like(plain[0])
+        comparisons.append(_Agreement.of("results", plain[0], ours[0], added_to))
         if gradients:
-            _compare("gradients", plain[1], ours[1], torch.zeros_like(start))
-    return dataclasses.replace(
-        cut_up,
-        branches=tuple(_told_to_keep_kernels(block, branch, cut_up, given) for branch in cut_up.branches),
-        stored=effects.stored,
-        ignored=effects.ignored,
-    )
+            comparisons.append(_Agreement.of("gradients", plain[1], ours[1], torch.zeros_like(start)))
+    same_kernels = [_computes_the_same_with_a_graph(block, branch, cut_up, given) for branch in cut_up.branches]
+    # A device is waited for whenever it is asked for values, so all are asked for at once.
+    found = torch.stack([*(c.values for c in comparisons), *(s.float().expand(3) for s in same_kernels)]).tolist()
+    for comparison, (finite, alike, off) in zip(comparisons, found, strict=False):
+        comparison.judge(finite=bool(finite), alike=bool(alike), off=off)
+    told = [
+        dataclasses.replace(b, needs_graph=b.needs_graph or not same)
+        for b, (same, *_) in zip(cut_up.branches, found[len(comparisons) :], strict=True)
+    ]
+    return dataclasses.replace(cut_up, branches=tuple(told), stored=effects.stored, ignored=effects.ignored)
 
 
-def _compare(what: str, plain: Tensor, ours: Tensor, start: Tensor) -> None:
-    """Of what was added to `start`, which may be little beside it, nothing but rounding may differ."""
-    finite = plain.isfinite()
-    if not bool(finite.any()) or not torch.equal(finite, ours.isfinite()):
-        raise Refused("what it gives for the example is not finite")
-    if not bool(finite.all()):
+@dataclass(frozen=True)
+class _Agreement:
+    """Of what a block gives and what its branches give, put together again."""
+
+    what: str
+    values: Tensor
+    """(3,) on the device: whether both are finite in the same places, whether nothing but rounding differs, and by how
+    much they differ, relative."""
+
+    @staticmethod
+    def of(what: str, plain: Tensor, ours: Tensor, start: Tensor) -> _Agreement:
+        """`plain` is what was added to `start`, which may be little beside it."""
+        if plain.shape != ours.shape:
+            raise Refused(f"its branches, put together again, give {tuple(ours.shape)} instead of {tuple(plain.shape)}")
+        finite = plain.isfinite()
+        is_finite = finite.any() & (finite == ours.isfinite()).all()
         plain, ours, start = (tensor.masked_fill(~finite, 0) for tensor in (plain, ours, start))
-    allowed = _TOLERANCES.get(plain.dtype, 5e-2) * (plain - start).norm()
-    allowed += 64 * torch.finfo(plain.dtype).eps * plain.norm()
-    if not (plain - ours).norm() <= allowed:
-        off = float((plain - ours).norm() / plain.norm().clamp(min=1e-30))
-        raise Refused(f"its branches, put together again, give other {what} than the block (off by {off:.0e})")
+        allowed = _TOLERANCES.get(plain.dtype, 5e-2) * (plain - start).norm()
+        allowed += 64 * torch.finfo(plain.dtype).eps * plain.norm()
+        difference = (plain - ours).norm()
+        off = difference / plain.norm().clamp(min=1e-30)
+        return _Agreement(what, torch.stack([is_finite.float(), (difference <= allowed).float(), off.float()]))
+
+    def judge(self, *, finite: bool, alike: bool, off: float) -> None:
+        """Raise a Refused if they differ."""
+        if not finite:
+            raise Refused("what it gives for the example is not finite")
+        if not alike:
+            raise Refused(f"its branches, put together again, give other {self.what} than the block (off by {off:.0e})")
 
 
 @contextmanager
@@ -255,7 +278,8 @@ def _outcome(
         y = function(leaf.clone())  # which may be written to
         if not gradients:
             return (y.detach(),)
-        weights = torch.linspace(-1, 1, y.numel(), device=y.device, dtype=torch.float64).to(y).reshape(y.shape)
+        precise = torch.promote_types(y.dtype, torch.float32)
+        weights = torch.linspace(-1, 1, y.numel(), device=y.device, dtype=precise).to(y).reshape(y.shape)
         (gradient,) = torch.autograd.grad((y * weights).sum(), leaf)
         return y.detach(), gradient
 
@@ -271,7 +295,10 @@ def _together(block: nn.Module, cut_up: BlockSplit, x: Tensor, args: Sequence[Te
     return x if cut_up.after is None else cut_up.after(block, x, *args)
 
 
-def _told_to_keep_kernels(block: nn.Module, branch: Branch, cut_up: BlockSplit, given: CallArguments) -> Branch:
+def _computes_the_same_with_a_graph(
+    block: nn.Module, branch: Branch, cut_up: BlockSplit, given: CallArguments
+) -> Tensor:
+    """Whether the same kernels are chosen where gradients are needed: a scalar on the device."""
     with _aside(block, given.stream.device), torch.no_grad():
         start = cut_up.entered(block, given.stream.detach(), [arg.detach() for arg in given.further])
     results = []
@@ -280,7 +307,8 @@ def _told_to_keep_kernels(block: nn.Module, branch: Branch, cut_up: BlockSplit, 
         args = [arg.detach().requires_grad_(graph and arg.requires_grad) for arg in given.further]
         with _aside(block, x.device), torch.set_grad_enabled(graph):
             results.append(branch(x, *args).detach())
-    return branch if torch.equal(*results) else dataclasses.replace(branch, needs_graph=True)
+    without, with_graph = results
+    return (without == with_graph).all()
 
 
 @contextmanager
