@@ -14,6 +14,7 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from re2tal.common.untrusted import some
+from re2tal.networks.adapters import BlockLayout, tell_sub_clips
 from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 from re2tal.networks.zoo.named import create
@@ -79,6 +80,10 @@ class FactoryConfig(NetworkConfig):
         rewire_factory(network)
         return network
 
+    def block_layout(self) -> BlockLayout:
+        """Tokens of sub-clips."""
+        return BlockLayout(order="BNC", times=self.time_positions)
+
     def executed_file(self) -> str | None:
         """A factory in a file."""
         return self.factory if ".py:" in self.factory else None
@@ -131,6 +136,7 @@ class FactoryTrunk(nn.Module):
         batch, _, num_frames = frames.shape[:3]
         self.config.require_clips(num_frames=num_frames, crop_size=(frames.shape[3], frames.shape[4]))
         sub_clips = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
+        tell_sub_clips(self.net, sub_clips.shape[1])
         features = self.of_sub_clips(sub_clips.flatten(0, 1))  # (B * P, C, T' / P)
         return (self.joined(features.unflatten(0, (batch, -1))),)
 

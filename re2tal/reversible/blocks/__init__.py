@@ -9,12 +9,21 @@ from collections.abc import Callable
 
 from torch import nn
 
+from re2tal.reversible.blocks.adapted import empty_branch, returns_streams, split_adapted
 from re2tal.reversible.blocks.bottleneck import split_bottleneck, split_torchvision_bottleneck, stem
 from re2tal.reversible.blocks.split import Split
 from re2tal.reversible.blocks.swin import patch_embedding, patch_merging, split_swin_block
 from re2tal.reversible.blocks.timesformer import is_divided, split_timesformer_layer
 
-__all__ = ["Split", "known_blocks", "needs_splitter", "split_between", "split_block"]
+__all__ = [
+    "Split",
+    "empty_branch",
+    "known_blocks",
+    "needs_splitter",
+    "returns_streams",
+    "split_between",
+    "split_block",
+]
 
 _SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
     "re2tal.networks.backbones.slowfast.Bottleneck": split_bottleneck,
@@ -50,7 +59,8 @@ def needs_splitter(block: nn.Module) -> bool:
 
 def split_block(block: nn.Module) -> Split | None:
     """The branches of `block`; None if its class is not known, or its children are not those of the class."""
-    return _found(_SPLITTERS, block)
+    found = _found(_SPLITTERS, block)
+    return split_adapted(block, found) if found is not None and hasattr(type(block), "adapted") else found
 
 
 def split_between(module: nn.Module) -> Split | None:
@@ -70,4 +80,5 @@ def _kind(module: nn.Module) -> str:
     kind = type(module)
     if kind.__name__.startswith("FSDP") and len(kind.__mro__) > 2:  # fully_shard derives a class
         kind = kind.__mro__[2]
+    kind = getattr(kind, "adapted", kind)
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -22,6 +22,7 @@ OF_EACH_TOKEN = (nn.LayerNorm, nn.RMSNorm, nn.Identity)
 _KNOWN = (
     "torch.nn.modules.",
     "torchvision.",
+    "re2tal.networks.adapters.",
     "re2tal.networks.backbones.",
     "transformers.models.timesformer.",
     "transformers.activations",
