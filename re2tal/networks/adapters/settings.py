@@ -24,6 +24,8 @@ class BlockLayout:
     """BNC: (B * P, N, C), tokens of one time beside each other and times in order. None: nobody knows."""
     times: int = 1
     """Times that the tokens of a sub-clip stand for; of BNC alone."""
+    leading: int = 0
+    """Tokens before those, such as a class token; of BNC alone."""
     in_sequence: bool = True
     """Whether the blocks follow each other; False for pathways side by side, in which no block is the k-th."""
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from re2tal.networks.adapters.blocks import width_of
 from re2tal.networks.adapters.settings import AdapterSettings, BlockLayout
@@ -105,22 +106,32 @@ class TemporalAdapter(nn.Module):
         """With the channels behind: (B * P, N, C) or (B, T, H, W, C)."""
         hidden = self.act(self.down_proj(x))
         if self.layout.order == "BNC":
-            tokens = hidden.shape[1]
-            if hidden.ndim != 3 or tokens % self.layout.times or len(hidden) % self.sub_clips:
-                raise ValueError(
-                    f"an adapter along time takes the tokens (sub-clips, tokens, channels) of {self.layout.times} "
-                    f"times (backbone.time_positions), got {tuple(x.shape)} of {self.sub_clips} sub-clips a clip; "
-                    "tokens of something else, such as a class token, must not be among them"
-                )
-            along = hidden.view(-1, self.sub_clips * self.layout.times, tokens // self.layout.times, hidden.shape[-1])
+            frames = self._in_clips(hidden[:, self.layout.leading :])
+            convolved = self._along_time(frames).reshape(hidden.shape[0], -1, hidden.shape[-1])
+            convolved = F.pad(convolved, (0, 0, self.layout.leading, 0))
         else:
-            along = hidden.flatten(2, 3)  # (B, T, S, D)
-        clips, _, places, _ = along.shape
-        along = along.permute(0, 2, 3, 1).flatten(0, 1)  # (B * S, D, T)
-        along = self.conv(self.dwconv(along))
-        convolved = along.unflatten(0, (clips, places)).permute(0, 3, 1, 2).reshape(hidden.shape)
+            convolved = self._along_time(hidden.flatten(2, 3)).view(hidden.shape)
         added: Tensor = self.up_proj(hidden + convolved) * self.gamma
         return added
+
+    def _in_clips(self, hidden: Tensor) -> Tensor:
+        """(B * P, T * S, D) -> (B, P * T, S, D)."""
+        sub_clips, tokens, channels = hidden.shape
+        times, places = self.layout.times, tokens // self.layout.times
+        if tokens != times * places or sub_clips % self.sub_clips:
+            raise ValueError(
+                f"an adapter along time takes tokens of {times} times, got {tokens} of each of {sub_clips} sub-clips, "
+                f"{self.sub_clips} of which make a clip; in backbone.time_positions, give the times that tokens stand "
+                "for, and have the network return no others, such as a class token"
+            )
+        return hidden.reshape(-1, self.sub_clips * times, places, channels)
+
+    def _along_time(self, hidden: Tensor) -> Tensor:
+        """(B, T, S, D) -> the same shape, convolved."""
+        clips, _, places, _ = hidden.shape
+        lines = hidden.permute(0, 2, 3, 1).flatten(0, 1)  # (B * S, D, T)
+        lines = self.conv(self.dwconv(lines))
+        return lines.unflatten(0, (clips, places)).permute(0, 3, 1, 2).contiguous()
 
 
 class AdaptedBlock(nn.Module):

@@ -25,6 +25,8 @@ _KNOWN = (
     "re2tal.networks.adapters.",
     "re2tal.networks.backbones.",
     "transformers.models.timesformer.",
+    "transformers.models.videomae.",
+    "transformers.models.vjepa2.",
     "transformers.activations",
 )
 """Where classes are from that are known to do nothing beside computing their result."""
