@@ -28,6 +28,15 @@ class TrainedPart:
         self.adapters = frozenset(adapters)
         self.held = tuple(held)
 
+    def frozen(self) -> frozenset[str]:
+        """Names, as in the network's state dict, of what training leaves as it is."""
+        still = {id(buffer) for module in self.held for buffer in module.buffers(recurse=False)}
+        return frozenset(
+            name
+            for name, value in self._network.state_dict(keep_vars=True).items()
+            if (isinstance(value, nn.Parameter) and not value.requires_grad) or id(value) in still
+        )
+
     def blocks_above(self) -> Mapping[str, int]:
         """For every parameter of the network, by name, the blocks from it to the network's end, its own among them.
 
