@@ -55,7 +55,7 @@ class NetworkConfig(Extensible):
     """Keep norm layers as pretrained, batch norm's statistics included, and do not train them; False from scratch."""
     adapter: Annotated[AdapterSettings, OneOf(TemporalAdapterConfig, LadderConfig, LowRankConfig)] | None = None
     """Small networks that are trained inside the pretrained one (kind temporal: AdaTAD's; lora), or beside it (ladder).
-    On the command line: {'kind':'temporal'}, and its settings."""
+    On the command line: backbone.adapter={'kind':'temporal','hidden_ratio':0.125}."""
     train_from: NonNegativeInt | Literal["auto", "none"] = "auto"
     """First block whose own weights are trained, counted from 0; what lies below is frozen, in eval mode, and kept out
     of the backward pass unless it has adapters. "none": no own weights; "auto": with an adapter none, else all."""
