@@ -6,13 +6,13 @@ from re2tal.config.experiment import ExperimentConfig
 from re2tal.data import DataConfig, ResizeSampling, WindowSampling
 from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.networks.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SubClipConfig, SwinConfig
 from re2tal.networks.heads import HeadConfig
 from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 
-__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "thumos"]
+__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "thumos", "thumos_chunks"]
 
 THUMOS = Path("data/thumos-14")
 ACTIVITYNET = Path("data/activitynet-1.3")
@@ -57,6 +57,41 @@ def thumos(*, name: str, backbone: BackboneConfig, anneal_epochs: float = 0) -> 
             checkpoint_every=5,
             keep_checkpoints=3,
         ),
+    )
+
+
+def thumos_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 0) -> ExperimentConfig:
+    """ActionFormer on THUMOS-14 with a video transformer, in AdaTAD's setting: windows of 768 frames, every 4th.
+
+    The backbone cuts a window into chunks (`backbone.clip_frames`, of VideoMAE 48 times 16), and frames are as large as
+    it takes them (`backbone.size`). Liu et al., "End-to-End Temporal Action Detection with 1B Parameters Across 1000
+    Frames", CVPR 2024.
+
+    Args:
+        name: of the experiment; runs go to `exps/thumos/<name>/`.
+        backbone: all in which the experiments differ.
+        anneal_epochs: for a backbone that begins near the network that was rewired.
+    """
+    base = thumos(name=name, backbone=SwinConfig(), anneal_epochs=anneal_epochs)
+    height, width = backbone.size
+    side = min(height, width)
+    return ExperimentConfig.model_validate(
+        {
+            **dict(base),
+            "backbone": backbone,
+            "pyramid": base.pyramid.model_copy(update={"max_steps": 768}),
+            "data": base.data.model_copy(
+                update={
+                    "sampling": WindowSampling(num_steps=768, frames_per_step=1, frame_stride=4),
+                    "short_side_train": round(side * 256 / 224),
+                    "short_side_test": side,
+                    "crop_size": backbone.size,
+                }
+            ),
+            "training": base.training.model_copy(
+                update={"epochs": 60, "cosine_epochs": 100, "eval_from": 39, "eval_every": 5}
+            ),
+        }
     )
 
 

@@ -1,18 +1,20 @@
 """Load a file of weights into a network: pretrained weights into a backbone, a checkpoint into a detector."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
-from re2tal.reversible import set_coefficients
+from re2tal.reversible import coefficients, set_coefficients
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.files import WeightsFile, read_weights
 from re2tal.weights.names import Kind
 from re2tal.weights.placing import Placement, place
+from re2tal.weights.transformers import FAMILIES
 
-__all__ = ["Pretrained", "load_detector", "load_pretrained", "require_kind"]
+__all__ = ["Pretrained", "fitted", "load_detector", "load_pretrained", "require_kind"]
 
 _OPENMMLAB = "https://download.openmmlab.com/mmaction/v1.0/recognition"
 _OPENTAD = "https://github.com/sming256/OpenTAD/tree/main/configs/re2tal"
@@ -49,6 +51,19 @@ _SOURCES = (
 )
 
 
+@runtime_checkable
+class FitsWeights(Protocol):
+    """A network of a size of its own, such as of frames, which weights of another size can be made to suit."""
+
+    def fit(self, weights: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str | None]:
+        """The weights (under the network's names) for this network, and what was done to them, for the log."""
+
+
+def fitted(weights: Mapping[str, Tensor], network: nn.Module) -> tuple[Mapping[str, Tensor], str | None]:
+    """As `FitsWeights.fit`; networks that have it not take weights as they are."""
+    return network.fit(weights) if isinstance(network, FitsWeights) else (weights, None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
     """Pretrained weights that a backbone got."""
@@ -57,6 +72,8 @@ class Pretrained:
     placement: Placement
     warning: str | None
     """What a reader of the log should know of the choice of the file, if anything."""
+    note: str | None = None
+    """What was done to suit them to the network's size."""
 
 
 def load_pretrained(
@@ -71,7 +88,7 @@ def load_pretrained(
     """Load the backbone in the file `path` into `network`; of a detector's checkpoint its backbone alone.
 
     Args:
-        network: `SwinTrunk`, `SlowFast` or `FactoryTrunk`, rewired or not.
+        network: of a backbone, rewired or not.
         kind: which of them.
         reversible: whether it is rewired.
         allow: patterns of the network's names that may be missing, unknown or of another shape.
@@ -89,8 +106,9 @@ def load_pretrained(
         raise WeightsError(f"{path} holds what was trained of a detector, no whole backbone; give the best.pth beside it")
     if kind == "factory":
         file = _of_library(file, network)
+    tensors, note = fitted(file.tensors, network)
     placement = place(
-        file.tensors,
+        tensors,
         network,
         source=path,
         fix="give the weights of this network, set its sizes to those of the file, or allow names that may differ "
@@ -99,7 +117,8 @@ def load_pretrained(
         fresh=() if any(name in file.tensors for name in adapters) else adapters,
         dropped=file.dropped,
     )
-    return Pretrained(file=file, placement=placement, warning=_warning(file, reversible=reversible))
+    warning = _warning(file, network, reversible=reversible)
+    return Pretrained(file=file, placement=placement, warning=warning, note=note)
 
 
 def load_detector(
@@ -172,7 +191,18 @@ def _of_library(file: WeightsFile, network: nn.Module) -> WeightsFile:
     return replace(file, tensors=tensors, dropped={**file.dropped, **others})
 
 
-def _warning(file: WeightsFile, *, reversible: bool) -> str | None:
+def _warning(file: WeightsFile, network: nn.Module, *, reversible: bool) -> str | None:
+    if file.layout.kind in FAMILIES:
+        if (
+            reversible
+            and file.layout.rewired is False
+            and all((c.alpha, c.beta) == (0, 1) for c in coefficients(network))
+        ):
+            return (
+                "they are of the network that is not rewired, and the rewired one computes something else; begin near "
+                "it with backbone.alpha=0.75, backbone.beta=0.25 and training.anneal_epochs"
+            )
+        return None
     if reversible and file.layout.rewired is False:
         return "they are of the network that is not rewired: a place to start from, behind the published Re2 weights"
     if not reversible and file.layout.rewired:

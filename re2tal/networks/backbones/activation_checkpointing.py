@@ -5,14 +5,14 @@ Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016. The engine i
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["checkpoint_blocks"]
+__all__ = ["checkpoint_block", "checkpoint_blocks"]
 
 _LISTS = (nn.Sequential, nn.ModuleList)
 
@@ -27,9 +27,15 @@ class Checkpointed(nn.Module):
         return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _checkpointed(kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (Checkpointed, kind), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+
+
+def checkpoint_block(block: nn.Module) -> None:
+    """Checkpoint one module, in place."""
+    # mypy takes the hash of instances for that of their class.
+    block.__class__ = _checkpointed(type(block))  # type: ignore[arg-type]
 
 
 def checkpoint_blocks(network: nn.Module) -> nn.Module:
@@ -51,7 +57,7 @@ def checkpoint_blocks(network: nn.Module) -> nn.Module:
             "backbone.activation_checkpointing=False"
         )
     for block in blocks:
-        block.__class__ = _checkpointed(type(block))
+        checkpoint_block(block)
     return network
 
 

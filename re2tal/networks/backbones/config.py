@@ -63,8 +63,9 @@ class NetworkConfig(Extensible):
     """Train nothing of the backbone and keep it in eval mode: it is the same function of the frames from beginning to
     end, so its features may be stored (`re2tal extract`, `data.features`)."""
     pretrained: Path | None = None
-    """File of weights that training starts from: of mmaction2, torchvision, the published Re2 weights, a detector's
-    checkpoint, or what `re2tal import-weights` made of one. None: fresh weights."""
+    """File of weights that training starts from: of mmaction2, torchvision, transformers, the authors of a video
+    transformer, the published Re2 weights, a detector's checkpoint, or what `re2tal import-weights` made of one. None:
+    fresh weights."""
     pretrained_allow: tuple[str, ...] = ()
     """Names (or patterns like `features.6.*`) that may be missing, unknown or of another shape in that file."""
 

@@ -1,7 +1,7 @@
 """InternVideo2's video encoder: a plain transformer with RMS norms, normalised queries and keys, and layer scale.
 
-Wang et al., "InternVideo2: Scaling Foundation Models for Multimodal Video Understanding", ECCV 2024. Names of weights are
-those of the authors, under `net.`.
+Wang et al., "InternVideo2: Scaling Foundation Models for Multimodal Video Understanding", ECCV 2024. Names of weights
+are those of the authors, under `net.`.
 
 N sub-clips, C channels, T frames, L tokens and the class token, t/h/w tokens along time, height, width.
 """

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from re2tal.networks.adapters import BlockLayout

@@ -1,7 +1,7 @@
 """VideoMAE and VideoMAE V2, V-JEPA 2: transformers' networks. MViTv2: torchvision's.
 
-Tong et al., "VideoMAE", NeurIPS 2022. Wang et al., "VideoMAE V2", CVPR 2023. Assran et al., "V-JEPA 2", 2025. Li et al.,
-"MViTv2", CVPR 2022.
+Tong et al., "VideoMAE", NeurIPS 2022. Wang et al., "VideoMAE V2", CVPR 2023. Assran et al., "V-JEPA 2", 2025.
+Li et al., "MViTv2", CVPR 2022.
 """
 
 import math
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 from torchvision.ops import StochasticDepth
 
+from re2tal.networks.backbones.activation_checkpointing import checkpoint_block
 from re2tal.networks.backbones.pixels import MEAN, STD
 from re2tal.networks.backbones.video_transformers import (
     PRETRAINING_SIZE,
@@ -26,6 +27,7 @@ from re2tal.networks.backbones.video_transformers import (
     told,
 )
 from re2tal.networks.zoo.named import create
+from re2tal.reversible import rewire
 
 __all__ = ["MvitConfig", "MvitTrunk", "VideoMaeConfig", "VideoMaeTrunk", "VjepaConfig", "VjepaTrunk"]
 
@@ -190,6 +192,14 @@ class MvitConfig(VideoTransformerConfig):
     def build_network(self) -> "MvitTrunk":
         """torchvision's."""
         return MvitTrunk(self)
+
+    def rewired(self, network: nn.Module) -> nn.Module:
+        """Blocks that change the number of tokens or channels, which no chain can hold, are checkpointed."""
+        assert isinstance(network, MvitTrunk)
+        for block in network.net.blocks:
+            if block.pool_skip is not None or block.project is not None:
+                checkpoint_block(block)
+        return rewire(network)
 
 
 class MvitTrunk(VideoTransformerTrunk):

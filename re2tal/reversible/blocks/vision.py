@@ -1,8 +1,8 @@
 """Pre-norm blocks of vision transformers: attention among all tokens of an element of the batch, then an MLP.
 
-Those of transformers' VideoMAE and V-JEPA 2, of torchvision's MViT, and of our InternVideo2. Attention is computed a few
-elements of the batch at a time (the sub-clips of a long clip, which do not see each other), the MLP a few tokens at a
-time, and drop path is drawn once for each branch.
+Those of transformers' VideoMAE and V-JEPA 2, of torchvision's MViT, and of our InternVideo2. Attention is computed a
+few elements of the batch at a time (the sub-clips of a long clip, which do not see each other), the MLP a few tokens at
+a time, and drop path is drawn once for each branch.
 
 B batch, N tokens, C channels.
 """
