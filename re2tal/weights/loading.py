@@ -103,7 +103,9 @@ def load_pretrained(
     file = read_weights(path, kind="factory" if kind == "factory" else None).backbone()
     require_kind(file, kind)
     if file.rest_sha256 is not None:
-        raise WeightsError(f"{path} holds what was trained of a detector, no whole backbone; give the best.pth beside it")
+        raise WeightsError(
+            f"{path} holds what was trained of a detector, no whole backbone; give the best.pth beside it"
+        )
     if kind == "factory":
         file = _of_library(file, network)
     tensors, note = fitted(file.tensors, network)

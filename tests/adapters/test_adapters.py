@@ -47,7 +47,10 @@ def test_a_new_adapter_changes_no_bit_of_a_rewired_network(
     network: NetworkConfig, adapter: AdapterSettings, alpha: float, beta: float
 ) -> None:
     rewired = {"reversible": True, "alpha": alpha, "beta": beta}
-    plain, backbone = build(adapted(network, None, **rewired)).eval(), build(adapted(network, adapter, **rewired)).eval()
+    plain, backbone = (
+        build(adapted(network, None, **rewired)).eval(),
+        build(adapted(network, adapter, **rewired)).eval(),
+    )
     backbone.load_state_dict(plain.state_dict(), strict=False)
     frames = clip().float()
     with torch.no_grad():

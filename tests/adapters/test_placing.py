@@ -90,7 +90,9 @@ def groups(config: NetworkConfig, **settings: Any) -> dict[str, tuple[float, set
 def test_rates_decay_from_block_to_block() -> None:
     found = groups(adapted(NETWORKS["vjepa2"], TemporalAdapterConfig(), train_from=0), layer_decay=0.5)
     rates = {name: rate for name, (rate, _) in found.items() if name.startswith("backbone")}
-    assert rates == pytest.approx({"backbone": 1e-3, "backbone/1": 5e-4, "backbone/2": 2.5e-4, "backbone/3": 1.25e-4, "backbone/4": 6.25e-5})
+    assert rates == pytest.approx(
+        {"backbone": 1e-3, "backbone/1": 5e-4, "backbone/2": 2.5e-4, "backbone/3": 1.25e-4, "backbone/4": 6.25e-5}
+    )
     layer = "backbone.network.net.encoder.layer"
     assert all(name.startswith(f"{layer}.2.") and ".adapter." not in name for name in found["backbone/1"][1])
     assert all(name.startswith(f"{layer}.0.") for name in found["backbone/3"][1])

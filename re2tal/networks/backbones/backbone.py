@@ -118,7 +118,9 @@ class Backbone(nn.Module):
 
     def frozen_names(self) -> frozenset[str]:
         """Of the backbone's weights that training leaves as they are, in its state dict."""
-        return frozenset(f"network.{name}" for name in self.trained.frozen()) if self.trained is not None else frozenset()
+        return (
+            frozenset(f"network.{name}" for name in self.trained.frozen()) if self.trained is not None else frozenset()
+        )
 
     def blocks_above(self) -> Mapping[str, int]:
         """How many blocks each parameter of the network lies below, by name; see `TrainedPart.blocks_above`."""
