@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.networks.adapters import AdapterSettings, LadderConfig, LowRankConfig, TemporalAdapterConfig
+from re2tal.networks.adapters.blocks import blocks_of
 from re2tal.networks.backbones import Backbone, NetworkConfig
 from re2tal.reversible import reconstruction_error, report_of, set_mode
+from re2tal.reversible.blocks import split_block
 from re2tal.reversible.debug.verify import count_saved_bytes
 from tests.adapters.networks import ADAPTERS, NETWORKS, adapted, build, clip, gradients_of
 from tests.reversible.networks import assert_same_gradients
@@ -84,6 +86,10 @@ def test_gradients_of_a_rewired_network_are_those_of_plain_autograd(
     assert_same_gradients(results["reversible"], results["store"], tolerance=1e-10)
     assert results["store"].keys() == {name for name, p in backbone.named_parameters() if p.requires_grad}
     assert reconstruction_error(copied) == 0
+    if not hasattr(network, "factory"):  # as without adapters, in tiles
+        names = blocks_of(build(adapted(network, None)).network)
+        splits = [split_block(copied.network.get_submodule(name)) for name in names]
+        assert all(split is not None and (split.exact or not split.branches) for split in splits)
     report = report_of(copied.network.get_submodule("net") if hasattr(network, "factory") else copied.network)
     assert report is not None and not any(block.stored for block in report.blocks)
 

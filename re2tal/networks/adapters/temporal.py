@@ -160,7 +160,10 @@ def put_behind(block: nn.Module, adapter: nn.Module, *, mixin: type[nn.Module] =
 @cache
 def _adapted(kind: type[nn.Module], mixin: type[nn.Module]) -> type[nn.Module]:
     """A class of blocks that are adapted; `adapted` is what the blocks were."""
-    return type(f"Adapted{kind.__name__}", (mixin, kind), {"adapted": kind, "__module__": mixin.__module__})
+    made = type(f"Adapted{kind.__name__}", (mixin, kind), {"adapted": kind, "__module__": mixin.__module__})
+    if "forward" in vars(made):  # transformers wraps that of every class derived from its layers
+        del made.forward
+    return made
 
 
 def tell_sub_clips(network: nn.Module, sub_clips: int) -> None:
