@@ -1,7 +1,7 @@
 """AdaTAD's experiments: a video transformer that is not trained, adapters in it that are, and ActionFormer.
 
-Liu et al., "End-to-End Temporal Action Detection with 1B Parameters Across 1000 Frames", CVPR 2024. Settings are those of
-its published configs, in OpenTAD.
+Liu et al., "End-to-End Temporal Action Detection with 1B Parameters Across 1000 Frames", CVPR 2024. Settings are those
+of its published configs, in OpenTAD.
 """
 
 from pathlib import Path

@@ -16,8 +16,8 @@ _BACKBONE = "backbone."
 def parameter_groups(model: nn.Module, *, config: TrainingConfig) -> list[dict[str, Any]]:
     """AdamW's groups: `backbone`, `decay` and `no_decay`; empty ones and frozen parameters are left out.
 
-    With `config.layer_decay`, what lies below k blocks of the backbone is the group `backbone/k`; the backbone then says
-    how many that is for each of its parameters (`blocks_above`).
+    With `config.layer_decay`, what lies below k blocks of the backbone is the group `backbone/k`; the backbone then
+    says how many that is for each of its parameters (`blocks_above`).
 
     Outside the backbone only the weights of linear maps and convolutions decay: pulling biases,
     norms or scales to 0 would not make the function simpler.

@@ -30,7 +30,7 @@ class LadderConfig(Bottleneck1d):
         sums = _Sums()
         for block in blocks:
             put_behind(block, self.for_block(block, layout=layout), mixin=_Top if block is blocks[-1] else _Rung)
-            block.ladder, block.is_lowest = sums, block is blocks[0]
+            block.__dict__.update(ladder=sums, is_lowest=block is blocks[0])
 
 
 class _Sums:
@@ -42,6 +42,8 @@ class _Sums:
 class _Rung(nn.Module):
     """Mixed into the class of a block whose adapter is added later."""
 
+    ladder: _Sums
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = super().forward(*args, **kwargs)
         self.ladder.total = _added(self, given)
@@ -50,6 +52,8 @@ class _Rung(nn.Module):
 
 class _Top(nn.Module):
     """Mixed into the class of the last block."""
+
+    ladder: _Sums
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = super().forward(*args, **kwargs)

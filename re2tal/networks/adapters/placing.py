@@ -79,7 +79,7 @@ def adapt(
     blocks = blocks_of(network)
     in_sequence = blocks if layout.in_sequence else {}
     trained = ("none" if settings is not None else 0) if train_from == "auto" else train_from
-    if trained not in ("none", 0) and trained >= len(in_sequence):
+    if trained != "none" and trained >= max(len(in_sequence), 1):
         raise ValueError(_no_block("backbone.train_from", trained, network, in_sequence))
     names = list(network.state_dict())
     modules, parameters = dict(network.named_modules()), dict(network.named_parameters())

@@ -137,6 +137,8 @@ class TemporalAdapter(nn.Module):
 class AdaptedBlock(nn.Module):
     """Mixed into the class of a block that has got a child `adapter`, which is added to what the block gives."""
 
+    adapter: nn.Module
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the block gives, of which the first tensor is adapted."""
         given = super().forward(*args, **kwargs)
@@ -154,13 +156,14 @@ def put_behind(block: nn.Module, adapter: nn.Module, *, mixin: type[nn.Module] =
     if hasattr(block, "adapter"):
         raise ValueError(f"{type(block).__name__} has an `adapter` already; put adapters on a network without any")
     block.adapter = adapter
-    block.__class__ = _adapted(type(block), mixin)
+    kinds: Any = type(block), mixin
+    block.__class__ = _adapted(*kinds)
 
 
 @cache
-def _adapted(kind: type[nn.Module], mixin: type[nn.Module]) -> type[nn.Module]:
+def _adapted(kind: type[nn.Module], mixin: type[nn.Module]) -> Any:
     """A class of blocks that are adapted; `adapted` is what the blocks were."""
-    made = type(f"Adapted{kind.__name__}", (mixin, kind), {"adapted": kind, "__module__": mixin.__module__})
+    made: Any = type(f"Adapted{kind.__name__}", (mixin, kind), {"adapted": kind, "__module__": mixin.__module__})
     if "forward" in vars(made):  # transformers wraps that of every class derived from its layers
         del made.forward
     return made

@@ -108,8 +108,8 @@ class Backbone(nn.Module):
         None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them; so
         does a network with adapters along time.
         """
-        cuts = isinstance(self.network, SubClipNetwork) and not self.sees_whole_clips
-        return self.network.sub_clip_frames if cuts else None
+        network = self.network
+        return network.sub_clip_frames if isinstance(network, SubClipNetwork) and not self.sees_whole_clips else None
 
     @property
     def adapter_names(self) -> frozenset[str]:
