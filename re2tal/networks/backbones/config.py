@@ -91,6 +91,11 @@ class NetworkConfig(Extensible):
         """What its blocks hand on to each other, which adapters have to know."""
         return BlockLayout()
 
+    @property
+    def clip_multiple(self) -> int:
+        """Clips have a multiple of so many frames."""
+        return 1
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take, by a ValueError."""
 

@@ -31,6 +31,11 @@ class SubClipConfig(NetworkConfig):
     def title(self) -> str:
         """The network, for messages."""
 
+    @property
+    def clip_multiple(self) -> int:
+        """Whole sub-clips."""
+        return self.clip_frames
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take."""
         if num_frames % self.clip_frames:

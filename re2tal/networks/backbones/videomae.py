@@ -79,7 +79,9 @@ class VideoMaeTrunk(VideoTransformerTrunk):
         embeddings.patch_embeddings.image_size = config.size
         embeddings.num_patches = embeddings.patch_embeddings.num_patches = math.prod(config.grid)
         positions = sinusoids(math.prod(self._pretraining_grid), sizes.width)
-        embeddings.position_embeddings = resized_positions(positions, self._pretraining_grid, config.grid)
+        positions = resized_positions(positions, self._pretraining_grid, config.grid)
+        del embeddings.position_embeddings  # a buffer, which follows the network to its device
+        embeddings.register_buffer("position_embeddings", positions, persistent=False)
         layers: Any = self.net.get_submodule("encoder.layer")
         for layer, share in zip(layers, config.drop_paths, strict=True):
             # What is added to the stream goes through these last.
