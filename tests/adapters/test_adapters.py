@@ -14,6 +14,7 @@ from re2tal.networks.backbones import Backbone, NetworkConfig
 from re2tal.reversible import reconstruction_error, report_of, set_mode
 from re2tal.reversible.blocks import split_block
 from re2tal.reversible.debug.verify import count_saved_bytes
+from re2tal.reversible.tiles import part_of, put_into
 from tests.adapters.networks import ADAPTERS, NETWORKS, adapted, build, clip, gradients_of
 from tests.reversible.networks import assert_same_gradients
 
@@ -170,6 +171,24 @@ def test_clips_of_several_lengths_before_one_backward_pass() -> None:
         sum(losses).backward()
         results.append({name: p.grad for name, p in copied.named_parameters()})
     assert_same_gradients(results[1], results[0], tolerance=1e-10)
+
+
+@pytest.mark.parametrize("name", ["videomae", "internvideo2", "swin"])
+def test_places_are_computed_in_tiles_and_come_back(name: str) -> None:
+    config = adapted(NETWORKS[name], TemporalAdapterConfig(), train_from=0, reversible=True, tile_mib=1e-4)
+    backbone = build(config, trained=True).train()
+    block = next(m for m in backbone.network.modules() if hasattr(type(m), "adapted"))
+    block.adapter.sub_clips = 2 if name != "swin" else 1
+    shape = {"videomae": (4, 8, 12), "internvideo2": (4, 17, 12), "swin": (2, 4, 4, 4, 8)}[name]
+    tiling, x = type(block.adapter).tiling, torch.randn(shape)
+    tiles = tiling.tiles(block.adapter, shape, 1)
+    assert tiles is not None and len(tiles) > 4
+    expected, found = block.adapter(x), torch.full(shape, torch.nan)
+    for tile in tiles:
+        put_into(found, tile.write, tiling.compute(block.adapter, part_of(x, tile.read), (), tile))
+    torch.testing.assert_close(found, expected)
+    backbone(clip().float(), 4).square().sum().backward()
+    assert reconstruction_error(backbone) == 0
 
 
 def test_class_tokens_are_adapted_alone() -> None:

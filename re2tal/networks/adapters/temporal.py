@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.networks.adapters.blocks import width_of
+from re2tal.networks.adapters.places import OF_PLACES
 from re2tal.networks.adapters.settings import AdapterSettings, BlockLayout
+from re2tal.reversible import Tiling
 
 __all__ = ["AdaptedBlock", "Bottleneck1d", "TemporalAdapter", "TemporalAdapterConfig", "put_behind", "tell_sub_clips"]
 
@@ -74,6 +76,7 @@ class TemporalAdapter(nn.Module):
 
     returns_streams: ClassVar[bool] = True
     """In a reversible chain: two streams that it adds nothing to go on as if it were not there."""
+    tiling: ClassVar[Tiling] = OF_PLACES
     told_before_calls: ClassVar[tuple[str, ...]] = ("sub_clips",)
     """Attributes that say how the tokens of a call lie, and change nothing in how it is computed."""
 
@@ -107,10 +110,10 @@ class TemporalAdapter(nn.Module):
         hidden = self.act(self.down_proj(x))
         if self.layout.order == "BNC":
             frames = self._in_clips(hidden[:, self.layout.leading :])
-            convolved = self._along_time(frames).reshape(hidden.shape[0], -1, hidden.shape[-1])
+            convolved = self.along_time(frames).reshape(hidden.shape[0], -1, hidden.shape[-1])
             convolved = F.pad(convolved, (0, 0, self.layout.leading, 0))
         else:
-            convolved = self._along_time(hidden.flatten(2, 3)).view(hidden.shape)
+            convolved = self.along_time(hidden.flatten(2, 3)).view(hidden.shape)
         added: Tensor = self.up_proj(hidden + convolved) * self.gamma
         return added
 
@@ -126,7 +129,7 @@ class TemporalAdapter(nn.Module):
             )
         return hidden.reshape(-1, self.sub_clips * times, places, channels)
 
-    def _along_time(self, hidden: Tensor) -> Tensor:
+    def along_time(self, hidden: Tensor) -> Tensor:
         """(B, T, S, D) -> the same shape, convolved."""
         clips, _, places, _ = hidden.shape
         lines = hidden.permute(0, 2, 3, 1).flatten(0, 1)  # (B * S, D, T)

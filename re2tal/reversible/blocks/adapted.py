@@ -32,7 +32,7 @@ def split_adapted(block: Foreign, split: Split) -> Split:
     """
     if not split.branches:  # it changes the shape, and is called as it is
         return Split()
-    adapter = Branch(block, _adapter, ("adapter",))
+    adapter = Branch(block.adapter, tiling=getattr(type(block.adapter), "tiling", None), reads_args=False)
     return replace(split, branches=(*split.branches, adapter, empty_branch(block)))
 
 
@@ -45,11 +45,6 @@ def returns_streams(owner: nn.Module, uses: Collection[str]) -> bool:
 def empty_branch(owner: nn.Module) -> Branch:
     """That adds nothing."""
     return Branch(owner, _nothing, (), Tiling(_unprepared, _boxes, _nothing_of_tile), reads_args=False)
-
-
-def _adapter(block: Foreign, x: Tensor) -> Tensor:
-    added: Tensor = block.adapter(x)
-    return added
 
 
 def _nothing(owner: nn.Module, x: Tensor, *args: object) -> Tensor:
