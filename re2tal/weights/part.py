@@ -1,4 +1,4 @@
-"""What was trained of a detector, in a file without the pretrained weights that were not: a few percent of its size."""
+"""What was trained of a detector, in a file without the pretrained weights that were not."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence

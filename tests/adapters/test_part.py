@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from re2tal.config import load_config
+from re2tal.config.building import build_detector
 from re2tal.experiments import experiment
+from re2tal.experiments.planning import make_plan
 from re2tal.inference import load_trained
 from re2tal.networks.adapters import TemporalAdapterConfig
+from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import Processes, RunFolder
 from re2tal.weights import WeightsError, read_weights
 from tests.adapters.networks import NETWORKS, adapted, build
@@ -130,3 +133,26 @@ def test_lora_on_the_command_line(trained: tuple[Path, RunFolder]) -> None:
     assert not any("base_layer" in name for name in names)
     assert load_trained(run.adapter).fingerprint() == load_trained(run.best).fingerprint()
     assert isinstance(load_config(path).backbone.adapter, TemporalAdapterConfig)
+
+
+@pytest.mark.parametrize("way", ["plain", "checkpointed", "reversible"])
+def test_a_plan_counts_what_is_trained_alone(way: str) -> None:
+    network = adapted(
+        NETWORKS["videomae"],
+        TemporalAdapterConfig(),
+        reversible=way == "reversible",
+        activation_checkpointing=way == "checkpointed",
+    )
+    preset = load_config(Path(__file__).parents[2] / "configs/adatad/e2e_thumos_videomae_s_768x1_160_adapter.py")
+    data = preset.data.model_copy(
+        update={"crop_size": (16, 16), "sampling": preset.data.sampling.model_copy(update={"num_steps": 32})}
+    )
+    pyramid = PyramidConfig(channels=8, num_heads=2, arch=(1, 1, 2), max_steps=32)
+    config = preset.model_copy(update={"backbone": network, "data": data, "pyramid": pyramid})
+    (estimate,) = make_plan(config, memory=2**30, device=torch.device("cpu"), quick=True).estimates
+    model = build_detector(config, num_classes=20)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert len(trained) < len(list(model.parameters()))
+    # Adam's two moments, and its count of steps
+    assert estimate.parts["optimizer"] == sum(2 * p.nbytes + 4 for p in trained)
+    assert estimate.parts["activations"] > 0
