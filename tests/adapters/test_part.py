@@ -148,7 +148,8 @@ def test_a_plan_counts_what_is_trained_alone(way: str) -> None:
         update={"crop_size": (16, 16), "sampling": preset.data.sampling.model_copy(update={"num_steps": 32})}
     )
     pyramid = PyramidConfig(channels=8, num_heads=2, arch=(1, 1, 2), max_steps=32)
-    config = preset.model_copy(update={"backbone": network, "data": data, "pyramid": pyramid})
+    training = preset.training.model_copy(update={"amp": "none"})
+    config = preset.model_copy(update={"backbone": network, "data": data, "pyramid": pyramid, "training": training})
     (estimate,) = make_plan(config, memory=2**30, device=torch.device("cpu"), quick=True).estimates
     model = build_detector(config, num_classes=20)
     trained = [p for p in model.parameters() if p.requires_grad]
