@@ -12,16 +12,16 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from re2tal.common.extension import ExtensionError, OneOf, importing_sources, spelled_out
+from re2tal.common.extension import ExtensionError, OneOf, built_in_at, importing_sources, spelled_out
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import JsonError, brief, parse_json, shown, some
 from re2tal.config.former import former_names, without_removed
-from re2tal.data import DataConfig, DataSettings
+from re2tal.data import DataConfig, DataSettings, FeatureDataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig
-from re2tal.networks.heads import HeadConfig, HeadSettings
-from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
+from re2tal.networks.backbones import BackboneConfig, PrecomputedConfig
+from re2tal.networks.heads import HeadConfig, HeadSettings, TridentHeadConfig
+from re2tal.networks.pyramid import MaxPoolPyramidConfig, PyramidConfig, PyramidSettings, SgpPyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_anneal_range
 from re2tal.video import AugmentConfig, AugmentSettings
@@ -43,9 +43,12 @@ class ExperimentConfig(Settings):
     work_dir: Path
     """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
     backbone: BackboneConfig
-    pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
-    head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
-    data: Annotated[DataSettings, OneOf(DataConfig)]
+    pyramid: Annotated[
+        PyramidSettings,
+        OneOf(PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig, once_alone=True),
+    ] = PyramidConfig()
+    head: Annotated[HeadSettings, OneOf(HeadConfig, TridentHeadConfig, once_alone=True)] = HeadConfig()
+    data: Annotated[DataSettings, OneOf(DataConfig, FeatureDataConfig, once_alone=True)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -67,9 +70,36 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _features_of_others_pass_the_backbone_by(self) -> "ExperimentConfig":
+        data, backbone = self.data, self.backbone
+        if isinstance(data, FeatureDataConfig) != isinstance(backbone, PrecomputedConfig):
+            raise ValueError(
+                "features of others (data.kind=features) go with backbone.kind=precomputed, and videos with a network, "
+                f"got {type(data).__name__} and {type(backbone).__name__}; set both alike"
+            )
+        if isinstance(data, FeatureDataConfig):
+            channels = [files.channels for files in data.files]
+            if sum(channels) != backbone.out_channels:
+                raise ValueError(
+                    f"backbone.out_channels must be the channels of all data.files together, {channels}, got "
+                    f"{backbone.out_channels}; write {sum(channels)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _backbone_takes_the_clips(self) -> "ExperimentConfig":
         frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
         self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
+        return self
+
+    @model_validator(mode="after")
+    def _recall_is_of_segments(self) -> "ExperimentConfig":
+        evaluation = self.evaluation
+        if self.postprocess.point_seconds is not None and (evaluation.recall_multiples or evaluation.average_recall_at):
+            raise ValueError(
+                "evaluation.recall_multiples and evaluation.average_recall_at are of segments at tIoU, and with "
+                f"postprocess.point_seconds={self.postprocess.point_seconds:g} detections are points; leave them empty"
+            )
         return self
 
     @model_validator(mode="after")
@@ -177,7 +207,7 @@ def override(config: C, options: Sequence[str]) -> C:
         key, equals, text = option.partition("=")
         if not equals:
             raise ConfigError(f"a config option is written key.sub=value, got {shown(option)}")
-        _set(values, key.strip(), _parse(text))
+        _set(values, key.strip(), _parse(text), model=type(config))
     try:
         return type(config).model_validate(values, context=importing_sources())
     except ValidationError as error:
@@ -196,8 +226,8 @@ def _parse(text: str) -> Any:
     return text
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    """Replace the setting `key` in nested `values`; an unknown key is answered with the nearest ones."""
+def _set(values: dict[str, Any], key: str, value: Any, *, model: type[Settings]) -> None:
+    """Replace the setting `key` in nested `values` of a `model`; an unknown key is answered with the nearest ones."""
     *path, last = key.split(".")
     place = values
     for depth, name in enumerate([*path, last]):
@@ -205,8 +235,12 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(_unknown_key(values, key, inside=key.split(".")[:depth], place=place))
         if depth < len(path):
             place = place[name]
+    if last == "kind" and place[last] != value and path and built_in_at(model, path):
+        return _set(values, ".".join(path), {last: value}, model=model)  # what another class has settings for differs
     try:
-        place[last] = spelled_out(value) if place[last] is None or isinstance(place[last], dict) else value
+        if place[last] is None or isinstance(place[last], dict):
+            value = spelled_out(value, built_in=built_in_at(model, [*path, last]))
+        place[last] = value
     except ExtensionError as error:
         raise ConfigError(f"with {shown(key)}: {error}") from None
 

@@ -1,18 +1,35 @@
 """Experiments that come with the package; files under `configs/` name them and vary them."""
 
 from pathlib import Path
+from typing import Any
 
 from re2tal.config.experiment import ExperimentConfig
-from re2tal.data import DataConfig, ResizeSampling, WindowSampling
+from re2tal.data import DataConfig, FeatureDataConfig, ResizeSampling, WindowSampling
 from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SubClipConfig, SwinConfig
+from re2tal.networks.backbones import (
+    BackboneConfig,
+    PathwayConfig,
+    PrecomputedConfig,
+    SlowFastConfig,
+    SubClipConfig,
+    SwinConfig,
+)
 from re2tal.networks.heads import HeadConfig
 from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 
-__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "thumos", "thumos_chunks"]
+__all__ = [
+    "activitynet",
+    "activitynet_chunks",
+    "demo",
+    "demo_slowfast",
+    "demo_swin",
+    "features_of_others",
+    "thumos",
+    "thumos_chunks",
+]
 
 THUMOS = Path("data/thumos-14")
 ACTIVITYNET = Path("data/activitynet-1.3")
@@ -72,27 +89,24 @@ def thumos_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 
         backbone: all in which the experiments differ.
         anneal_epochs: for a backbone that begins near the network that was rewired.
     """
-    base = thumos(name=name, backbone=SwinConfig(), anneal_epochs=anneal_epochs)
-    height, width = backbone.size
-    side = min(height, width)
+    base = thumos(name=name, backbone=SwinConfig())
+    sampling = WindowSampling(num_steps=768, frames_per_step=1, frame_stride=4)
+    training = {"epochs": 60, "cosine_epochs": 100, "anneal_epochs": anneal_epochs, "eval_from": 39}
     return ExperimentConfig.model_validate(
         {
             **dict(base),
             "backbone": backbone,
             "pyramid": base.pyramid.model_copy(update={"max_steps": 768}),
-            "data": base.data.model_copy(
-                update={
-                    "sampling": WindowSampling(num_steps=768, frames_per_step=1, frame_stride=4),
-                    "short_side_train": round(side * 256 / 224),
-                    "short_side_test": side,
-                    "crop_size": backbone.size,
-                }
-            ),
-            "training": base.training.model_copy(
-                update={"epochs": 60, "cosine_epochs": 100, "eval_from": 39, "eval_every": 5}
-            ),
+            "data": base.data.model_copy(update={"sampling": sampling, **_frames_for(backbone)}),
+            "training": base.training.model_copy(update=training),
         }
     )
+
+
+def _frames_for(backbone: SubClipConfig) -> dict[str, Any]:
+    """Settings of the data, in the proportions of 256 and 224 pixels."""
+    side = min(backbone.size)
+    return {"short_side_train": side * 8 // 7, "short_side_test": side, "crop_size": backbone.size}
 
 
 def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
@@ -137,6 +151,61 @@ def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
             log_every=100,
             num_workers=4,
         ),
+    )
+
+
+def activitynet_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 0) -> ExperimentConfig:
+    """ActionFormer on ActivityNet-1.3 with a video transformer, in AdaTAD's setting: 768 frames a video, in chunks.
+
+    Args:
+        name: of the experiment; runs go to `exps/anet/<name>/`.
+        backbone: see `thumos_chunks`.
+        anneal_epochs: likewise.
+    """
+    base = activitynet(name=name, backbone=SwinConfig())
+    return ExperimentConfig.model_validate(
+        {
+            **dict(base),
+            "backbone": backbone,
+            "data": base.data.model_copy(update=_frames_for(backbone)),
+            "training": base.training.model_copy(update={"batch_size": 16, "anneal_epochs": anneal_epochs}),
+        }
+    )
+
+
+def features_of_others(
+    *,
+    name: str,
+    data: FeatureDataConfig,
+    pyramid: PyramidConfig,
+    head: HeadConfig,
+    postprocess: PostprocessConfig,
+    training: TrainingConfig,
+    tious: tuple[float, ...],
+    evaluation: EvaluationConfig | None = None,
+) -> ExperimentConfig:
+    """ActionFormer on features that others have extracted.
+
+    Args:
+        name: of the experiment; runs go to `exps/features/<name>/`.
+        data: which features; the channels of all its files together are those of the pyramid's input.
+        pyramid: see there, and so on.
+        head: see there.
+        postprocess: see there.
+        training: see there.
+        tious: of the metric.
+        evaluation: what else is measured, and which videos are left out.
+    """
+    return ExperimentConfig(
+        name=name,
+        work_dir=Path("exps/features") / name,
+        backbone=PrecomputedConfig(out_channels=sum(files.channels for files in data.files)),
+        pyramid=pyramid,
+        head=head,
+        data=data,
+        postprocess=postprocess,
+        evaluation=(evaluation or EvaluationConfig()).model_copy(update={"tious": tious}),
+        training=training,
     )
 
 

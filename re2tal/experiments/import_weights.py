@@ -11,7 +11,7 @@ from torch import nn
 
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, without_rewiring
-from re2tal.config.presets import activitynet, thumos, thumos_chunks
+from re2tal.config.presets import activitynet, activitynet_chunks, thumos, thumos_chunks
 from re2tal.networks.backbones import (
     BackboneConfig,
     InternVideoConfig,
@@ -176,7 +176,10 @@ def _closest(file: WeightsFile) -> tuple[str, nn.Module]:
     name, network = _least_different(file.backbone(), _backbones(backbones))
     if file.layout.part == "backbone":
         return name, network
-    chunks: dict[str, Callable[..., ExperimentConfig]] = {"THUMOS-14": thumos_chunks}
+    chunks: dict[str, Callable[..., ExperimentConfig]] = {
+        "THUMOS-14": thumos_chunks,
+        "ActivityNet-1.3": activitynet_chunks,
+    }
     presets = chunks if isinstance(backbones[name], SubClipConfig) else _DETECTORS
     detectors = (
         (f"{data} detector with {name}", _build(preset(name=data, backbone=backbones[name]), file))

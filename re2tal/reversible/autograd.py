@@ -112,9 +112,9 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     streams: Streams = ctx.streams
     step: Step = ctx.step
     step.check_unmodified()
-    return_freed_memory(step.device)
     u_needs, v_needs, *needs = ctx.needs_input_grad[4:]
     walk = _unpacked(ctx, step) if ctx.kept else streams.walk(ctx.index + 1)
+    return_freed_memory(walk.v)
     dv, dw = _received(walk, dy, streams, like=walk.v)
     count, x_needs = len(step.tensors), u_needs or v_needs
     learning = [index for index, call in enumerate(step.calls) if trainable(call.parameters)]
@@ -174,7 +174,7 @@ def _received(walk: Walk, dy: Tensor | None, streams: Streams, *, like: Tensor) 
 
 def _share_memory(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors of one shape begin at one place; of tensors without values, which have no address, too."""
-    return a.untyped_storage()._cdata == b.untyped_storage()._cdata and a.storage_offset() == b.storage_offset()
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata and a.storage_offset() == b.storage_offset())
 
 
 def _handed_on(ctx: Any, walk: Walk, du: Tensor, dv: Tensor, *, x_needs: bool) -> tuple[Tensor | None, Tensor | None]:

@@ -76,7 +76,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     branch_call = call.branch_call
     branch_call.check_unmodified()
     (x,) = ctx.saved_tensors
-    return_freed_memory(x.device)
+    return_freed_memory(x)
     dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
     with preserved(x.device), restored([branch_call.guard]), branch_call.replayed() as parameters:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)

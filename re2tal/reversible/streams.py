@@ -265,7 +265,7 @@ class Streams:
         of_args: list[Tensor | None] = [None] * len(leaves)
         of_parameters: dict[int, Tensor] = {}
         for index in reversed(range(len(step.calls))):
-            return_freed_memory(step.device)
+            return_freed_memory(walk.v)
             call = step.calls[index]
             with call.replayed() as parameters:
                 gradients = Gradients(

@@ -21,6 +21,8 @@ _OPENTAD = "https://github.com/sming256/OpenTAD/tree/main/configs/re2tal"
 _SWIN = "swin-tiny-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb"
 _SLOWFAST = "slowfast_r101_8xb8-8x8x1-256e_kinetics400-rgb"
 
+_VIDEOMAE = "vit-{}-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-{}.pth"
+
 # The published files of pretrained weights: name, what it is, where it is offered.
 _SOURCES = (
     (
@@ -47,6 +49,29 @@ _SOURCES = (
         "swin3d_t-7615ae03.pth",
         "Video Swin-T trained on Kinetics-400, as torchvision offers it",
         "download https://download.pytorch.org/models/swin3d_t-7615ae03.pth",
+    ),
+    *(
+        (
+            _VIDEOMAE.format(size, digest),
+            f"VideoMAE {size} trained on Kinetics-400, as mmaction2 offers it",
+            f"download {_OPENMMLAB}/videomae/{_VIDEOMAE.format(size, digest)}",
+        )
+        for size, digest in (("base", "860a3cd3"), ("large", "229dbb03"))
+    ),
+    (
+        "vit_g_hybrid_pt_1200e_k710_ft.pth",
+        "VideoMAE V2-g trained on Kinetics-710 by its authors",
+        "fill in the form that the model zoo of https://github.com/OpenGVLab/VideoMAEv2 links",
+    ),
+    (
+        "vitl.pt",
+        "V-JEPA 2's ViT-L, as its authors offer it",
+        "download https://dl.fbaipublicfiles.com/vjepa2/vitl.pt",
+    ),
+    (
+        "mvit_v2_s-ae3be167.pth",
+        "MViTv2-S trained on Kinetics-400, as torchvision offers it",
+        "download https://download.pytorch.org/models/mvit_v2_s-ae3be167.pth",
     ),
 )
 

@@ -28,6 +28,7 @@ from tests.tiny_experiment import make_tiny_experiment
 
 pytest.importorskip("transformers")
 
+CONFIGS = sorted((Path(__file__).parents[2] / "configs/videomae").glob("*.py"))
 TINY: dict[str, Any] = {"width": 12, "depth": 3, "heads": 2, "hidden": 20, "patch": 8, "size": (16, 16)}
 PLAIN: dict[str, VideoTransformerConfig] = {
     "videomae": VideoMaeConfig(**TINY, clip_frames=4, drop_path=0.5),
@@ -139,6 +140,16 @@ def test_annealing_begins_with_the_network_that_was_rewired(config: VideoTransfo
         assert not torch.allclose(rewired(frames_for(config), 8), expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("config", PLAIN.values(), ids=PLAIN)
+def test_streams_come_back_in_half_precision(config: VideoTransformerConfig) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(changed(config, reversible=True, alpha=0.75, beta=0.25)).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        backbone(frames_for(config, dtype=torch.float32), 8).square().sum().backward()
+    assert reconstruction_error(backbone) == 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
+
+
 def test_mvit_is_rewired_and_checkpointed_between_its_chains() -> None:
     torch.manual_seed(0)
     rewired = build_backbone(changed(MVIT, reversible=True, drop_path=0.0)).double().train()
@@ -171,9 +182,9 @@ def test_a_dry_run_compares_all_strategies(config: VideoTransformerConfig, tmp_p
     tiny = load_config(tmp_path / "tiny.py")
     activations = {}
     for strategy in config.strategies:
-        backbone = changed(config, **STRATEGIES[strategy], depth=5)
+        backbone = changed(config, **STRATEGIES[strategy], depth=6)
         dry_run = DryRun(tiny.model_copy(update={"backbone": backbone}), num_classes=2)
-        parts = dry_run.step(num_steps=32, num_clips=1)
+        parts = dry_run.step(num_steps=64, num_clips=1)
         activations[strategy] = parts.get("activations", 0) + parts.get("tile", 0)
     assert activations["reversible"] < activations["checkpointed"] < 0.7 * activations["plain"]
 
@@ -191,6 +202,33 @@ def test_a_dry_run_compares_all_strategies(config: VideoTransformerConfig, tmp_p
 def test_sizes_that_do_not_work_are_told(kind: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**settings)
+
+
+REWIRED = "backbone.reversible=True backbone.activation_checkpointing=False"
+STORED = "backbone.reversible=False backbone.alpha=0 backbone.beta=1 training.anneal_epochs=0"
+WAYS = {
+    "annealed": "",
+    "rewired": f"{REWIRED} backbone.alpha=0 backbone.beta=1 training.anneal_epochs=0",
+    "checkpointed": f"{STORED} backbone.activation_checkpointing=True",
+    "plain": STORED,
+}
+"""Options of docs/transformers.md."""
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_describe_clips_of_768_frames_in_every_strategy(path: Path) -> None:
+    parameters = set()
+    for way, options in WAYS.items():
+        config = load_config(path, options.split())
+        sampling = config.data.sampling
+        assert sampling.num_steps * sampling.frames_per_step == 768
+        assert config.training.anneal_epochs == 0 or way == "annealed"
+        assert config.data.crop_size == config.backbone.size  # type: ignore[attr-defined]
+        with torch.device("meta"):
+            backbone = build_backbone(config.backbone)
+        assert (report_of(backbone.network) is not None) is (way in ("annealed", "rewired"))
+        parameters.add(sum(parameter.numel() for parameter in backbone.parameters()))
+    assert len(parameters) == 1
 
 
 CONFIG = """

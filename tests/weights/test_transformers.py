@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from re2tal.networks.backbones import (
     VjepaConfig,
     build_backbone,
 )
-from re2tal.weights import WeightsError, load_detector, load_pretrained, read_weights
+from re2tal.weights import WeightsError, load_detector, load_pretrained, map_names, read_weights
 from tests.weights import transformer_files as files
 from tests.weights.reference_files import actionformer_entries, numbered, opentad_checkpoint
 from tests.weights.transformer_files import DEPTH, HEADS, HIDDEN, PATCH, WIDTH, Weights
@@ -180,16 +181,50 @@ def test_mvit_takes_the_weights_of_torchvision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = mvit_v2_s(weights=None).eval()
     save_file(theirs.state_dict(), tmp_path / "mvit.safetensors")
-    network = build_backbone(MvitConfig(size=(224, 224))).network.eval()
+    network = build_backbone(MvitConfig(size=(64, 64), clip_frames=4)).network.eval()
     load_pretrained(network, path=tmp_path / "mvit.safetensors", kind="mvit", reversible=False)
     seen: list[Tensor] = []
     theirs.norm.register_forward_hook(lambda *args: seen.append(args[2]))
-    frames = torch.randint(0, 256, (1, 3, 16, 224, 224), dtype=torch.uint8)
+    theirs.pos_encoding.temporal_size, theirs.pos_encoding.spatial_size = 2, (16, 16)
+    frames = torch.randint(0, 256, (1, 3, 4, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         theirs((frames / 255 - 0.45) / 0.225)
         (features,) = network(frames)
-    expected = seen[0][:, 1:].view(1, 8, 49, 768).mean(2).transpose(1, 2)
+    expected = seen[0][:, 1:].view(1, 2, 4, 768).mean(2).transpose(1, 2)
     torch.testing.assert_close(features[..., 0, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+# Whole files
+
+
+FULL = [
+    *((VideoMaeConfig(architecture=name), files.video_mae) for name in ("small", "base", "large", "huge", "giant")),
+    *((VjepaConfig(architecture=name), files.vjepa2) for name in ("large", "huge", "giant")),
+    (InternVideoConfig(size=(224, 224)), partial(files.intern_video2, frames=8, side=16)),
+]
+
+
+@pytest.mark.parametrize(("config", "shapes"), FULL, ids=lambda value: getattr(value, "title", None))
+def test_every_name_and_shape_of_the_published_sizes_has_its_place(
+    config: PlainTransformerConfig, shapes: Callable[[files.Sizes], dict[str, tuple[int, ...]]]
+) -> None:
+    sizes = config.sizes
+    theirs = shapes(files.Sizes(sizes.width, sizes.depth, sizes.hidden, sizes.patch))
+    names = map_names(theirs)
+    ours = {own: theirs[name] for name, own in names.ours.items()}
+    for name, parts in names.cut.items():
+        ours |= dict.fromkeys(parts, (theirs[name][0] // len(parts), *theirs[name][1:]))
+    with torch.device("meta"):
+        network = build_backbone(config).network
+    assert ours == {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert names.layout.kind == config.weight_names and not names.dropped
+
+
+def test_import_finds_the_published_size(tmp_path: Path) -> None:
+    shapes = files.video_mae(files.Sizes(384, 12, 1536, 16))
+    torch.save({"module": numbered(shapes.items())}, tmp_path / "small.pth")
+    done = import_weights(tmp_path / "small.pth", tmp_path / "small.safetensors")
+    assert done.network == "VideoMAE small" and not done.placement.differences()
 
 
 # What does not fit
@@ -245,7 +280,7 @@ def test_the_log_tells_of_interpolated_positions_and_of_what_rewiring_changes(
     assert "they are of the network that is not rewired" in caplog.text
 
 
-def test_import_finds_the_published_size_and_leaves_positions_as_they_are(tmp_path: Path) -> None:
+def test_import_leaves_positions_as_they_are(tmp_path: Path) -> None:
     source, imported = tmp_path / "weights.pth", tmp_path / "weights.safetensors"
     weights = files.drawn(files.intern_video2(frames=8, side=PRETRAINED_SIDE))
     torch.save({"module": weights}, source)

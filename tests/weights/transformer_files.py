@@ -5,6 +5,7 @@ Names and arithmetic are spelled out here, without the importer's help and witho
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,51 +19,67 @@ WIDTH, DEPTH, HEADS, HIDDEN, PATCH = 24, 2, 2, 40, 8
 """Of the tiny networks of these files."""
 
 
+class Sizes(NamedTuple):
+    """Of a network."""
+
+    width: int = WIDTH
+    depth: int = DEPTH
+    hidden: int = HIDDEN
+    patch: int = PATCH
+
+
+TINY = Sizes()
+
+
 def _with_bias(name: str, weight: Shape) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.weight", weight
     yield f"{name}.bias", weight[:1]
 
 
-def video_mae() -> dict[str, Shape]:
+def video_mae(sizes: Sizes = TINY) -> dict[str, Shape]:
     """The encoder of VideoMAE and VideoMAE V2, as both their authors name it."""
-    shapes = dict(_with_bias("patch_embed.proj", (WIDTH, 3, 2, PATCH, PATCH)))
-    for block in (f"blocks.{n}." for n in range(DEPTH)):
-        shapes |= dict(_with_bias(block + "norm1", (WIDTH,)))
-        shapes |= {block + "attn.q_bias": (WIDTH,), block + "attn.v_bias": (WIDTH,)}
-        shapes |= {block + "attn.qkv.weight": (3 * WIDTH, WIDTH)}
-        shapes |= dict(_with_bias(block + "attn.proj", (WIDTH, WIDTH)))
-        shapes |= dict(_with_bias(block + "norm2", (WIDTH,)))
-        shapes |= _mlp(block)
+    width, patch = sizes.width, sizes.patch
+    shapes = dict(_with_bias("patch_embed.proj", (width, 3, 2, patch, patch)))
+    for block in (f"blocks.{n}." for n in range(sizes.depth)):
+        shapes |= dict(_with_bias(block + "norm1", (width,)))
+        shapes |= {block + "attn.q_bias": (width,), block + "attn.v_bias": (width,)}
+        shapes |= {block + "attn.qkv.weight": (3 * width, width)}
+        shapes |= dict(_with_bias(block + "attn.proj", (width, width)))
+        shapes |= dict(_with_bias(block + "norm2", (width,)))
+        shapes |= _mlp(block, sizes)
     return shapes
 
 
-def _mlp(block: str) -> dict[str, Shape]:
-    return dict(_with_bias(block + "mlp.fc1", (HIDDEN, WIDTH))) | dict(_with_bias(block + "mlp.fc2", (WIDTH, HIDDEN)))
+def _mlp(block: str, sizes: Sizes) -> dict[str, Shape]:
+    into, out = (sizes.hidden, sizes.width), (sizes.width, sizes.hidden)
+    return dict(_with_bias(block + "mlp.fc1", into)) | dict(_with_bias(block + "mlp.fc2", out))
 
 
-def vjepa2() -> dict[str, Shape]:
+def vjepa2(sizes: Sizes = TINY) -> dict[str, Shape]:
     """The encoder of V-JEPA 2."""
-    shapes = dict(_with_bias("patch_embed.proj", (WIDTH, 3, 2, PATCH, PATCH)))
-    for block in (f"blocks.{n}." for n in range(DEPTH)):
-        shapes |= dict(_with_bias(block + "norm1", (WIDTH,)))
-        shapes |= dict(_with_bias(block + "attn.qkv", (3 * WIDTH, WIDTH)))
-        shapes |= dict(_with_bias(block + "attn.proj", (WIDTH, WIDTH)))
-        shapes |= dict(_with_bias(block + "norm2", (WIDTH,)))
-        shapes |= _mlp(block)
-    return shapes | dict(_with_bias("norm", (WIDTH,)))
+    width, patch = sizes.width, sizes.patch
+    shapes = dict(_with_bias("patch_embed.proj", (width, 3, 2, patch, patch)))
+    for block in (f"blocks.{n}." for n in range(sizes.depth)):
+        shapes |= dict(_with_bias(block + "norm1", (width,)))
+        shapes |= dict(_with_bias(block + "attn.qkv", (3 * width, width)))
+        shapes |= dict(_with_bias(block + "attn.proj", (width, width)))
+        shapes |= dict(_with_bias(block + "norm2", (width,)))
+        shapes |= _mlp(block, sizes)
+    return shapes | dict(_with_bias("norm", (width,)))
 
 
-def intern_video2(*, frames: int, side: int) -> dict[str, Shape]:
+def intern_video2(sizes: Sizes = TINY, *, frames: int, side: int) -> dict[str, Shape]:
     """The video encoder of InternVideo2, for so many frames and patches along each side."""
-    shapes: dict[str, Shape] = {"cls_token": (1, 1, WIDTH), "pos_embed": (1, 1 + frames * side**2, WIDTH)}
-    shapes |= dict(_with_bias("patch_embed.proj", (WIDTH, 3, 1, PATCH, PATCH)))
-    for block in (f"blocks.{n}." for n in range(DEPTH)):
-        shapes |= {block + "norm1.weight": (WIDTH,), block + "norm2.weight": (WIDTH,)}
-        shapes |= {block + "attn.qkv.weight": (3 * WIDTH, WIDTH)}
-        shapes |= {block + "attn.q_norm.weight": (WIDTH,), block + "attn.k_norm.weight": (WIDTH,)}
-        shapes |= dict(_with_bias(block + "attn.proj", (WIDTH, WIDTH)))
-        shapes |= {block + "ls1.gamma": (WIDTH,), block + "ls2.gamma": (WIDTH,)}
-        shapes |= _mlp(block)
+    width, patch = sizes.width, sizes.patch
+    shapes: dict[str, Shape] = {"cls_token": (1, 1, width), "pos_embed": (1, 1 + frames * side**2, width)}
+    shapes |= dict(_with_bias("patch_embed.proj", (width, 3, 1, patch, patch)))
+    for block in (f"blocks.{n}." for n in range(sizes.depth)):
+        shapes |= {block + "norm1.weight": (width,), block + "norm2.weight": (width,)}
+        shapes |= {block + "attn.qkv.weight": (3 * width, width)}
+        shapes |= {block + "attn.q_norm.weight": (width,), block + "attn.k_norm.weight": (width,)}
+        shapes |= dict(_with_bias(block + "attn.proj", (width, width)))
+        shapes |= {block + "ls1.gamma": (width,), block + "ls2.gamma": (width,)}
+        shapes |= _mlp(block, sizes)
     return shapes
 
 

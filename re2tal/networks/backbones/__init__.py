@@ -5,6 +5,7 @@ from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk
 from re2tal.networks.backbones.internvideo2 import InternVideoConfig
 from re2tal.networks.backbones.pixels import pixel_norm
+from re2tal.networks.backbones.precomputed import PrecomputedConfig
 from re2tal.networks.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
 from re2tal.networks.backbones.sub_clips import SubClipConfig, SubClipTrunk
 from re2tal.networks.backbones.swin import SwinConfig, SwinTrunk
@@ -27,6 +28,7 @@ __all__ = [
     "NetworkConfig",
     "PathwayConfig",
     "PlainTransformerConfig",
+    "PrecomputedConfig",
     "SlowFast",
     "SlowFastConfig",
     "SubClipConfig",

@@ -13,6 +13,7 @@ from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
 from re2tal.networks.backbones.internvideo2 import InternVideoConfig
+from re2tal.networks.backbones.precomputed import PrecomputedConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
 from re2tal.networks.backbones.videomae import MvitConfig, VideoMaeConfig, VjepaConfig
@@ -22,7 +23,10 @@ __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
 BackboneConfig = Annotated[
     NetworkConfig,
-    OneOf(SwinConfig, SlowFastConfig, FactoryConfig, VideoMaeConfig, VjepaConfig, InternVideoConfig, MvitConfig),
+    OneOf(
+        *(SwinConfig, SlowFastConfig, FactoryConfig, VideoMaeConfig, VjepaConfig, InternVideoConfig, MvitConfig),
+        PrecomputedConfig,
+    ),
 ]
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
@@ -43,7 +44,8 @@ class InternVideoConfig(PlainTransformerConfig):
     kind: Literal["internvideo2"] = "internvideo2"
     architecture: Literal["1b", "6b"] = "1b"
     """Its published size."""
-    clip_frames: int = 8
+    clip_frames: PositiveInt = 8
+    """Frames that it takes at a time."""
 
     def build_network(self) -> "InternVideoTrunk":
         """The encoder."""
@@ -142,7 +144,10 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, dim=-1)
-        heads = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q_norm(q), self.k_norm(k), v)]
+        # Norms are computed in the type of their weights, also where autocast gives them half precision.
+        precise = self.q_norm.weight.dtype
+        q, k = self.q_norm(q.to(precise)).to(v.dtype), self.k_norm(k.to(precise)).to(v.dtype)
+        heads = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v)]
         attended = F.scaled_dot_product_attention(*heads)  # (N, heads, 1 + L, C / heads)
         result: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
         return result

@@ -34,9 +34,11 @@ class VideoTransformerConfig(SubClipConfig):
 
     strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain", "checkpointed", "reversible")
     size: tuple[PositiveInt, PositiveInt] = (160, 160)
+    """(height, width) of the frames that it takes; positions published for 224 x 224 are interpolated."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Share of residual branches dropped in the last block in training; rises linearly from 0 in the first."""
     freeze_norms: bool = False
+    """Keep norm layers as pretrained and do not train them."""
     leading_tokens: ClassVar[int] = 0
     """Class tokens, before those of the frames."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
 from torchvision.ops import StochasticDepth
@@ -116,7 +116,8 @@ class VjepaConfig(PlainTransformerConfig):
     kind: Literal["vjepa2"] = "vjepa2"
     architecture: Literal["large", "huge", "giant"] = "large"
     """Its published size."""
-    clip_frames: int = 64
+    clip_frames: PositiveInt = 64
+    """Frames that it takes at a time."""
 
     @model_validator(mode="after")
     def _frames_are_square(self) -> "VjepaConfig":
