@@ -91,6 +91,8 @@ def measure(way: str, architecture: str, args: argparse.Namespace) -> dict[str, 
 
 def planned(way: str, architecture: str, args: argparse.Namespace) -> dict[str, Any]:
     config = config_of(way, architecture, frames=args.planned_frames, size=args.size)
+    if not config.backbone.runs_dry:
+        return {"planned_frames": args.planned_frames, "planned_mib": None, "parts_mib": {}}
     (estimate,) = make_plan(config, device=torch.device("cpu"), quick=True).estimates
     parts = {name: round(size / MIB, 1) for name, size in estimate.parts.items()}
     return {"planned_frames": args.planned_frames, "planned_mib": round(estimate.total / MIB, 1), "parts_mib": parts}
@@ -116,10 +118,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         kept = row["parts_mib"].get("activations", 0) + row["parts_mib"].get("tile", 0)
+        of_a_step = (
+            f"{row['planned_mib'] / 1024:.1f} GiB | {kept / 1024:.2f} GiB" if row["parts_mib"] else "not planned |"
+        )
         share = f"{row['trained'] / 1e6:.1f} M of {row['parameters'] / 1e6:.0f} M"
         lines.append(
             f"| {row['architecture']} | {row['way']} | {share} | {row['measured_mib']:.0f} MiB | "
-            f"{row['step_s']:.2f} s | {row['planned_mib'] / 1024:.1f} GiB | {kept / 1024:.2f} GiB |"
+            f"{row['step_s']:.2f} s | {of_a_step} |"
         )
     return "\n".join(lines)
 

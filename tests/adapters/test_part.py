@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from re2tal.config import load_config
+from re2tal.config import ConfigError, load_config
 from re2tal.config.building import build_detector
 from re2tal.experiments import experiment
 from re2tal.experiments.planning import make_plan
@@ -18,7 +18,7 @@ from re2tal.networks.adapters import TemporalAdapterConfig
 from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import Processes, RunFolder
 from re2tal.weights import WeightsError, read_weights
-from tests.adapters.networks import NETWORKS, adapted, build
+from tests.adapters.networks import ADAPTERS, NETWORKS, adapted, build
 from tests.tiny_experiment import make_tiny_experiment
 
 pytest.importorskip("transformers")
@@ -29,7 +29,7 @@ CONFIG = """
 from pathlib import Path
 from runpy import run_path
 from re2tal.networks.adapters import TemporalAdapterConfig
-from tests.adapters.networks import NETWORKS, adapted
+from tests.adapters.networks import ADAPTERS, NETWORKS, adapted
 
 here = Path(__file__).parent
 tiny = run_path(str(here / "tiny.py"))["config"]
@@ -135,11 +135,13 @@ def test_lora_on_the_command_line(trained: tuple[Path, RunFolder]) -> None:
     assert isinstance(load_config(path).backbone.adapter, TemporalAdapterConfig)
 
 
-@pytest.mark.parametrize("way", ["plain", "checkpointed", "reversible"])
-def test_a_plan_counts_what_is_trained_alone(way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "kind"), [("checkpointed", "temporal"), ("reversible", "temporal"), ("plain", "ladder")]
+)
+def test_a_plan_counts_what_is_trained_alone(way: str, kind: str) -> None:
     network = adapted(
         NETWORKS["videomae"],
-        TemporalAdapterConfig(),
+        ADAPTERS[kind],
         reversible=way == "reversible",
         activation_checkpointing=way == "checkpointed",
     )
@@ -157,3 +159,12 @@ def test_a_plan_counts_what_is_trained_alone(way: str) -> None:
     # Adam's two moments, and its count of steps
     assert estimate.parts["optimizer"] == sum(2 * p.nbytes + 4 for p in trained)
     assert estimate.parts["activations"] > 0
+
+
+def test_lora_cannot_be_planned_and_says_so() -> None:
+    preset = load_config(Path(__file__).parents[2] / "configs/adatad/e2e_thumos_videomae_s_768x1_160_adapter.py")
+    backbone = preset.backbone.model_copy(update={"adapter": ADAPTERS["lora"]})
+    with pytest.raises(
+        ConfigError, match="cannot be run dry: finding its blocks, or a LoRA, takes tensors with values"
+    ):
+        make_plan(preset.model_copy(update={"backbone": backbone}), memory=2**30)

@@ -5,7 +5,7 @@ Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
@@ -22,6 +22,7 @@ _OWN = "base_layer."
 class LowRankConfig(AdapterSettings):
     """LoRA in the linear layers of the blocks."""
 
+    runs_dry: ClassVar[bool] = False
     kind: Literal["lora"] = "lora"
     rank: PositiveInt = 8
     """Columns of the two matrices."""
@@ -44,6 +45,11 @@ class LowRankConfig(AdapterSettings):
         ]
         inside = {id(module) for block in blocks for module in block.modules()}
         chosen = [name for name in names if id(network.get_submodule(name)) in inside]
+        if not chosen and not self.targets:
+            raise ValueError(
+                f"the blocks of a {type(network).__name__} call no linear layer that could have a LoRA; take "
+                "backbone.adapter.kind=temporal"
+            )
         if not chosen:
             raise ValueError(
                 f"no linear layer in the blocks has a name that ends with one of backbone.adapter.targets, "

@@ -44,6 +44,9 @@ class AdapterSettings(Extensible):
     trains_inside: ClassVar[bool] = True
     """Whether gradients pass through the network's blocks; False where the network only gives features."""
 
+    runs_dry: ClassVar[bool] = True
+    """Whether it can be put on a network whose tensors have no values, for `re2tal plan`."""
+
     @abstractmethod
     def put_on(self, network: nn.Module, blocks: Sequence[nn.Module], *, layout: BlockLayout) -> None:
         """Put adapters on a network, in place; names and values of what the network has are untouched.

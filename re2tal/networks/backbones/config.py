@@ -87,6 +87,11 @@ class NetworkConfig(Extensible):
         """The source of code that building the network executes, if there is any beside its class."""
         return None
 
+    @property
+    def runs_dry(self) -> bool:
+        """Whether `re2tal plan` can dry-run a step."""
+        return bool(self.strategies) and (self.adapter is None or self.adapter.runs_dry)
+
     def block_layout(self) -> BlockLayout:
         """What its blocks hand on to each other, which adapters have to know."""
         return BlockLayout()
