@@ -7,13 +7,10 @@ of its published configs, in OpenTAD.
 from pathlib import Path
 
 from re2tal.config.experiment import ExperimentConfig
-from re2tal.config.presets import activitynet, thumos_chunks
+from re2tal.config.presets import activitynet_chunks, thumos_chunks
 from re2tal.networks.backbones.video_transformers import VideoTransformerConfig
 
 __all__ = ["adatad_activitynet", "adatad_thumos"]
-
-_SHORT_SIDES = {160: 182, 224: 256}
-"""Of frames in testing -> in training, before crops are drawn."""
 
 
 def adatad_thumos(
@@ -29,7 +26,6 @@ def adatad_thumos(
     """
     return _changed(
         thumos_chunks(name=name, backbone=backbone),
-        backbone=backbone,
         training={
             "backbone_learning_rate": learning_rate,
             "layer_decay": layer_decay,
@@ -50,22 +46,14 @@ def adatad_activitynet(*, name: str, backbone: VideoTransformerConfig, learning_
         learning_rate: of what is trained of the backbone.
     """
     return _changed(
-        activitynet(name=name, backbone=backbone.model_copy(update={"size": (224, 224)})),
-        backbone=backbone,
+        activitynet_chunks(name=name, backbone=backbone),
         training={"backbone_learning_rate": learning_rate, "batch_size": 16},
     )
 
 
-def _changed(
-    base: ExperimentConfig, *, backbone: VideoTransformerConfig, training: dict[str, object]
-) -> ExperimentConfig:
-    """`base`, with frames of the size that the backbone takes."""
-    side = min(backbone.size)
-    sides = {"short_side_train": _SHORT_SIDES.get(side, side), "short_side_test": side, "crop_size": backbone.size}
+def _changed(base: ExperimentConfig, *, training: dict[str, object]) -> ExperimentConfig:
     changes = {
         "work_dir": Path("exps/adatad") / base.name,
-        "backbone": backbone,
-        "data": base.data.model_copy(update=sides),
         "training": base.training.model_copy(update=training),
     }
     return ExperimentConfig.model_validate({**dict(base), **changes})
