@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +33,8 @@ from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.experiments.run_folders import find_run
 from re2tal.experiments.tester import Tester
 from re2tal.experiments.warm_start import require_other_folder, start_from_detector
-from re2tal.inference import require_features_of, tell_of_sharing
-from re2tal.networks.backbones import pixel_norm
+from re2tal.inference import completed_by_pretrained, require_features_of, tell_of_sharing
+from re2tal.networks.backbones import Backbone, pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.training import (
     CheckpointError,
@@ -47,7 +48,7 @@ from re2tal.training import (
     seed_all,
     tensorboard_logger,
 )
-from re2tal.weights import load_detector, read_weights
+from re2tal.weights import load_detector, read_weights, write_part
 
 __all__ = [
     "Tester",
@@ -108,6 +109,7 @@ def train(
         folder=folder,
         about=describe_run(config, clips.class_names) | started,
         tensorboard=tensorboard,
+        after_best=partial(_write_adapter, folder.adapter, model, config=config),
     )
     _introduce(config, model=model, clips=clips, problems=annotations.problems, processes=processes)
     # The weights start alike in every process; dropout must not.
@@ -229,6 +231,18 @@ def _start(
     return {"started_from": start_from_detector(model, config, class_names=class_names)}
 
 
+def _write_adapter(path: Path, model: Detector, checkpoint: Mapping[str, Any], *, config: ExperimentConfig) -> None:
+    """What was trained of the best weights, if it is an adapter and more than nothing of the backbone was not."""
+    backbone = model.backbone
+    if config.backbone.adapter is None or not isinstance(backbone, Backbone):
+        return
+    if frozen := {f"backbone.{name}" for name in backbone.frozen_names()}:
+        write_part(
+            path, checkpoint, frozen=frozen, kind=config.backbone.weight_names, rewired=config.backbone.reversible
+        )
+        log.info("what was trained of it: %s (%.1f MB)", path, path.stat().st_size / 1e6)
+
+
 def _introduce(
     config: ExperimentConfig,
     *,
@@ -290,6 +304,7 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
             f"{some(class_names)} ({len(class_names)}); test with the class list (data.classes) it was trained with"
         )
     model = build_detector(config, num_classes=len(class_names))
+    weights = completed_by_pretrained(weights, model, config.backbone)
     load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.reversible)
     log.info("weights of %s", weights)
     return model

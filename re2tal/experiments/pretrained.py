@@ -20,6 +20,7 @@ def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) 
         kind=config.weight_names,
         reversible=config.reversible,
         allow=config.pretrained_allow,
+        adapters=getattr(model.backbone, "adapter_names", ()),
     )
     log.info("backbone from %s", pretrained.file)
     log.debug("backbone: %s", pretrained.placement)

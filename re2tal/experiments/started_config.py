@@ -120,8 +120,10 @@ def _read(checkpoint: Path) -> WeightsFile:
 
 def _backbone(old: ExperimentConfig, weights: WeightsFile, checkpoint: Path) -> Any:
     alpha, beta = weights.coefficients or (old.backbone.alpha, old.backbone.beta)
-    # All weights come with the detector's; a frozen backbone has to name a file all the same.
-    pretrained = checkpoint.resolve() if old.backbone.frozen else None
+    # All weights come with the detector's; a backbone that is not trained has to name a file all the same.
+    names_one = old.backbone.frozen or old.backbone.adapter is not None
+    file = checkpoint if weights.rest_sha256 is None else old.backbone.pretrained
+    pretrained = file.resolve() if names_one and file is not None else None
     return old.backbone.model_copy(update={"alpha": alpha, "beta": beta, "pretrained": pretrained})
 
 

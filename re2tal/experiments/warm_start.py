@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from re2tal.common.untrusted import JsonError, parse_json, shown, some
 from re2tal.config import ExperimentConfig
 from re2tal.data.features import differences
+from re2tal.inference import completed_by_pretrained
 from re2tal.networks.backbones import pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.networks.heads import HeadSettings
@@ -167,7 +168,7 @@ def start_from_detector(model: Detector, config: ExperimentConfig, *, class_name
     assert path is not None
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path} to start from; correct training.start_from")
-    file = read_weights(path)
+    file = completed_by_pretrained(read_weights(path), model, config.backbone)
     _require_alike(file, config)
     old = _class_names(file, class_names, renamed=config.training.start_from_classes)
     changes = compare_classes(old, class_names, renamed=config.training.start_from_classes)

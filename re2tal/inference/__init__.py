@@ -7,7 +7,7 @@ from re2tal.inference.inputs import InputError, VideoFile, find_videos
 from re2tal.inference.prediction import Predicted, detect_in_video, predict
 from re2tal.inference.sharing import WindowFeatures, tell_of_sharing, why_not_shared
 from re2tal.inference.stored import require_features_of
-from re2tal.inference.trained import TrainedDetector, load_backbone, load_trained, settings_of
+from re2tal.inference.trained import TrainedDetector, completed_by_pretrained, load_backbone, load_trained, settings_of
 from re2tal.inference.videos import Outcome
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "TrainedDetector",
     "VideoFile",
     "WindowFeatures",
+    "completed_by_pretrained",
     "detect_in_video",
     "extract",
     "find_videos",

@@ -12,13 +12,13 @@ from re2tal.config.building import build_detector
 from re2tal.data import AGNOSTIC_CLASS, annotations_of, find_class_names, read_class_names
 from re2tal.detections import VideoScores
 from re2tal.detections.video_scores import CuhkConfig, SubmissionConfig, UntrimmedNetConfig, VideoLabelsConfig
-from re2tal.networks.backbones import Backbone, build_backbone, pixel_norm
+from re2tal.networks.backbones import Backbone, BackboneConfig, build_backbone, pixel_norm
 from re2tal.networks.detector import Detector
 from re2tal.training import CheckpointError, chosen_precision, log, require_checkpoint
 from re2tal.training.annealing import coefficients, set_coefficients
-from re2tal.weights import WeightsFile, hash_of_weights, load_detector, load_pretrained, read_weights
+from re2tal.weights import WeightsFile, completed, hash_of_weights, load_detector, load_pretrained, read_weights
 
-__all__ = ["TrainedDetector", "load_backbone", "load_trained", "settings_of"]
+__all__ = ["TrainedDetector", "completed_by_pretrained", "load_backbone", "load_trained", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ def load_trained(
     settings = _with_classifier(_config_of(weights, config=config, options=options), classifier)
     class_names = weights.class_names or _class_names_of(settings, path=path)
     model = build_detector(settings, num_classes=len(class_names))
+    weights = completed_by_pretrained(weights, model, settings.backbone)
     load_detector(model, weights, kind=settings.backbone.weight_names, reversible=settings.backbone.reversible)
     log.info("weights of %s", weights)
     labels = settings.postprocess.video_labels
@@ -94,6 +95,22 @@ def load_trained(
         class_names=class_names,
         model=model.eval(),
         video_labels=None if labels is None else labels.read(),
+    )
+
+
+def completed_by_pretrained(weights: WeightsFile, model: Detector, config: BackboneConfig) -> WeightsFile:
+    """The weights of a detector, with those of `backbone.pretrained` where the file leaves them to that.
+
+    Raises:
+        WeightsError: they are not those that the file was trained beside.
+    """
+    return completed(
+        weights,
+        model,
+        pretrained=config.pretrained,
+        reversible=config.reversible,
+        allow=config.pretrained_allow,
+        adapters=getattr(model.backbone, "adapter_names", ()),
     )
 
 
@@ -111,6 +128,7 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
         kind=config.backbone.weight_names,
         reversible=config.backbone.reversible,
         allow=config.backbone.pretrained_allow if weights == config.backbone.pretrained else (),
+        adapters=backbone.adapter_names,
     )
     log.info("backbone from %s", loaded.file)
     if loaded.warning is not None:

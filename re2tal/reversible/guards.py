@@ -160,10 +160,13 @@ class _Record:
         )
 
     def key(self, ignored: Collection[str]) -> Hashable:
+        # What a class says its modules are told before calls: it is put back for recomputations, and branches that call
+        # them are right for any.
+        told: Collection[str] = getattr(self.kind, "told_before_calls", ())
         own: list[Hashable] = [
             (name, described(value))
             for name, value in zip(self.names, self.values, strict=True)
-            if name not in _OF_MODULE and name not in ignored and name != "forward"
+            if name not in _OF_MODULE and name not in ignored and name not in told and name != "forward"
         ]
         instance = self.module.__dict__.get("forward")
         own += [described(value) for value in _closed_over(_function_of(self.module))]

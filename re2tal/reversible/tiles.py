@@ -103,7 +103,8 @@ def add_to(x: Tensor, part: Part, values: Tensor, *, sign: int = 1) -> None:
     if isinstance(part, Rows):
         flat = x.reshape(-1, x.shape[-1])
         flat.index_add_(0, part.on(x.device), values, alpha=sign)
-        if flat.untyped_storage()._cdata != x.untyped_storage()._cdata:  # in another order of memory
+        # Where the memory is in another order; asked so that tensors without values, which have no address, can tell.
+        if flat.untyped_storage()._cdata != x.untyped_storage()._cdata:
             x.copy_(flat.view(x.shape))
     else:
         x[part].add_(values, alpha=sign)

@@ -42,6 +42,11 @@ class RunFolder:
         return self.checkpoints / "best.pth"
 
     @property
+    def adapter(self) -> Path:
+        """What was trained of `best`, if that is a part of the backbone."""
+        return self.checkpoints / "adapter.safetensors"
+
+    @property
     def last(self) -> Path:
         """The whole state in the middle of an epoch, replaced from time to time."""
         return self.checkpoints / "last.pth"

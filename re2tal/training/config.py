@@ -25,6 +25,10 @@ class TrainingConfig(Settings):
     """Of pyramid and head, at the end of the warm-up."""
     backbone_learning_rate: float = Field(default=1e-5, gt=0)
     """Of the backbone, at the end of the warm-up."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Share of its rate that a block of the backbone learns at beside the block above it: of n blocks the last has
+    `layer_decay` times the backbone's rate, the first `layer_decay ** n`, and what stands before them once more. What
+    stands behind them, and adapters, have all of it. 1: one rate for all."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Of the backbone's parameters, and of the weights of linear maps and convolutions elsewhere."""
     warmup_epochs: float = Field(default=5, ge=0)

@@ -68,6 +68,7 @@ class Trainer:
         about: what a reader of a checkpoint needs to rebuild the model, of plain types.
         best_by: the figure of an evaluation that decides which epoch is the best; the higher, the better.
         tensorboard: gets what is logged, too; on the main process alone.
+        after_best: is given what is written of an evaluated epoch that is the best so far.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class Trainer:
         about: Mapping[str, Any],
         best_by: str = BEST_BY,
         tensorboard: TensorBoardLogger | None = None,
+        after_best: Callable[[Mapping[str, Any]], None] = lambda checkpoint: None,
     ) -> None:
-        self.best_by = best_by
+        self.best_by, self._after_best = best_by, after_best
         warn_of_slow_precision(config.amp, device=processes.device)
         config = config.model_copy(update={"amp": chosen_precision(config.amp, device=processes.device)})
         self.config, self.loader, self.processes, self.folder, self.about = config, loader, processes, folder, about
@@ -300,7 +302,9 @@ class Trainer:
             return
         if self.best is None or metrics[self.best_by] > self.best:
             self.best = metrics[self.best_by]
-            save_checkpoint(self.folder.best, {**self._weights(epoch), "metrics": metrics})
+            best = {**self._weights(epoch), "metrics": metrics}
+            save_checkpoint(self.folder.best, best)
+            self._after_best(best)
             log.info("epoch %d is the best so far: %s", epoch, self.folder.best)
         # Last: what is recorded is not evaluated again when the run is resumed.
         self._record({"kind": "evaluation", "epoch": epoch, **metrics})

@@ -16,23 +16,30 @@ _BACKBONE = "backbone."
 def parameter_groups(model: nn.Module, *, config: TrainingConfig) -> list[dict[str, Any]]:
     """AdamW's groups: `backbone`, `decay` and `no_decay`; empty ones and frozen parameters are left out.
 
+    With `config.layer_decay`, what lies below k blocks of the backbone is the group `backbone/k`; the backbone then
+    says how many that is for each of its parameters (`blocks_above`).
+
     Outside the backbone only the weights of linear maps and convolutions decay: pulling biases,
     norms or scales to 0 would not make the function simpler.
     """
     linear_weights = {
         f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear | _ConvNd)
     }
+    above = _blocks_above(model) if config.layer_decay < 1 else {}
     members: dict[str, list[nn.Parameter]] = {"backbone": [], "decay": [], "no_decay": []}
+    rates = {"backbone": config.backbone_learning_rate}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         if name.startswith(_BACKBONE):
-            members["backbone"].append(parameter)
+            count = above.get(name, 0)
+            group = f"backbone/{count}" if count else "backbone"
+            rates[group] = config.backbone_learning_rate * config.layer_decay**count
+            members.setdefault(group, []).append(parameter)
         elif name in linear_weights:
             members["decay"].append(parameter)
         else:
             members["no_decay"].append(parameter)
-    rates = {"backbone": config.backbone_learning_rate}
     decays = {"no_decay": 0.0}
     return [
         {
@@ -44,6 +51,16 @@ def parameter_groups(model: nn.Module, *, config: TrainingConfig) -> list[dict[s
         for group, parameters in members.items()
         if parameters
     ]
+
+
+def _blocks_above(model: nn.Module) -> dict[str, int]:
+    """For every parameter of the backbone, by its name in the model."""
+    backbone: Any = model.get_submodule("backbone")
+    if not hasattr(backbone, "blocks_above"):
+        raise ValueError(
+            f"training.layer_decay is of blocks, and a {type(backbone).__name__} does not tell its own; set it to 1"
+        )
+    return {_BACKBONE + name: count for name, count in backbone.blocks_above().items()}
 
 
 def build_optimizer(model: nn.Module, *, config: TrainingConfig) -> AdamW:

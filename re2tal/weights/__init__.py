@@ -6,6 +6,7 @@ from re2tal.weights.hashing import hash_of_weights
 from re2tal.weights.intact import require_intact
 from re2tal.weights.loading import Pretrained, fitted, load_detector, load_pretrained, require_kind
 from re2tal.weights.names import BACKBONE_PREFIX, Layout, NameMap, map_names
+from re2tal.weights.part import completed, write_part
 from re2tal.weights.pickles import load_pickle
 from re2tal.weights.placing import Difference, Placement, compare, place, refuse, require_finite
 
@@ -20,6 +21,7 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "compare",
+    "completed",
     "fitted",
     "hash_of_weights",
     "load_detector",
@@ -32,5 +34,6 @@ __all__ = [
     "require_finite",
     "require_intact",
     "require_kind",
+    "write_part",
     "write_weights",
 ]

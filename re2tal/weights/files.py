@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import torch
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
@@ -15,16 +15,20 @@ from torch import Tensor
 from re2tal.common.atomic import atomic_path
 from re2tal.common.untrusted import JsonError, parse_json, shown, some
 from re2tal.weights.errors import WeightsError
+from re2tal.weights.hashing import hash_of_weights
 from re2tal.weights.intact import require_intact
 from re2tal.weights.names import BACKBONE_PREFIX, Kind, Layout, Part, map_names
 from re2tal.weights.pickles import SAFETENSORS, load_pickle, sniff
 
-__all__ = ["CHECKPOINT_FORMAT", "WeightsFile", "read_weights", "write_weights"]
+__all__ = ["CHECKPOINT_FORMAT", "PART_FORMAT", "WeightsFile", "read_weights", "write_weights"]
 
 CHECKPOINT_FORMAT = "re2tal-1"
 """What `format` says in a checkpoint of our training."""
 _IMPORTED_FORMAT = "re2tal-weights-1"
 """What `format` says in the metadata of a file that `write_weights` wrote."""
+
+PART_FORMAT = "re2tal-part-1"
+"""Likewise, of a file that holds what was trained of a detector."""
 
 _AVERAGED, _LAST = "state_dict_ema", "state_dict"
 _ENTRIES = (_AVERAGED, _LAST, "module", "model", "target_encoder", "encoder")
@@ -53,6 +57,8 @@ class WeightsFile:
     """Alpha and beta that the streams of a rewired network had; None if the file does not tell: Re2TAL's, 0 and 1."""
     pixel_norm: Mapping[str, Sequence[float]] | None = None
     """"mean" and "std" that the network normalises 0-255 RGB pixels with; as `config`."""
+    rest_sha256: str | None = None
+    """Of the pretrained weights that were not trained and are not in the file; see `completed`."""
 
     def __str__(self) -> str:
         details = [str(self.layout)]
@@ -96,6 +102,8 @@ def read_weights(path: Path, *, kind: Kind | None = None) -> WeightsFile:
     """
     if sniff(path) == SAFETENSORS:
         tensors, metadata = _read_safetensors(path)
+        if metadata.get("format") == PART_FORMAT:
+            return _part(path, tensors, metadata)
         if "kind" in metadata:
             kind = "factory" if metadata["kind"] == "factory" else None
         file = _translate(path, tensors, kind=kind)
@@ -228,6 +236,31 @@ def _with_metadata(file: WeightsFile, metadata: Mapping[str, str]) -> WeightsFil
         epoch=about.epoch,
         class_names=about.class_names,
         coefficients=about.coefficients,
+    )
+
+
+def _part(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> WeightsFile:
+    """What was trained of a detector; its names are ours."""
+    names = ("rewired", "class_names", "epoch", "coefficients", "pixel_norm", "config")
+    try:
+        about = _checked(path, {name: parse_json(metadata[name]) for name in names})
+        kind, rest = metadata["kind"], metadata["rest_sha256"]
+        if kind not in get_args(Kind) or metadata["sha256"] != hash_of_weights(tensors):
+            raise WeightsError(f"{path} is not as it was written; copy it again")
+    except (KeyError, JsonError) as error:
+        raise WeightsError(f"{path}: what it notes of its origin is damaged ({error}); copy it again") from None
+    return WeightsFile(
+        path=path,
+        tensors=tensors,
+        dropped={},
+        layout=Layout(kind=cast(Kind, kind), part="detector", writer="re2tal", rewired=about.rewired),
+        averaged=True,
+        epoch=about.epoch,
+        class_names=about.class_names,
+        config=about.config,
+        coefficients=about.coefficients,
+        pixel_norm=about.pixel_norm,
+        rest_sha256=rest,
     )
 
 

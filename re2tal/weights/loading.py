@@ -1,6 +1,6 @@
 """Load a file of weights into a network: pretrained weights into a backbone, a checkpoint into a detector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -102,7 +102,13 @@ class Pretrained:
 
 
 def load_pretrained(
-    network: nn.Module, *, path: Path, kind: Kind, reversible: bool, allow: Sequence[str] = ()
+    network: nn.Module,
+    *,
+    path: Path,
+    kind: Kind,
+    reversible: bool,
+    allow: Sequence[str] = (),
+    adapters: Collection[str] = (),
 ) -> Pretrained:
     """Load the backbone in the file `path` into `network`; of a detector's checkpoint its backbone alone.
 
@@ -111,6 +117,7 @@ def load_pretrained(
         kind: which of them.
         reversible: whether it is rewired.
         allow: patterns of the network's names that may be missing, unknown or of another shape.
+        adapters: names of the network's adapters, which stay as they are where the file has none of them.
 
     Raises:
         WeightsError: the file is absent (says where it comes from), unreadable, of the other kind of network, or
@@ -120,6 +127,10 @@ def load_pretrained(
         raise WeightsError(f"there are no pretrained weights {path}{_where_from(path)}")
     file = read_weights(path, kind="factory" if kind == "factory" else None).backbone()
     require_kind(file, kind)
+    if file.rest_sha256 is not None:
+        raise WeightsError(
+            f"{path} holds what was trained of a detector, no whole backbone; give the best.pth beside it"
+        )
     if kind == "factory":
         file = _of_library(file, network)
     tensors, note = fitted(file.tensors, network)
@@ -130,6 +141,7 @@ def load_pretrained(
         fix="give the weights of this network, set its sizes to those of the file, or allow names that may differ "
         "with backbone.pretrained_allow",
         allow=allow,
+        fresh=() if any(name in file.tensors for name in adapters) else adapters,
         dropped=file.dropped,
     )
     warning = _warning(file, network, reversible=reversible)

@@ -21,7 +21,7 @@ from typing import Literal, cast
 
 from re2tal.common.untrusted import some
 from re2tal.weights.errors import WeightsError
-from re2tal.weights.transformers import CLASSIFIER, FAMILIES, NORMALISATION, family_of
+from re2tal.weights.transformers import CLASSIFIER, FAMILIES, NORMALISATION, family_of, ladder_names
 
 __all__ = ["BACKBONE_PREFIX", "Kind", "Layout", "NameMap", "Part", "is_recomputed", "map_names"]
 
@@ -101,8 +101,10 @@ def map_names(names: Collection[str]) -> NameMap:
     cut: dict[str, tuple[str, ...]] = {}
     dropped: dict[str, str] = {}
     taken: dict[str, str] = {}
+    plain = ladder_names(names)
     for name in names:
-        own, reason = (_detector_name if layout.part == "detector" else _backbone_name)(name, layout.kind)
+        find = _detector_name if layout.part == "detector" else _backbone_name
+        own, reason = find(plain.get(name, name), layout.kind)
         if reason:
             dropped[name] = reason
             continue

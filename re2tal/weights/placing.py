@@ -1,7 +1,7 @@
 """Put weights where they belong, and tell name by name what does not fit. Nothing else loads weights into a model."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -83,6 +83,7 @@ def compare(
     model: nn.Module,
     *,
     allow: Sequence[str] = (),
+    fresh: Collection[str] = (),
     dropped: Mapping[str, str] | None = None,
 ) -> Placement:
     """Which of `weights` have a place in `model`, by name and shape.
@@ -93,6 +94,7 @@ def compare(
     Args:
         weights: under our names.
         allow: patterns (as of `fnmatch`) of names that may differ.
+        fresh: names of the model that need not be among the weights.
         dropped: for the report: what was left out of `weights` before, and why.
     """
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items() if not is_recomputed(name)}
@@ -100,7 +102,11 @@ def compare(
     return Placement(
         placed=tuple(name for name, shape in expected.items() if found.get(name) == shape),
         missing=_differences(
-            (name for name in expected if name not in found and not name.endswith(".num_batches_tracked")),
+            (
+                name
+                for name in expected
+                if name not in found and name not in fresh and not name.endswith(".num_batches_tracked")
+            ),
             found,
             expected,
         ),
@@ -120,6 +126,7 @@ def place(
     source: object,
     fix: str,
     allow: Sequence[str] = (),
+    fresh: Collection[str] = (),
     dropped: Mapping[str, str] | None = None,
 ) -> Placement:
     """Load `weights` into `model`, in the model's own types; what is allowed to differ stays as it is there.
@@ -129,12 +136,13 @@ def place(
         source: where they come from, for the message.
         fix: what to do if they do not fit, for the message.
         allow: see `compare`.
+        fresh: see `compare`.
         dropped: see `compare`.
 
     Raises:
         WeightsError: something does not fit and is not allowed to, or is not finite; the model is left as it was.
     """
-    placement = compare(weights, model, allow=allow, dropped=dropped)
+    placement = compare(weights, model, allow=allow, fresh=fresh, dropped=dropped)
     refuse(placement, source=source, fix=fix)
     own = model.state_dict()
     # In the model's types, in which what was finite may overflow.

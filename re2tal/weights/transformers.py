@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-__all__ = ["FAMILIES", "Family", "family_of"]
+__all__ = ["FAMILIES", "Family", "family_of", "ladder_names"]
 
 CLASSIFIER = "the classifier of the pretraining"
 NORMALISATION = "pixel statistics, which the backbone has built in"
@@ -76,6 +76,8 @@ _VIDEOMAE = Family(
         (rf"(?:encoder\.)?blocks\.(\d+)\.attn\.proj\.{_EITHER}", _LAYER + r"attention.output.dense.\2"),
         (rf"(?:encoder\.)?blocks\.(\d+)\.mlp\.(?:fc1|layers\.0\.0)\.{_EITHER}", _LAYER + r"intermediate.dense.\2"),
         (rf"(?:encoder\.)?blocks\.(\d+)\.mlp\.(?:fc2|layers\.1)\.{_EITHER}", _LAYER + r"output.dense.\2"),
+        # AdaTAD's adapters
+        (rf"blocks\.(\d+)\.adapter\.((?:down_proj|dwconv|conv|up_proj)\.{_EITHER}|gamma)", _LAYER + r"adapter.\2"),
         # of transformers, which called biases so in older files
         (r"encoder\.layer\.(\d+)\.attention\.attention\.q_bias", _LAYER + "attention.attention.query.bias"),
         (r"encoder\.layer\.(\d+)\.attention\.attention\.v_bias", _LAYER + "attention.attention.value.bias"),
@@ -145,6 +147,18 @@ _OURS = {
     "internvideo2": r"(^|\.)net\.blocks\.\d+\.attn\.q_norm\.weight$",
     "mvit": r"(^|\.)net\.blocks\.\d+\.attn\.rel_pos_h$",
 }
+
+
+_RUNG = re.compile(r"(^|.*\.)ladders\.adapters\.(\d+)\.(.+)")
+_BLOCK = re.compile(r"(?:^|.*\.)blocks\.(\d+)\.")
+
+
+def ladder_names(names: Collection[str]) -> Mapping[str, str]:
+    """AdaTAD's names of a ladder's adapters -> those of adapters of the network's last blocks, which they read."""
+    rungs = {name: match for name in names if (match := _RUNG.fullmatch(name))}
+    depth = 1 + max((int(match[1]) for name in names if (match := _BLOCK.match(name))), default=-1)
+    below = depth - len({int(match[2]) for match in rungs.values()})
+    return {name: f"{match[1]}blocks.{below + int(match[2])}.adapter.{match[3]}" for name, match in rungs.items()}
 
 
 def family_of(names: Collection[str]) -> tuple[str, str] | None:

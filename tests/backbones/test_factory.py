@@ -234,7 +234,9 @@ def test_it_is_trained_resumed_tested_and_predicts(experiment_file: Path, re2tal
 
 
 def test_it_cannot_be_planned_and_says_so(experiment_file: Path, re2tal: Callable[..., Any]) -> None:
-    assert "cannot be run dry: finding its blocks takes tensors with values" in re2tal("plan", experiment_file)
+    assert "cannot be run dry: finding its blocks, or a LoRA, takes tensors with values" in re2tal(
+        "plan", experiment_file
+    )
 
 
 @pytest.mark.parametrize("path", ZOO, ids=lambda path: path.stem)

@@ -41,7 +41,7 @@ def explaining_lack_of_memory(config: ExperimentConfig, *, device: torch.device,
 
 def _message(config: ExperimentConfig, reason: str, *, memory: int, device: torch.device, processes: int) -> str:
     first = f"a step of training needs more memory than the {format_memory(memory)} of {device}: {reason}"
-    if not config.backbone.strategies:
+    if not config.backbone.runs_dry:
         return f"{first}; lower data.sampling.num_steps, set backbone.reversible=True, or raise training.accumulate"
     options = what_fits(config, memory=memory, device=device, processes=processes)
     if not options:

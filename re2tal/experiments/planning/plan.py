@@ -209,10 +209,10 @@ class _Estimates:
     """Of one experiment on one device, each made once."""
 
     def __init__(self, config: ExperimentConfig, *, device: torch.device, processes: int) -> None:
-        if not config.backbone.strategies:
+        if not config.backbone.runs_dry:
             raise ConfigError(
-                f"a step with {config.backbone!r:.200} cannot be run dry: finding its blocks takes tensors with "
-                "values, and a dry run's have none; train for a step instead, with few steps a clip at first"
+                f"a step with {config.backbone!r:.200} cannot be run dry: finding its blocks, or a LoRA, takes "
+                "tensors with values, and a dry run's have none; train a step instead, of few steps a clip at first"
             )
         self.config, self.device, self.processes = config, device, processes
         self._num_classes = count_classes(config.data) or _DEFAULT_CLASSES

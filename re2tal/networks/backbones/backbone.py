@@ -1,6 +1,6 @@
 """From raw frames to one feature vector for every step: run the network, pool over space."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Protocol, runtime_checkable
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.common.extension import OneOf
+from re2tal.networks.adapters import TrainedPart, adapt
 from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
@@ -55,11 +56,23 @@ class Backbone(nn.Module):
         out_channels: the sum of the C_i.
         freeze_norms: keep every norm layer of the network in eval mode and untrained, from now on.
         frozen: keep all of the network so.
+        trained: what of it is trained, if not all; see `adapt`.
+        sees_whole_clips: sub-clips depend on each other, though the network cuts clips into them.
     """
 
-    def __init__(self, network: nn.Module, *, out_channels: int, freeze_norms: bool, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        out_channels: int,
+        freeze_norms: bool,
+        frozen: bool = False,
+        trained: TrainedPart | None = None,
+        sees_whole_clips: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.trained, self.sees_whole_clips = trained, sees_whole_clips
         self.out_channels = out_channels
         self.freeze_norms = freeze_norms
         self.frozen = frozen
@@ -69,7 +82,7 @@ class Backbone(nn.Module):
         if freeze_norms:
             for norm in self._norms():
                 norm.requires_grad_(False)
-            self.train(self.training)
+        self.train(self.training)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Backbone":
         """As for any module; on another device, convolutions may want their weights in another order."""
@@ -83,6 +96,8 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":
         """As for any module, but what is frozen stays in eval mode."""
         super().train(mode and not self.frozen)
+        for module in self.trained.held if self.trained is not None else ():
+            module.training = False
         if self.freeze_norms:
             for norm in self._norms():
                 norm.eval()
@@ -101,13 +116,32 @@ class Backbone(nn.Module):
     def sub_clip_frames(self) -> int | None:
         """Length of the sub-clips that clips are cut into and that go through the network independently of each other.
 
-        None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them.
+        None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them; so
+        does a network with adapters along time.
         """
-        return self.network.sub_clip_frames if isinstance(self.network, SubClipNetwork) else None
+        network = self.network
+        return network.sub_clip_frames if isinstance(network, SubClipNetwork) and not self.sees_whole_clips else None
+
+    @property
+    def adapter_names(self) -> frozenset[str]:
+        """Of the network's weights that are those of adapters, in its state dict."""
+        return self.trained.adapters if self.trained is not None else frozenset()
+
+    def frozen_names(self) -> frozenset[str]:
+        """Of the backbone's weights that training leaves as they are, in its state dict."""
+        return (
+            frozenset(f"network.{name}" for name in self.trained.frozen()) if self.trained is not None else frozenset()
+        )
+
+    def blocks_above(self) -> Mapping[str, int]:
+        """How many blocks each parameter of the network lies below, by name; see `TrainedPart.blocks_above`."""
+        if self.trained is None:
+            raise ValueError("nobody knows the blocks of this backbone; set training.layer_decay=1")
+        return {f"network.{name}": count for name, count in self.trained.blocks_above().items()}
 
     def of_sub_clips(self, sub_clips: Tensor) -> Tensor:
         """(N, 3, `sub_clip_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
-        assert isinstance(self.network, SubClipNetwork), "there are no sub-clips, see sub_clip_frames"
+        assert self.sub_clip_frames is not None and isinstance(self.network, SubClipNetwork), "see sub_clip_frames"
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return self.network.of_sub_clips(sub_clips)
 
@@ -128,8 +162,10 @@ def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
-    """The network that `config` describes, rewired or checkpointed if it says so, with fresh weights."""
+    """The network that `config` describes, adapted, rewired or checkpointed if it says so, with fresh weights."""
     network = config.build_network()
+    adapter = config.adapter
+    trained = adapt(network, adapter, layout=config.block_layout(), train_from=config.train_from)
     if config.reversible:
         network = config.rewired(network)
         if config.tile_mib != "auto":
@@ -140,4 +176,11 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         keep_on_host(network, config.streams_on_host)
     elif config.activation_checkpointing:
         network = checkpoint_blocks(network)
-    return Backbone(network, out_channels=config.out_channels, freeze_norms=config.freeze_norms, frozen=config.frozen)
+    return Backbone(
+        network,
+        out_channels=config.out_channels,
+        freeze_norms=config.freeze_norms,
+        frozen=config.frozen,
+        trained=trained,
+        sees_whole_clips=adapter is not None and adapter.sees_whole_clips,
+    )

@@ -4,10 +4,17 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 from torch import nn
 
-from re2tal.common.extension import Extensible
+from re2tal.common.extension import Extensible, OneOf
+from re2tal.networks.adapters import (
+    AdapterSettings,
+    BlockLayout,
+    LadderConfig,
+    LowRankConfig,
+    TemporalAdapterConfig,
+)
 from re2tal.reversible import rewire
 
 __all__ = ["NetworkConfig", "TrainingStrategy"]
@@ -52,6 +59,12 @@ class NetworkConfig(Extensible):
     """Store only the input of every block and run it again in the backward pass: less memory, a third more time."""
     freeze_norms: bool = True
     """Keep norm layers as pretrained, batch norm's statistics included, and do not train them; False from scratch."""
+    adapter: Annotated[AdapterSettings, OneOf(TemporalAdapterConfig, LadderConfig, LowRankConfig)] | None = None
+    """Small networks that are trained inside the pretrained one (kind temporal: AdaTAD's; lora), or beside it (ladder).
+    On the command line: backbone.adapter={'kind':'temporal','hidden_ratio':0.125}."""
+    train_from: NonNegativeInt | Literal["auto", "none"] = "auto"
+    """First block whose own weights are trained, counted from 0; what lies below is frozen, in eval mode, and kept out
+    of the backward pass unless it has adapters. "none": no own weights; "auto": with an adapter none, else all."""
     frozen: bool = False
     """Train nothing of the backbone and keep it in eval mode: it is the same function of the frames from beginning to
     end, so its features may be stored (`re2tal extract`, `data.features`)."""
@@ -81,6 +94,15 @@ class NetworkConfig(Extensible):
         return None
 
     @property
+    def runs_dry(self) -> bool:
+        """Whether `re2tal plan` can dry-run a step."""
+        return bool(self.strategies) and (self.adapter is None or self.adapter.runs_dry)
+
+    def block_layout(self) -> BlockLayout:
+        """What its blocks hand on to each other, which adapters have to know."""
+        return BlockLayout()
+
+    @property
     def clip_multiple(self) -> int:
         """Clips have a multiple of so many frames."""
         return 1
@@ -94,6 +116,37 @@ class NetworkConfig(Extensible):
             raise ValueError(
                 "a frozen backbone keeps the weights it starts with, and pretrained=None means random ones; "
                 "set backbone.pretrained, or frozen=False"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> "NetworkConfig":
+        if self.frozen and (self.adapter is not None or self.train_from != "auto"):
+            raise ValueError(
+                "a frozen backbone has nothing to train, got frozen=True beside an adapter or train_from; set "
+                "backbone.frozen=False: with an adapter its own weights stay as they are"
+            )
+        if self.train_from == "none" and self.adapter is None:
+            raise ValueError(
+                'train_from="none" without an adapter trains nothing of the backbone; set backbone.frozen=True, or '
+                "backbone.adapter"
+            )
+        if self.adapter is not None and self.train_from in ("auto", "none") and self.pretrained is None:
+            raise ValueError(
+                "an adapter leaves the network's own weights as they are, and pretrained=None means random ones; set "
+                "backbone.pretrained, or backbone.train_from=0 to train them, too"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_ladder_stands_beside(self) -> "NetworkConfig":
+        beside = self.adapter is not None and not self.adapter.trains_inside
+        saves = self.reversible or self.activation_checkpointing
+        if beside and (saves or self.train_from not in ("auto", "none")):
+            raise ValueError(
+                "no gradient passes through the blocks that a ladder stands beside, so there is nothing to train, to "
+                "recompute or to reverse in them; set backbone.train_from=auto, backbone.reversible=False and "
+                "backbone.activation_checkpointing=False"
             )
         return self
 

@@ -12,6 +12,7 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from re2tal.common.untrusted import some
+from re2tal.networks.adapters import BlockLayout
 from re2tal.networks.backbones.config import TrainingStrategy
 from re2tal.networks.backbones.sub_clips import SubClipConfig, SubClipTrunk
 from re2tal.networks.zoo.named import create
@@ -64,6 +65,10 @@ class FactoryConfig(SubClipConfig):
         assert isinstance(network, FactoryTrunk)
         rewire_factory(network)
         return network
+
+    def block_layout(self) -> BlockLayout:
+        """Tokens of sub-clips."""
+        return BlockLayout(order="BNC", times=self.time_positions)
 
     def executed_file(self) -> str | None:
         """A factory in a file."""

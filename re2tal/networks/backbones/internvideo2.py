@@ -34,6 +34,7 @@ class InternVideoConfig(PlainTransformerConfig):
     """InternVideo2's video encoder, without the attention that pools a whole clip."""
 
     weight_names = "internvideo2"
+    leading_tokens = 1
     name_of_family = "InternVideo2"
     token_frames = 1
     published: ClassVar[Mapping[str, TransformerSizes]] = {

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from re2tal.common.settings import Settings
+from re2tal.networks.adapters import BlockLayout
 from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 from re2tal.reversible.devices import laid_out
@@ -80,6 +81,10 @@ class SlowFastConfig(NetworkConfig):
     def build_network(self) -> "SlowFast":
         """SlowFast without its classifier."""
         return SlowFast(self)
+
+    def block_layout(self) -> BlockLayout:
+        """Feature maps; two pathways side by side."""
+        return BlockLayout(order="BCTHW", in_sequence=False)
 
 
 class ConvNorm(nn.Module):

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from re2tal.networks.adapters import tell_sub_clips
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.pixels import PixelNorm
 
@@ -67,6 +68,7 @@ class SubClipTrunk(nn.Module):
         batch, _, num_frames = frames.shape[:3]
         self.config.require_clips(num_frames=num_frames, crop_size=(frames.shape[3], frames.shape[4]))
         sub_clips = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
+        tell_sub_clips(self, sub_clips.shape[1])
         features = self.of_sub_clips(sub_clips.flatten(0, 1))  # (B * P, C, T' / P)
         return (self.joined(features.unflatten(0, (batch, -1))),)
 

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d, SwinTransformer3d
 
+from re2tal.networks.adapters import BlockLayout
 from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
 from re2tal.networks.backbones.pixels import PixelNorm
 
@@ -62,6 +63,10 @@ class SwinConfig(NetworkConfig):
     def build_network(self) -> "SwinTrunk":
         """Video Swin without its classifier."""
         return SwinTrunk(self)
+
+    def block_layout(self) -> BlockLayout:
+        """Tokens in their places."""
+        return BlockLayout(order="BTHWC")
 
 
 class PatchEmbedding(PatchEmbed3d):

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from re2tal.networks.adapters import BlockLayout
 from re2tal.networks.backbones.config import TrainingStrategy
 from re2tal.networks.backbones.sub_clips import SubClipConfig, SubClipTrunk
 
@@ -38,11 +39,17 @@ class VideoTransformerConfig(SubClipConfig):
     """Share of residual branches dropped in the last block in training; rises linearly from 0 in the first."""
     freeze_norms: bool = False
     """Keep norm layers as pretrained and do not train them."""
+    leading_tokens: ClassVar[int] = 0
+    """Class tokens, before those of the frames."""
 
     @property
     @abstractmethod
     def grid(self) -> tuple[int, int, int]:
         """(t, h, w), the tokens of a sub-clip."""
+
+    def block_layout(self) -> BlockLayout:
+        """Tokens of sub-clips."""
+        return BlockLayout(order="BNC", times=self.grid[0], leading=self.leading_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

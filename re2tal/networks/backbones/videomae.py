@@ -165,6 +165,7 @@ class MvitConfig(VideoTransformerConfig):
     """torchvision's MViTv2-S, without class token and classifier."""
 
     weight_names = "mvit"
+    leading_tokens = 1
     kind: Literal["mvit"] = "mvit"
 
     @model_validator(mode="after")

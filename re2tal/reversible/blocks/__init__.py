@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from re2tal.reversible.blocks.adapted import empty_branch, returns_streams, split_adapted
 from re2tal.reversible.blocks.bottleneck import split_bottleneck, split_torchvision_bottleneck, stem
 from re2tal.reversible.blocks.split import Split
 from re2tal.reversible.blocks.swin import patch_embedding, patch_merging, split_swin_block
@@ -20,7 +21,16 @@ from re2tal.reversible.blocks.vision import (
     split_vjepa2_layer,
 )
 
-__all__ = ["Split", "is_called_in_turn", "known_blocks", "needs_splitter", "split_between", "split_block"]
+__all__ = [
+    "Split",
+    "empty_branch",
+    "is_called_in_turn",
+    "known_blocks",
+    "needs_splitter",
+    "returns_streams",
+    "split_between",
+    "split_block",
+]
 
 _IN_TURN: dict[str, Callable[[nn.Module], Split]] = {
     "re2tal.networks.backbones.internvideo2.InternVideoBlock": split_intern_video_block,
@@ -69,7 +79,8 @@ def needs_splitter(block: nn.Module) -> bool:
 
 def split_block(block: nn.Module) -> Split | None:
     """The branches of `block`; None if its class is not known, or its children are not those of the class."""
-    return _found(_SPLITTERS, block)
+    found = _found(_SPLITTERS, block)
+    return split_adapted(block, found) if found is not None and hasattr(type(block), "adapted") else found
 
 
 def split_between(module: nn.Module) -> Split | None:
@@ -89,4 +100,5 @@ def _kind(module: nn.Module) -> str:
     kind = type(module)
     if kind.__name__.startswith("FSDP") and len(kind.__mro__) > 2:  # fully_shard derives a class
         kind = kind.__mro__[2]
+    kind = getattr(kind, "adapted", kind)
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -10,7 +10,7 @@ from torch.nn.modules import activation
 from re2tal.reversible.guards import is_hooked
 from re2tal.reversible.patched import Patched
 
-__all__ = ["OF_EACH_ELEMENT", "OF_EACH_TOKEN", "are", "computes_as_published"]
+__all__ = ["OF_EACH_ELEMENT", "OF_EACH_TOKEN", "are", "are_called_linear", "computes_as_published"]
 
 OF_EACH_ELEMENT = (
     *(nn.ReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.ReLU6),
@@ -22,11 +22,13 @@ OF_EACH_TOKEN = (nn.LayerNorm, nn.RMSNorm, nn.Identity)
 _KNOWN = (
     "torch.nn.modules.",
     "torchvision.",
+    "re2tal.networks.adapters.",
     "re2tal.networks.backbones.",
     "transformers.models.timesformer.",
     "transformers.models.videomae.",
     "transformers.models.vjepa2.",
     "transformers.activations",
+    "peft.tuners.",
 )
 """Where classes are from that are known to do nothing beside computing their result."""
 
@@ -34,6 +36,12 @@ _KNOWN = (
 def are(modules: Iterable[nn.Module | None], kinds: tuple[type, ...]) -> bool:
     """Whether each is of one of these classes, not of one derived from it."""
     return all(type(module) in kinds for module in modules)
+
+
+def are_called_linear(modules: Iterable[nn.Module]) -> bool:
+    """Whether each is a linear layer, or one with a LoRA beside it: alike for whoever calls it and reads no weights."""
+    kinds = {type(module) for module in modules} - {nn.Linear}
+    return all((kind.__module__, kind.__qualname__) == ("peft.tuners.lora.layer", "Linear") for kind in kinds)
 
 
 def computes_as_published(root: nn.Module) -> bool:
@@ -57,6 +65,8 @@ def _has_no_forward_of_its_own(module: nn.Module) -> bool:
 
 
 def _is_unpatched(kind: type[nn.Module]) -> bool:
+    if kind.forward is nn.Module.forward:  # it holds others
+        return True
     for base in kind.__mro__:
         if (forward := base.__dict__.get("forward")) is not None:
             names = getattr(forward, "__module__", None), getattr(forward, "__qualname__", None)

@@ -13,7 +13,7 @@ from itertools import product
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from re2tal.reversible.blocks.exact import OF_EACH_ELEMENT, OF_EACH_TOKEN, are, computes_as_published
+from re2tal.reversible.blocks.exact import OF_EACH_ELEMENT, OF_EACH_TOKEN, are, are_called_linear, computes_as_published
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.blocks.windows import WindowBatch, attend_in_windows, window_masks, window_tiles
 from re2tal.reversible.branch import Branch
@@ -36,7 +36,7 @@ def split_swin_block(block: Foreign) -> Split:
         and are((block.norm1, block.norm2), OF_EACH_TOKEN)
         and are((block.attn.qkv, block.attn.proj), (nn.Linear,))
         and type(block.mlp).__name__ == "MLP"
-        and are(block.mlp, (*OF_EACH_ELEMENT, nn.Linear))
+        and are_called_linear(layer for layer in block.mlp if type(layer) not in OF_EACH_ELEMENT)
         and type(block.stochastic_depth).__name__ == "StochasticDepth",
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from re2tal.reversible.blocks.exact import OF_EACH_TOKEN, are, computes_as_published
+from re2tal.reversible.blocks.exact import OF_EACH_TOKEN, are, are_called_linear, computes_as_published
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
@@ -84,7 +84,7 @@ def _is_exact(block: Foreign, *, norms: tuple[str, ...], linear: tuple[str, ...]
     return (
         computes_as_published(block)
         and are((block.get_submodule(name) for name in norms), OF_EACH_TOKEN)
-        and are((block.get_submodule(name) for name in linear), (nn.Linear,))
+        and are_called_linear(block.get_submodule(name) for name in linear)
         and all(type(block.get_submodule(name)).__name__ in _DROP_PATHS for name in drops)
     )
 

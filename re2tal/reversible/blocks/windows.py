@@ -25,7 +25,7 @@ from re2tal.reversible.tiles import Rows, Tile
 
 _R = TypeVar("_R")
 
-__all__ = ["WindowBatch", "attend_in_windows", "window_masks", "window_tiles"]
+__all__ = ["WindowBatch", "attend_in_windows", "window_masks", "window_tiles", "with_values"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class WindowBatch:
     """Which are not."""
 
 
-def _with_values(function: Callable[..., _R]) -> Callable[..., _R]:
+def with_values(function: Callable[..., _R]) -> Callable[..., _R]:
     """Remembers results, for indices, whose tensors have values in a dry run, too."""
 
     @lru_cache(maxsize=64)
@@ -55,7 +55,7 @@ def _with_values(function: Callable[..., _R]) -> Callable[..., _R]:
     return call
 
 
-@_with_values
+@with_values
 def _arranged(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """The windows of a (B, T, H, W) input.
 
@@ -85,7 +85,7 @@ def _partitioned(x: Tensor, window: tuple[int, ...]) -> Tensor:
     return x.reshape(clips, *cut).permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, math.prod(window))
 
 
-@_with_values
+@with_values
 def window_tiles(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...], most: int) -> Sequence[Tile]:
     """Tiles of at most so many windows, all of about the same number.
 

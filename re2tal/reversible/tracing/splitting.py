@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible.blocks import needs_splitter, split_block
+from re2tal.reversible.blocks import empty_branch, needs_splitter, returns_streams, split_block
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.guards import saving_unseen, unhooked
 from re2tal.reversible.rng import preserved
@@ -96,6 +96,8 @@ def split(recording: Recording, call: Call) -> BlockSplit:
             branches.append(
                 Branch(call.module, tape, tape.uses, tiling, reads_args=bool(tape.given), ends_in_activation=acts)
             )
+            if returns_streams(call.module, tape.uses):
+                branches.append(empty_branch(call.module))
     return BlockSplit(
         tuple(branches),
         _output(recording, call, start, last),
