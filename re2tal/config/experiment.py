@@ -73,6 +73,16 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _memory_is_there_to_be_spent(self) -> "ExperimentConfig":
+        if self.training.memory is not None and self.backbone.reversible != "auto":
+            raise ValueError(
+                f"training.memory is what activations are stored in, got {self.training.memory} with "
+                f"backbone.reversible={self.backbone.reversible}, which stores the same in any; set it to auto, or "
+                "training.memory=None"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _there_is_something_to_anneal(self) -> "ExperimentConfig":
         require_anneal_range(self.training.anneal_epochs, start=(self.backbone.alpha, self.backbone.beta))
         return self

@@ -85,7 +85,7 @@ def load_trained(
     settings = _with_classifier(_config_of(weights, config=config, options=options), classifier)
     class_names = weights.class_names or _class_names_of(settings, path=path)
     model = build_detector(settings, num_classes=len(class_names))
-    load_detector(model, weights, kind=settings.backbone.weight_names, reversible=settings.backbone.reversible)
+    load_detector(model, weights, kind=settings.backbone.weight_names, reversible=settings.backbone.is_rewired)
     log.info("weights of %s", weights)
     labels = settings.postprocess.video_labels
     return TrainedDetector(
@@ -109,7 +109,7 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
         backbone.network,
         path=weights,
         kind=config.backbone.weight_names,
-        reversible=config.backbone.reversible,
+        reversible=config.backbone.is_rewired,
         allow=config.backbone.pretrained_allow if weights == config.backbone.pretrained else (),
     )
     log.info("backbone from %s", loaded.file)

@@ -35,6 +35,8 @@ from re2tal.reversible.rewire.rewiring import (
     sharding_units,
     unrewire,
 )
+from re2tal.reversible.rewire.storing import set_storage, storage
+from re2tal.reversible.spending import fastest_storage, measure_costs, stored_bytes
 from re2tal.reversible.stored import StoredWarning
 from re2tal.reversible.tiles import Mode, Tile, TileSize, Tiling
 
@@ -59,9 +61,11 @@ __all__ = [
     "chains",
     "coefficients",
     "examine",
+    "fastest_storage",
     "first_non_finite",
     "first_to_differ",
     "headrooms",
+    "measure_costs",
     "reconstruction_error",
     "reconstruction_errors",
     "reconstruction_tensors",
@@ -71,8 +75,11 @@ __all__ = [
     "set_coefficients",
     "set_headrooms",
     "set_mode",
+    "set_storage",
     "set_tiles",
     "sharding_units",
+    "storage",
+    "stored_bytes",
     "unrewire",
     "verify",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from re2tal.reversible.branch_call import trainable, version_of
+from re2tal.reversible.branch_call import version_of
 from re2tal.reversible.fixed_point import Pair, Stream
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import Step
@@ -73,7 +73,7 @@ class _RunStep(torch.autograd.Function):
     ) -> Tensor:
         """`tensors`: those among the arguments, then the parameters."""
         ctx.set_materialize_grads(False)
-        streams.advance(step, graph=graph)
+        streams.advance(step, graph=graph, x_needs=any(ctx.needs_input_grad[4:6]))
         assert streams.pair is not None
         ctx.streams, ctx.step, ctx.index, ctx.kept = streams, step, len(streams.steps) - 1, keep
         ctx.has_u = u is not None
@@ -117,12 +117,8 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     walk = _unpacked(ctx, step) if ctx.kept else streams.walk(ctx.index + 1)
     dv, dw = _received(walk, dy, streams, like=walk.v)
     count, x_needs = len(step.tensors), u_needs or v_needs
-    learning = [index for index, call in enumerate(step.calls) if trainable(call.parameters)]
-    first = 0 if x_needs or any(needs[:count]) else learning[0]  # nothing before it needs a gradient
     with streams.replaying(step):
-        du, dv, of_args, found = streams.undo(
-            step, walk, dv, dw, leaves=step.leaves(needs[:count]), first=first, x_needs=x_needs
-        )
+        du, dv, of_args, found = streams.undo(step, walk, dv, dw, leaves=step.leaves(needs[:count]), x_needs=x_needs)
     if streams.pair is None:  # nobody will walk here again
         for call in step.calls:
             call.dropped = None

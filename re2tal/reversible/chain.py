@@ -29,6 +29,7 @@ from re2tal.reversible.fixed_point import (
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import SidewaysError, Step
+from re2tal.reversible.storage import Storage
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.streams import Streams
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size, most_bytes
@@ -61,6 +62,7 @@ class Chain:
 
     Attributes:
         coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
+        storage: what is stored in mode "reversible" although it could be computed again; nothing unless it is set.
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
         reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
@@ -74,6 +76,7 @@ class Chain:
         self.mode = mode
         self.tile_size = tile_size
         self.coefficients = Coefficients()
+        self.storage = Storage()
         self.headroom = 8
         self.reconstruction_error: Tensor | None = None
 

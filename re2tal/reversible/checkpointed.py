@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +13,29 @@ from torch import Tensor
 from re2tal.reversible.autograd import differentiable_once
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
-from re2tal.reversible.guards import Guard
+from re2tal.reversible.guards import Guard, restored
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.streams import restored
-from re2tal.reversible.tiles import Mode, TileSize, add_to, most_bytes, part_of, put_into
+from re2tal.reversible.storage import Storage, StoredGradients, stored
+from re2tal.reversible.tiles import Mode, Tile, TileSize, add_to, most_bytes, part_of, put_into
 
 __all__ = ["run_checkpointed"]
 
 
-def run_checkpointed(branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, size: TileSize) -> Tensor:
+def run_checkpointed(
+    branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, size: TileSize, storage: Storage
+) -> Tensor:
     """`branch(x)`, whose backward pass runs it again, tile by tile or, where it must be, as a whole.
 
-    In mode "store" by the same steps, under ordinary autograd.
+    In mode "store" by the same steps, under ordinary autograd; with activations in storage it is not run again.
     """
     limit = most_bytes(size, x.device)
     branch_call = BranchCall(branch, guard, tuple(x.shape), args=False, limit=limit, device=x.device)
     branch_call.begin(x.device)
     if mode == "store":
         return branch_call.with_graph(x, ())
-    call = _Call(branch_call, autocast_contexts(x.device))
+    is_stored = torch.is_grad_enabled() and storage.of(0) == "activations"
+    call = _Call(branch_call, autocast_contexts(x.device), is_stored)
     result: Tensor = _Checkpointed.apply(call, x, *trainable(branch_call.parameters))
     return result
 
@@ -41,6 +46,8 @@ class _Call:
 
     branch_call: BranchCall
     autocast: list[torch.autocast]
+    is_stored: bool
+    """Whether graphs of the forward pass stay for it."""
 
 
 class _Checkpointed(torch.autograd.Function):
@@ -50,10 +57,8 @@ class _Checkpointed(torch.autograd.Function):
         ctx.save_for_backward(x)
         branch_call = call.branch_call
         out: Tensor | None = None
-        with entered(call.autocast):
-            prepared = branch_call.prepare(x)
-            for tile in branch_call.tiles:
-                y = branch_call.compute(part_of(x, tile.read), prepared, tile, ())
+        with closing(_results(call, x, x_needs=ctx.needs_input_grad[1])) as results:
+            for tile, y in results:
                 if not branch_call.in_tiles:
                     return y
                 if out is None:
@@ -71,6 +76,21 @@ class _Checkpointed(torch.autograd.Function):
         return differentiable_once(found)
 
 
+def _results(call: _Call, x: Tensor, *, x_needs: bool) -> Generator[tuple[Tile, Tensor]]:
+    """What the branch gives, tile by tile, without a graph outside."""
+    branch_call = call.branch_call
+    if call.is_stored:
+        with stored(branch_call, x, args=(), leaves=(), autocast=call.autocast) as gradients:
+            for tile in branch_call.tiles:
+                part = part_of(x, tile.read).detach()
+                yield tile, gradients.computed(part.requires_grad_() if x_needs else part, tile)
+        return
+    with entered(call.autocast):
+        prepared = branch_call.prepare(x)
+        for tile in branch_call.tiles:
+            yield tile, branch_call.compute(part_of(x, tile.read), prepared, tile, ())
+
+
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     call: _Call = ctx.call
     branch_call = call.branch_call
@@ -78,6 +98,12 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     (x,) = ctx.saved_tensors
     return_freed_memory(x.device)
     dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
+    if isinstance(graph := branch_call.graph, StoredGradients):
+        retain = torch._C._autograd._get_current_graph_task_keep_graph()
+        sums = graph.backward(dy, dx, retain=retain)
+        if not retain:
+            branch_call.graph = None
+        return None, dx, *sums
     with preserved(x.device), restored([branch_call.guard]), branch_call.replayed() as parameters:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
         for tile in branch_call.tiles:
