@@ -36,7 +36,7 @@ from re2tal.reversible.rewire.rewiring import (
     unrewire,
 )
 from re2tal.reversible.rewire.storing import set_storage, storage
-from re2tal.reversible.spending import fastest_storage, measure_costs, stored_bytes
+from re2tal.reversible.spending import Spending, fastest_storage, measure_costs, spend_memory, stored_bytes
 from re2tal.reversible.stored import StoredWarning
 from re2tal.reversible.tiles import Mode, Tile, TileSize, Tiling
 
@@ -51,6 +51,7 @@ __all__ = [
     "ReconstructionWarning",
     "ReversibleChain",
     "Rewiring",
+    "Spending",
     "StoredWarning",
     "StreamOverflowError",
     "Tile",
@@ -78,6 +79,7 @@ __all__ = [
     "set_storage",
     "set_tiles",
     "sharding_units",
+    "spend_memory",
     "storage",
     "stored_bytes",
     "unrewire",

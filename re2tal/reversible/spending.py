@@ -1,10 +1,10 @@
 """How to spend memory on time: what of a network to store, so that a step is the fastest that fits.
 
-    costs = measure_costs(model, loss_of_a_clip)
-    set_storage(model, fastest_storage(costs, budget=2 * 2**30))
+    spend_memory(model, lambda: loss_of(model(clip)), budget=2 * 2**30)
 
 One reversible step is measured, branch by branch: what it takes to compute it again, and what its activations would
-take if they were kept. Which branches store what is then a knapsack, which is filled exactly.
+take if they were kept. Which branches store what is then a knapsack, which is filled exactly; and whether that is
+faster, which mapping so much memory may prevent, is seen by the clock.
 """
 
 from __future__ import annotations
@@ -28,10 +28,21 @@ from re2tal.reversible.rewire.storing import set_storage, storage, storing_parts
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tracing.recording import untouched
 
-__all__ = ["BranchCost", "PartCost", "fastest_storage", "leaving_no_trace", "measure_costs", "stored_bytes"]
+__all__ = [
+    "BranchCost",
+    "PartCost",
+    "Spending",
+    "fastest_storage",
+    "leaving_no_trace",
+    "measure_costs",
+    "spend_memory",
+    "stored_bytes",
+]
 
 _LEVELS = 1000
 """Steps that a budget is divided into; what is stored is rounded up to these."""
+_LEAST_GAIN = 0.02
+"""Share of a step's time that has to be saved for it to be worth memory."""
 
 
 @dataclass
@@ -72,6 +83,70 @@ class PartCost:
         return kept + sum(branch.input_bytes for branch in self.branches[activations : activations + inputs])
 
 
+@dataclass(frozen=True)
+class Spending:
+    """What a network stores from now on, and what was found on the way."""
+
+    storage: dict[str, tuple[int, int]]
+    """As `storage` gives it."""
+    stored_bytes: int
+    """That it takes."""
+    most_bytes: int
+    """That it would take to store everything."""
+    seconds: tuple[float, float]
+    """Of a step that stores nothing, and of one that stores this."""
+
+
+def spend_memory(model: nn.Module, loss: Callable[[], Tensor], *, budget: int, scale: float = 1.0) -> Spending:
+    """Have a network store what makes its steps the fastest that fit; gradients stay the same, bit for bit.
+
+    A handful of steps are run, after which nothing but what is stored has changed.
+
+    Args:
+        model: rewired, in training mode.
+        loss: of some clip, a scalar with a graph; numbers do not matter.
+        budget: bytes beyond those of a step that stores nothing.
+        scale: of the clips that will be trained on, by that one.
+    """
+    costs = measure_costs(model, loss)
+    chosen: dict[str, tuple[int, int]] = {}
+    with leaving_no_trace(model):
+        nothing_s = seconds = _seconds(model, loss, chosen)
+        for share in (1.0, 0.5):
+            tried = fastest_storage(costs, budget=int(share * budget), scale=scale)
+            if (tried_s := _seconds(model, loss, tried)) <= (1 - _LEAST_GAIN) * nothing_s:
+                chosen, seconds = tried, tried_s
+                break
+    set_storage(model, chosen)
+    everything = {name: (len(cost.branches), 0) for name, cost in costs.items()}
+    return Spending(
+        chosen,
+        stored_bytes(costs, chosen, scale=scale),
+        stored_bytes(costs, everything, scale=scale),
+        (nothing_s, seconds),
+    )
+
+
+def _seconds(model: nn.Module, loss: Callable[[], Tensor], choice: Mapping[str, tuple[int, int]]) -> float:
+    """Of a step, the shorter one of two."""
+    set_storage(model, choice)
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        _step(model, loss)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _step(model: nn.Module, loss: Callable[[], Tensor]) -> None:
+    """Forward and backward, on to the end, leaving no gradients."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    found = torch.autograd.grad(loss(), learning, allow_unused=True)
+    if (device := _device_of(model)).type != "cpu":
+        torch.get_device_module(device).synchronize(device)
+    del found
+
+
 def measure_costs(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, PartCost]:
     """Run a step twice and measure the second one; nothing of the model is changed.
 
@@ -82,12 +157,11 @@ def measure_costs(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, Par
     Returns:
         By the names that `storage` uses.
     """
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with leaving_no_trace(model), closing(_Meter(model)) as meter:
         set_storage(model, {})
-        torch.autograd.grad(loss(), learning, allow_unused=True)  # to warm up
+        _step(model, loss)  # to warm up
         with observed_by(meter):
-            torch.autograd.grad(loss(), learning, allow_unused=True)
+            _step(model, loss)
     names, found = _names_of_owners(model), dict[str, list[BranchCost]]()
     for branch, cost in reversed(meter.costs.values()):  # as they run forward
         if branch.owner in names:

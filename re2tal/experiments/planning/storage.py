@@ -1,6 +1,5 @@
 """`backbone.reversible="auto"`: which activations are stored, so that a training step is the fastest that fits."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from re2tal.config.building import build_detector, count_classes
 from re2tal.experiments.planning.memory import available_memory
 from re2tal.experiments.planning.plan import Estimates, clips_of_a_process
 from re2tal.experiments.planning.tracker import MemoryTracker
-from re2tal.reversible import fastest_storage, measure_costs, set_storage, set_tiles, stored_bytes
+from re2tal.reversible import set_storage, set_tiles, spend_memory
 from re2tal.reversible.spending import leaving_no_trace
 from re2tal.reversible.tiles import most_bytes
 from re2tal.training.precision import autocast
@@ -29,8 +28,6 @@ _MORE_THAN_TENSORS = 1.1
 """What it takes to store a byte of activations: holes and buffers of kernels, as in plain training."""
 _FEWEST_FRAMES = 8
 """Of which a slow pathway sees one."""
-_LEAST_GAIN = 0.02
-"""Share of a step's time that has to be saved for it to be worth memory."""
 _SMALLEST_TILE = MIB
 _CLASSES_IF_UNKNOWN = 20
 
@@ -75,7 +72,9 @@ class StoragePlan:
     def from_json(values: Mapping[str, Any]) -> "StoragePlan":
         """What `as_json` gave."""
         pairs = {name: (int(choice[0]), int(choice[1])) for name, choice in values["storage"].items()}
-        return StoragePlan(**{**values, "storage": pairs, "clips": tuple(values["clips"])})
+        return StoragePlan(
+            **{**values, "storage": pairs, "clips": tuple(values["clips"]), "seconds": tuple(values["seconds"])}
+        )
 
     def __str__(self) -> str:
         activations, inputs = (sum(choice[place] for choice in self.storage.values()) for place in (0, 1))
@@ -88,7 +87,7 @@ class StoragePlan:
         if self.tile_bytes is not None:
             told += f"; tiles are of {format_memory(self.tile_bytes)}, to fit at all, and round like no others"
         if self.total > self.memory:
-            told += "; even so it will not fit"
+            told += "; it will not fit"
         reversible_s, planned_s = self.seconds
         if self.stored:
             told += f"; a step on a short clip took {planned_s:.2f} s, and {reversible_s:.2f} s with nothing stored"
@@ -131,28 +130,19 @@ def plan_storage(
     with leaving_no_trace(backbone):
         if tile_bytes is not None:
             set_tiles(backbone, tile_bytes)
-        costs = measure_costs(backbone, trial.loss)
-        spare = int((memory - least) / _MORE_THAN_TENSORS)
-        nothing_s, seconds, chosen = trial.seconds({}), 0.0, dict[str, tuple[int, int]]()
-        for budget in (spare, spare // 2):
-            chosen = fastest_storage(costs, budget=budget, scale=trial.scale)
-            seconds = trial.seconds(chosen)
-            if seconds <= (1 - _LEAST_GAIN) * nothing_s:
-                break
-        else:
-            chosen, seconds = {}, nothing_s
+        budget = max(int((memory - least) / _MORE_THAN_TENSORS), 0)
+        found = spend_memory(backbone, trial.loss, budget=budget, scale=trial.scale)
         if tile_bytes is not None:
             set_tiles(backbone, "auto")
-    everything = {name: (len(cost.branches), 0) for name, cost in costs.items()}
     return StoragePlan(
-        storage=chosen,
+        storage=found.storage,
         tile_bytes=tile_bytes,
         clips=clips,
         memory=memory,
         least=least,
-        stored=round(_MORE_THAN_TENSORS * stored_bytes(costs, chosen, scale=trial.scale)),
-        everything=round(_MORE_THAN_TENSORS * stored_bytes(costs, everything, scale=trial.scale)),
-        seconds=(nothing_s, seconds),
+        stored=round(_MORE_THAN_TENSORS * found.stored_bytes),
+        everything=round(_MORE_THAN_TENSORS * found.most_bytes),
+        seconds=found.seconds,
     )
 
 
@@ -202,16 +192,18 @@ def _least(config: ExperimentConfig, memory: int, *, device: torch.device, proce
     def total(config: ExperimentConfig) -> int:
         return Estimates(config, device=device, processes=processes).of("reversible", num_clips=num_clips).total
 
-    found, size = total(config), None
-    if config.backbone.tile_mib != "auto":
+    found = total(config)
+    if found <= memory or config.backbone.tile_mib != "auto":
         return found, None
     usual = 16 * MIB if device.type == "cuda" and not torch.cuda.is_available() else most_bytes("auto", device)
     smaller = (usual or _SMALLEST_TILE) // 4
-    while found > memory and smaller >= _SMALLEST_TILE:
+    while smaller >= _SMALLEST_TILE:
         backbone = config.backbone.model_copy(update={"tile_mib": smaller / MIB})
-        found, size = total(config.model_copy(update={"backbone": backbone})), smaller
+        in_smaller = total(config.model_copy(update={"backbone": backbone}))
+        if in_smaller <= memory:
+            return in_smaller, smaller
         smaller //= 4
-    return found, size
+    return found, None
 
 
 class _Trial:
@@ -257,18 +249,6 @@ class _Trial:
     def _step(self) -> None:
         learning = [parameter for parameter in self._backbone.parameters() if parameter.requires_grad]
         torch.autograd.grad(self.loss(), learning, allow_unused=True)
-
-    def seconds(self, storage: Mapping[str, tuple[int, int]]) -> float:
-        """Of a step, the shorter one of two."""
-        set_storage(self._backbone, storage)
-        times = []
-        for _ in range(2):
-            start = time.perf_counter()
-            self._step()
-            if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
-            times.append(time.perf_counter() - start)
-        return min(times)
 
     def least(self, estimates: Estimates) -> int:
         """What a whole training step takes that stores nothing, of a network that cannot be run dry as rewired.
