@@ -167,7 +167,9 @@ BUDGET = ("epochs", "eval_from", "learning_rate", "backbone_learning_rate")
 
 
 @pytest.mark.parametrize(
-    "file", sorted((Path(__file__).parents[1] / "configs" / "demo").glob("*.py")), ids=lambda p: p.stem
+    "file",
+    [Path(__file__).parents[1] / f"configs/demo/{name}.py" for name in ("re2slowfast", "re2swin", "slowfast", "swin")],
+    ids=lambda p: p.stem,
 )
 def test_the_demo_configs_load_and_differ_in_backbone_and_budget_alone(file: Path) -> None:
     config = load_config(file)

@@ -1,8 +1,6 @@
 """Test sets that do not fall into equal parts: any number of processes finds what one finds."""
 
 import json
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from re2tal.config import building, load_config
 from re2tal.experiments import experiment
 from re2tal.training import Processes, RunFolder, distributed_processes, save_checkpoint, seed_all
+from tests.processes import in_processes
 from tests.tiny_experiment import make_tiny_experiment
 
 COUNTS = (5, 2, 1)
@@ -44,15 +43,7 @@ def find(folder: Path, processes: Processes, batch_size: int) -> None:
         assert experiment.test(config, processes=processes, folder=out, checkpoint=folder / "weights.pth") is not None
 
 
-def work(rank: int, world_size: int, folder: str, port: int) -> None:
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(world_size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    torch.set_num_threads(1)
+def work(rank: int, folder: str) -> None:
     with distributed_processes() as processes:
         find(Path(folder), processes, 1)
         find(Path(folder), processes, 4)
@@ -69,10 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     find(folder, Processes(), 4)
     torch.set_num_threads(threads)
     for world_size in (2, 3):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        torch.multiprocessing.spawn(work, args=(world_size, str(folder), port), nprocs=world_size)
+        in_processes(world_size, work, str(folder))
     return folder
 
 

@@ -18,7 +18,7 @@ from re2tal.experiments import experiment
 from re2tal.experiments.finetuning import ClipsConfig, ClipSource, FinetuneConfig
 from re2tal.experiments.warm_start import class_axes, compare_classes, start_from_detector, with_classes
 from re2tal.networks.detector import Detector
-from re2tal.networks.heads import HeadConfig, HeadSettings
+from re2tal.networks.heads import HeadConfig, HeadSettings, TridentHeadConfig
 from re2tal.training import CheckpointError, Processes, RunFolder, TrainingConfig, load_checkpoint, save_checkpoint
 from re2tal.weights import WeightsError
 from tests.tiny_experiment import make_tiny_experiment
@@ -32,6 +32,8 @@ def small(head: str, folder: Path) -> ExperimentConfig:
     config = override(demo(data=folder, work_dir=folder), SMALL)
     if head == "own":
         config = config.model_copy(update={"head": extension(f"{CENTRE_HEAD}:CentreHeadConfig", num_convs=1)})
+    if head == "trident":
+        config = config.model_copy(update={"head": TridentHeadConfig(num_convs=1)})
     return config
 
 
@@ -67,7 +69,7 @@ def logits(model: Detector) -> Tensor:
     return outputs.heat if found is None else found
 
 
-@pytest.mark.parametrize("head", ["built in", "own"])
+@pytest.mark.parametrize("head", ["built in", "trident", "own"])
 @pytest.mark.parametrize(
     ("new", "renamed", "sources"),
     [

@@ -10,7 +10,7 @@ classes that have been imported already. `importing_sources` is what trusted cal
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Union
@@ -21,7 +21,16 @@ from pydantic_core import CoreSchema, core_schema
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 
-__all__ = ["Extensible", "ExtensionError", "OneOf", "extension", "importing_sources", "load_object", "spelled_out"]
+__all__ = [
+    "Extensible",
+    "ExtensionError",
+    "OneOf",
+    "built_in_at",
+    "extension",
+    "importing_sources",
+    "load_object",
+    "spelled_out",
+]
 
 _MAY_IMPORT = "may_import"
 
@@ -55,8 +64,14 @@ class Extensible(Settings):
 class OneOf:
     """Marks the type of a field as one of the `built_in` classes or any other subclass of the annotated base."""
 
-    def __init__(self, *built_in: type[Extensible]) -> None:
+    def __init__(self, *built_in: type[Extensible], once_alone: bool = False) -> None:
+        """
+        Args:
+            built_in: the classes of the package.
+            once_alone: the first of them was the only one in earlier versions, whose files name no kind.
+        """
         self.built_in = built_in
+        self.once_alone = once_alone
 
     def __get_pydantic_core_schema__(self, base: type[Extensible], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validation by pydantic of what is built in; of others by the class that their source names."""
@@ -69,7 +84,11 @@ class OneOf:
                 kind = _find(str(value["source"]), base=base, may_import=may_import)
                 settings = {name: setting for name, setting in value.items() if name != "source"}
                 return kind.model_validate(settings, context=info.context)
-            return built_in(value)
+            if self.once_alone and isinstance(value, Mapping) and "kind" not in value:
+                value = {"kind": self.built_in[0].model_fields["kind"].default, **value}
+            named = _named(value, self.built_in) if len(self.built_in) > 1 else None
+            # By its class, where it is known: pydantic would put the kind into the names of settings that are wrong.
+            return built_in(value) if named is None else named.model_validate(value, context=info.context)
 
         serialization = core_schema.plain_serializer_function_ser_schema(self._dump, info_arg=True)
         return core_schema.with_info_wrap_validator_function(
@@ -108,18 +127,43 @@ def importing_sources() -> dict[str, Any]:
     return {_MAY_IMPORT: True}
 
 
-def spelled_out(value: Any) -> Any:
+def built_in_at(model: type[Settings], path: Sequence[str]) -> tuple[type[Extensible], ...]:
+    """The classes of the package that the part of a config at a path of names may be; none where there is no choice."""
+    *outer, last = path
+    for name in outer:
+        inner = model.model_fields[name].annotation if name in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, Settings)):
+            return ()
+        model = inner
+    marks = model.model_fields[last].metadata if last in model.model_fields else []
+    return next((mark.built_in for mark in marks if isinstance(mark, OneOf) and len(mark.built_in) > 1), ())
+
+
+def spelled_out(value: Any, *, built_in: Sequence[type[Extensible]] = ()) -> Any:
     """What an option of the command line sets a part of a config to: with the defaults of its class, if it names one.
+
+    Args:
+        value: a source, settings with a `source`, or settings with the `kind` of a class of the package.
+        built_in: the latter.
 
     Raises:
         ExtensionError: there is no such class.
     """
+    if (named := _named(value, built_in)) is not None:
+        return {**named.model_construct().model_dump(warnings=False), **value}
     given = {"source": value} if isinstance(value, str) and ".py:" in value else value
     if not isinstance(given, Mapping) or "source" not in given:
         return value
     kind = _find(str(given["source"]), base=Extensible, may_import=True)
     settings: dict[str, Any] = {name: setting for name, setting in given.items() if name != "source"}
     return {"source": given["source"], **kind.model_construct(None, **settings).model_dump(warnings=False)}
+
+
+def _named(value: Any, built_in: Sequence[type[Extensible]]) -> type[Extensible] | None:
+    """The class whose `kind` settings have; None where they are no mapping, or have none of the kinds."""
+    if not isinstance(value, Mapping) or "kind" not in value:
+        return None
+    return next((kind for kind in built_in if kind.model_fields["kind"].default == value["kind"]), None)
 
 
 def load_object(source: str) -> Any:

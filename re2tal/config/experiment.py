@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from re2tal.common.extension import ExtensionError, OneOf, importing_sources, spelled_out
+from re2tal.common.extension import ExtensionError, OneOf, built_in_at, importing_sources, spelled_out
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import JsonError, brief, parse_json, shown, some
 from re2tal.config.former import former_names, without_removed
@@ -20,8 +20,8 @@ from re2tal.data import DataConfig, DataSettings
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
 from re2tal.networks.backbones import BackboneConfig
-from re2tal.networks.heads import HeadConfig, HeadSettings
-from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
+from re2tal.networks.heads import HeadConfig, HeadSettings, TridentHeadConfig
+from re2tal.networks.pyramid import MaxPoolPyramidConfig, PyramidConfig, PyramidSettings, SgpPyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.training.annealing import require_anneal_range
 from re2tal.video import AugmentConfig, AugmentSettings
@@ -43,8 +43,11 @@ class ExperimentConfig(Settings):
     work_dir: Path
     """Runs write to `<work_dir>/gpu<processes>_id<id>/`."""
     backbone: BackboneConfig
-    pyramid: Annotated[PyramidSettings, OneOf(PyramidConfig)] = PyramidConfig()
-    head: Annotated[HeadSettings, OneOf(HeadConfig)] = HeadConfig()
+    pyramid: Annotated[
+        PyramidSettings,
+        OneOf(PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig, once_alone=True),
+    ] = PyramidConfig()
+    head: Annotated[HeadSettings, OneOf(HeadConfig, TridentHeadConfig, once_alone=True)] = HeadConfig()
     data: Annotated[DataSettings, OneOf(DataConfig)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
@@ -187,7 +190,7 @@ def override(config: C, options: Sequence[str]) -> C:
         key, equals, text = option.partition("=")
         if not equals:
             raise ConfigError(f"a config option is written key.sub=value, got {shown(option)}")
-        _set(values, key.strip(), _parse(text))
+        _set(values, key.strip(), _parse(text), model=type(config))
     try:
         return type(config).model_validate(values, context=importing_sources())
     except ValidationError as error:
@@ -206,8 +209,8 @@ def _parse(text: str) -> Any:
     return text
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    """Replace the setting `key` in nested `values`; an unknown key is answered with the nearest ones."""
+def _set(values: dict[str, Any], key: str, value: Any, *, model: type[Settings]) -> None:
+    """Replace the setting `key` in nested `values` of a `model`; an unknown key is answered with the nearest ones."""
     *path, last = key.split(".")
     place = values
     for depth, name in enumerate([*path, last]):
@@ -215,8 +218,12 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(_unknown_key(values, key, inside=key.split(".")[:depth], place=place))
         if depth < len(path):
             place = place[name]
+    if last == "kind" and place[last] != value and path and built_in_at(model, path):
+        return _set(values, ".".join(path), {last: value}, model=model)  # what another class has settings for differs
     try:
-        place[last] = spelled_out(value) if place[last] is None or isinstance(place[last], dict) else value
+        if place[last] is None or isinstance(place[last], dict):
+            value = spelled_out(value, built_in=built_in_at(model, [*path, last]))
+        place[last] = value
     except ExtensionError as error:
         raise ConfigError(f"with {shown(key)}: {error}") from None
 

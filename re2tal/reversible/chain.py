@@ -177,7 +177,7 @@ class Chain:
         self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object], *, closing: bool
     ) -> Tensor:
         u, v = None, x
-        return_freed_memory(x.device)  # before streams are put into its holes
+        return_freed_memory(x)  # before streams are put into its holes
         if place is None:
             self.reconstruction_error = self.reconstruction_error if not torch.is_grad_enabled() else None
             place = Streams.start(x, FixedPoint.around(x, headroom=self.headroom), chain=self)

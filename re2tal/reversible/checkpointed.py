@@ -96,7 +96,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     branch_call = call.branch_call
     branch_call.check_unmodified()
     (x,) = ctx.saved_tensors
-    return_freed_memory(x.device)
+    return_freed_memory(x)
     dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
     if isinstance(graph := branch_call.graph, StoredGradients):
         retain = torch._C._autograd._get_current_graph_task_keep_graph()

@@ -3,6 +3,9 @@
 Training in tiles allocates and frees thousands of small tensors between a few large ones. glibc serves both from one
 heap, which cannot shrink past what is still in use: with Swin-T on 64 frames a quarter of the memory of a step was
 holes. So large tensors are mapped by themselves, and holes are handed back between branches.
+
+Both cost time, since the system clears every page that it gives. In small networks the holes are small and the pages
+would be a third of a step's processor time, so nothing is done there.
 """
 
 from __future__ import annotations
@@ -13,13 +16,16 @@ import time
 from functools import cache
 from typing import Any
 
-import torch
+from torch import Tensor
 
 __all__ = ["return_freed_memory"]
 
 MAP_FROM = 4 * 2**20
 """Bytes from which an allocation is mapped by itself and handed back when it is freed. The tensors of a tile are
 smaller: fresh pages cost time."""
+
+LARGE = 16 * 2**20
+"""Bytes of a stream from which on memory is handed back. With Swin-T at 224 x 224 that is 28 frames."""
 
 SECONDS_BETWEEN = 0.1
 """Handing back takes milliseconds, and the memory is soon wanted again: with steps shorter than this, where there is
@@ -30,10 +36,14 @@ _M_MMAP_THRESHOLD = -3
 _last = -SECONDS_BETWEEN
 
 
-def return_freed_memory(device: torch.device) -> bool:
-    """Hand freed memory back to the system, if that was not just done; False where it cannot be: without glibc."""
+def return_freed_memory(stream: Tensor) -> bool:
+    """Hand freed memory back to the system, if a stream is large and that was not just done.
+
+    Returns:
+        False where it is not done at all: for small streams, on other devices, without glibc.
+    """
     global _last
-    if device.type != "cpu" or (library := _glibc()) is None:
+    if stream.device.type != "cpu" or stream.nbytes < LARGE or (library := _glibc()) is None:
         return False
     if (now := time.monotonic()) - _last >= SECONDS_BETWEEN:
         library.malloc_trim(0)

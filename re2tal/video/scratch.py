@@ -6,9 +6,9 @@ from functools import cache
 
 __all__ = ["keep_freed_memory"]
 
-MAP_FROM = 4 * 2**20
-"""Bytes from which an allocation is mapped by itself; as in `re2tal.reversible`, where both work in one process."""
-KEEP = 16 * 2**20
+MAP_FROM = 32 * 2**20
+"""Bytes from which an allocation is mapped by itself: the most that glibc would come to by its own rule."""
+KEEP = 64 * 2**20
 """Bytes of freed memory that stay with the process."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

@@ -1,14 +1,13 @@
 """Two processes under DistributedDataParallel train as one process does."""
 
-import os
-import socket
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
+
+from tests.processes import in_processes
 
 from .networks import MlpNet, assert_same_gradients, gradients, loss_of
 
@@ -18,23 +17,20 @@ def build() -> tuple[MlpNet, Tensor]:
     return MlpNet().double(), torch.randn(4, 5, dtype=torch.float64)
 
 
-def worker(rank: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def worker(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo")
     for find_unused in (False, True):
         model, x = build()
         wrapped = DistributedDataParallel(model, find_unused_parameters=find_unused)
         for _ in range(2):  # the second pass accumulates
             loss_of(wrapped(x[2 * rank : 2 * rank + 2])).backward()
         torch.save(gradients(model), Path(folder) / f"{rank}_{find_unused}.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
 def test_two_processes_equal_one_with_and_without_search_for_unused_parameters(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(worker, (port, str(tmp_path)), nprocs=2)
+    in_processes(2, worker, str(tmp_path))
     model, x = build()
     model.chain.mode = "store"
     for _ in range(2):

@@ -1,21 +1,19 @@
 """Networks in shards: two processes under FSDP2 train as one process does with all parameters."""
 
 import json
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from re2tal.reversible import chains, rewire, set_mode, sharding_units
+from tests.processes import in_processes
 
 from .networks import NETWORKS, assert_same_gradients, gradients, loss_of
 from .towers import Tower
@@ -44,9 +42,8 @@ def pass_of(model: nn.Module, x: Tensor, rank: int) -> Tensor:
     return loss_of(model(x.chunk(2)[rank]))
 
 
-def worker(rank: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def worker(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo")
     mesh = init_device_mesh("cpu", (2,))
     seen: dict[str, Any] = {}
     for kind in KINDS:
@@ -65,6 +62,7 @@ def worker(rank: int, port: int, folder: str) -> None:
         torch.save(whole, Path(folder) / f"{kind}_{rank}.pt")
     seen["refused"] = refusal(rank, mesh)
     (Path(folder) / f"{rank}.json").write_text(json.dumps(seen))
+    dist.barrier()
     dist.destroy_process_group()
 
 
@@ -84,10 +82,7 @@ def refusal(rank: int, mesh: Any) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have worked."""
     folder = tmp_path_factory.mktemp("shards")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(worker, (port, str(folder)), nprocs=2)
+    in_processes(2, worker, str(folder))
     return folder
 
 

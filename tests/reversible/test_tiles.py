@@ -25,7 +25,7 @@ from re2tal.reversible import (
     set_tiles,
     verify,
 )
-from re2tal.reversible.malloc import SECONDS_BETWEEN, return_freed_memory
+from re2tal.reversible.malloc import LARGE, SECONDS_BETWEEN, return_freed_memory
 from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.tiles import leading_boxes
 
@@ -201,13 +201,16 @@ def test_headrooms_are_those_of_the_chains() -> None:
 
 
 def test_memory_of_tiles_is_handed_back() -> None:
-    if return_freed_memory(torch.device("cpu")) is False:
+    stream = torch.empty(LARGE, dtype=torch.uint8)
+    if return_freed_memory(stream) is False:
         pytest.skip("needs glibc")
     blocks = [torch.zeros(2**18) for _ in range(200)]  # 1 MiB each, from the heap
     kept, full = blocks[::10], _resident_mib()
     del blocks
     time.sleep(SECONDS_BETWEEN)
-    return_freed_memory(torch.device("cpu"))
+    assert not return_freed_memory(stream[1:])
+    assert _resident_mib() > full - 10
+    return_freed_memory(stream)
     assert _resident_mib() < full - 100 and len(kept) == 20
 
 

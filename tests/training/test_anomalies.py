@@ -1,9 +1,7 @@
 """Steps that go wrong: step, videos and module are told, a file is kept, and all processes decide alike."""
 
 import json
-import os
 import random
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from re2tal.reversible import Origin, ReversibleChain, first_non_finite
 from re2tal.training import EMA, Processes, Trainer, TrainingError, distributed_processes, load_anomaly
 from re2tal.training.random_state import restore
+from tests.processes import in_processes
 from tests.training.training_toy import ToyBackbone, ToyDetector, toy_config, toy_trainer
 
 
@@ -216,15 +215,7 @@ def test_streams_that_no_grid_holds_end_the_training_with_a_file(tmp_path: Path)
 # Several processes
 
 
-def work(rank: int, folder: str, port: int) -> None:
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    torch.set_num_threads(1)
+def work(rank: int, folder: str) -> None:
     with distributed_processes() as processes:
         seen = {"skip": trained(Path(folder) / "skip", processes), "stop": stopped(Path(folder) / "stop", processes)}
         torch.save(seen, Path(folder) / f"seen{rank}.pth")
@@ -253,10 +244,7 @@ def stopped(folder: Path, processes: Processes) -> str:
 
 
 def test_all_processes_leave_out_a_step_that_is_bad_on_one_of_them(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, args=(str(tmp_path), port), nprocs=2)
+    in_processes(2, work, str(tmp_path))
     first, second = (torch.load(tmp_path / f"seen{rank}.pth", weights_only=True) for rank in range(2))
     torch.testing.assert_close(first["skip"], second["skip"], rtol=0, atol=0)
     assert all(torch.isfinite(value).all() for value in first["skip"].values())

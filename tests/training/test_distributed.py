@@ -1,7 +1,6 @@
 """Two processes do what one does."""
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from re2tal.training import Processes, distributed_processes, load_checkpoint
+from tests.processes import in_processes
 from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 from tests.training.training_worker import work
 
@@ -17,10 +17,7 @@ from tests.training.training_worker import work
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have worked."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, args=(str(folder), port), nprocs=2)
+    in_processes(2, work, str(folder))
     return folder
 
 

@@ -1,6 +1,5 @@
 """What every process of test_distributed.py does; it writes what it saw to a file."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,15 +10,7 @@ from re2tal.training import Processes, distributed_processes
 from tests.training.training_toy import ToyDetector, small_detector, toy_config, toy_trainer
 
 
-def work(rank: int, folder: str, port: int) -> None:
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    torch.set_num_threads(1)
+def work(rank: int, folder: str) -> None:
     with distributed_processes() as processes:
         seen = {
             "rank": processes.rank,

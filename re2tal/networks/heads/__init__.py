@@ -5,6 +5,7 @@ from re2tal.networks.heads.interface import DetectionHead, HeadSettings, Regress
 from re2tal.networks.heads.losses import diou_loss, focal_loss
 from re2tal.networks.heads.points import Points, decode, make_points
 from re2tal.networks.heads.targets import Targets, assign_targets
+from re2tal.networks.heads.trident import TridentHead, TridentHeadConfig
 
 __all__ = [
     "DetectionHead",
@@ -15,6 +16,8 @@ __all__ = [
     "Points",
     "RegressionRange",
     "Targets",
+    "TridentHead",
+    "TridentHeadConfig",
     "assign_targets",
     "decode",
     "diou_loss",

@@ -6,6 +6,7 @@ B batch, C channels, S_l steps of level l, P points of all levels together, K cl
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -18,12 +19,13 @@ from re2tal.networks.heads.points import Points, decode, level_ranges, make_poin
 from re2tal.networks.heads.targets import assign_targets
 from re2tal.networks.layers import MaskedConvNorm
 
-__all__ = ["Head", "HeadConfig", "HeadOutputs"]
+__all__ = ["Head", "HeadConfig", "HeadOutputs", "PointHead"]
 
 
 class HeadConfig(HeadSettings):
     """Sizes, targets and losses of ActionFormer's head."""
 
+    kind: Literal["actionformer"] = "actionformer"
     num_convs: PositiveInt = 2
     """Convolutions before the classifier, and as many before the regressor."""
     prior: float = Field(default=0.01, gt=0, lt=1)
@@ -77,12 +79,14 @@ class Scale(nn.Module):
         return x * self.scale
 
 
-class Head(nn.Module):
-    """Two towers of convolutions shared by all levels, one for the classes, one for the boundaries."""
+class PointHead(nn.Module):
+    """What heads have in common whose points classify and regress: layers of all levels, targets, normalizer."""
 
     loss_normalizer: Tensor
 
-    def __init__(self, config: HeadConfig, *, in_channels: int, num_classes: int, strides: Sequence[int]) -> None:
+    def __init__(
+        self, config: HeadConfig, *, in_channels: int, num_classes: int, strides: Sequence[int], num_regressed: int
+    ) -> None:
         super().__init__()
         self.config = config
         self.num_classes = num_classes
@@ -90,10 +94,62 @@ class Head(nn.Module):
         self.cls_convs = nn.ModuleList(MaskedConvNorm(in_channels, in_channels) for _ in range(config.num_convs))
         self.reg_convs = nn.ModuleList(MaskedConvNorm(in_channels, in_channels) for _ in range(config.num_convs))
         self.cls_head = nn.Conv1d(in_channels, num_classes, 3, padding=1)
-        self.reg_head = nn.Conv1d(in_channels, 2, 3, padding=1)
+        self.reg_head = nn.Conv1d(in_channels, num_regressed, 3, padding=1)
         self.scale = nn.ModuleList(Scale() for _ in strides)
         self.cls_head.bias = nn.Parameter(torch.full((num_classes,), math.log(config.prior / (1 - config.prior))))
         self.register_buffer("loss_normalizer", torch.tensor(config.initial_normalizer))
+
+    def points(self, levels: Sequence[Tensor]) -> Points:
+        """The P points of levels (B, C, S_l)."""
+        return make_points(
+            [level.shape[-1] for level in levels],
+            strides=self.strides,
+            first_reach=self.config.first_reach,
+            device=levels[0].device,
+        )
+
+    def targets(self, points: Points, *, segments: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Classes (B, P, K) and offsets (B, P, 2), see `Targets`, of the actions of B clips."""
+        found = [
+            assign_targets(
+                points,
+                segments=clip_segments,
+                labels=clip_labels,
+                num_classes=self.num_classes,
+                center_radius=self.config.center_radius,
+            )
+            for clip_segments, clip_labels in zip(segments, labels, strict=True)
+        ]
+        return torch.stack([target.classes for target in found]), torch.stack([target.offsets for target in found])
+
+    def smoothed(self, classes: Tensor) -> Tensor:
+        """Targets (B, P, K) of the classification, of which a part is spread over the classes and the background."""
+        smoothing = self.config.label_smoothing
+        return classes * (1 - smoothing) + smoothing / (self.num_classes + 1)
+
+    @torch.no_grad()
+    def normalizer(self, num_positive: Tensor) -> Tensor:
+        """The number to divide by: a running mean in training, this batch's own count otherwise.
+
+        Processes that average their gradients count their points together, so that they get the gradients of one
+        process that has all their clips.
+        """
+        num_processes = 1
+        if self.training and distributed.is_initialized():
+            num_processes = distributed.get_world_size()
+            distributed.all_reduce(num_positive)
+        current = num_positive.clamp(min=1).to(self.loss_normalizer.dtype)
+        if not self.training:
+            return current
+        self.loss_normalizer.lerp_(current, 1 - self.config.normalizer_momentum)
+        return self.loss_normalizer / num_processes
+
+
+class Head(PointHead):
+    """Two towers of convolutions shared by all levels, one for the classes, one for the boundaries."""
+
+    def __init__(self, config: HeadConfig, *, in_channels: int, num_classes: int, strides: Sequence[int]) -> None:
+        super().__init__(config, in_channels=in_channels, num_classes=num_classes, strides=strides, num_regressed=2)
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> HeadOutputs:
         """Classify and regress at every point.
@@ -109,19 +165,13 @@ class Head(nn.Module):
                 classes, boundaries = cls_conv(classes, mask), reg_conv(boundaries, mask)
             logits.append(self.cls_head(classes))
             offsets.append(scale(self.reg_head(boundaries)).relu())
-        points = make_points(
-            [level.shape[-1] for level in levels],
-            strides=self.strides,
-            first_reach=self.config.first_reach,
-            device=levels[0].device,
-        )
         # At least float32 from here on: boundaries at step 500 need more digits than half precision has.
         precise = torch.promote_types(logits[0].dtype, torch.float32)
         return HeadOutputs(
             logits=torch.cat(logits, dim=-1).transpose(1, 2).to(precise),
             offsets=torch.cat(offsets, dim=-1).transpose(1, 2).to(precise),
             mask=torch.cat(list(masks), dim=-1),
-            points=points,
+            points=self.points(levels),
         )
 
     def losses(
@@ -146,27 +196,14 @@ class Head(nn.Module):
         points, valid = predictions.points, predictions.mask
         if labelled is not None:
             valid = valid & torch.cat(list(labelled), dim=-1)
-        targets = [
-            assign_targets(
-                points,
-                segments=clip_segments,
-                labels=clip_labels,
-                num_classes=self.num_classes,
-                center_radius=self.config.center_radius,
-            )
-            for clip_segments, clip_labels in zip(segments, labels, strict=True)
-        ]
-        target_classes = torch.stack([target.classes for target in targets])  # (B, P, K)
-        target_offsets = torch.stack([target.offsets for target in targets])  # (B, P, 2)
+        target_classes, target_offsets = self.targets(points, segments=segments, labels=labels)
         positive = (target_classes.sum(-1) > 0) & valid
-        normalizer = self._normalizer(positive.sum())
+        normalizer = self.normalizer(positive.sum())
 
-        smoothing = self.config.label_smoothing
-        smoothed = target_classes * (1 - smoothing) + smoothing / (self.num_classes + 1)
         # What does not count is put to constants and not left out: a device would be asked how much that leaves.
         ignored, elsewhere = ~valid[..., None], ~positive[..., None]
         logits = predictions.logits.masked_fill(ignored, 0)
-        classification = focal_loss(logits, smoothed).masked_fill(ignored, 0).sum() / normalizer
+        classification = focal_loss(logits, self.smoothed(target_classes)).masked_fill(ignored, 0).sum() / normalizer
         found, wanted = (
             decode(points, offsets.masked_fill(elsewhere, 1)) for offsets in (predictions.offsets, target_offsets)
         )
@@ -177,23 +214,6 @@ class Head(nn.Module):
             "classification_loss": classification,
             "regression_loss": regression,
         }
-
-    @torch.no_grad()
-    def _normalizer(self, num_positive: Tensor) -> Tensor:
-        """The number to divide by: a running mean in training, this batch's own count otherwise.
-
-        Processes that average their gradients count their points together, so that they get the gradients of one
-        process that has all their clips.
-        """
-        num_processes = 1
-        if self.training and distributed.is_initialized():
-            num_processes = distributed.get_world_size()
-            distributed.all_reduce(num_positive)
-        current = num_positive.clamp(min=1).to(self.loss_normalizer.dtype)
-        if not self.training:
-            return current
-        self.loss_normalizer.lerp_(current, 1 - self.config.normalizer_momentum)
-        return self.loss_normalizer / num_processes
 
     @torch.no_grad()
     def proposals(self, predictions: HeadOutputs) -> list[Proposals]:

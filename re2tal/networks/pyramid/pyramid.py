@@ -4,7 +4,7 @@ B batch, C channels, S steps, S_l steps of level l (S / 2**l).
 """
 
 import math
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ _Count = Annotated[int, Field(ge=0)]
 class PyramidConfig(PyramidSettings):
     """Sizes of ActionFormer's feature pyramid."""
 
+    kind: Literal["actionformer"] = "actionformer"
     channels: PositiveInt = 512
     """Channels of every level."""
     num_heads: PositiveInt = 4

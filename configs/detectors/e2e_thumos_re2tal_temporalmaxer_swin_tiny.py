@@ -1,0 +1,19 @@
+"""Re2Swin-T + TemporalMaxer on THUMOS-14, from raw video: the detector's sizes are those published for I3D features.
+
+torchrun --standalone --nproc_per_node=2 tools/train.py configs/detectors/e2e_thumos_re2tal_temporalmaxer_swin_tiny.py
+"""
+
+from pathlib import Path
+
+from re2tal.config.presets import thumos
+from re2tal.networks.backbones import SwinConfig
+from re2tal.networks.pyramid import MaxPoolPyramidConfig
+
+config = thumos(
+    name="re2tal_e2e_temporalmaxer_swin_tiny_frame1024",
+    backbone=SwinConfig(
+        reversible=True,
+        drop_path=0.2,
+        pretrained=Path("pretrained/invswin-tiny-p244-w877_kinetics400_pre_k400_ft_e30.pth"),
+    ),
+).model_copy(update={"pyramid": MaxPoolPyramidConfig()})
