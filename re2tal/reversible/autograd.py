@@ -114,7 +114,8 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     step.check_unmodified()
     u_needs, v_needs, *needs = ctx.needs_input_grad[4:]
     walk = _unpacked(ctx, step) if ctx.kept else streams.walk(ctx.index + 1)
-    return_freed_memory(walk.v)
+    if not streams.storage.activations:
+        return_freed_memory(walk.v)
     dv, dw = _received(walk, dy, streams, like=walk.v)
     count, x_needs = len(step.tensors), u_needs or v_needs
     with streams.replaying(step):

@@ -177,7 +177,8 @@ class Chain:
         self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object], *, closing: bool
     ) -> Tensor:
         u, v = None, x
-        return_freed_memory(x)  # before streams are put into its holes
+        if not self.storage.activations:
+            return_freed_memory(x)  # before streams are put into its holes
         if place is None:
             self.reconstruction_error = self.reconstruction_error if not torch.is_grad_enabled() else None
             place = Streams.start(x, FixedPoint.around(x, headroom=self.headroom), chain=self)

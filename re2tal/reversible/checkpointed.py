@@ -96,7 +96,6 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     branch_call = call.branch_call
     branch_call.check_unmodified()
     (x,) = ctx.saved_tensors
-    return_freed_memory(x)
     dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
     if isinstance(graph := branch_call.graph, StoredGradients):
         retain = torch._C._autograd._get_current_graph_task_keep_graph()
@@ -104,6 +103,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         if not retain:
             branch_call.graph = None
         return None, dx, *sums
+    return_freed_memory(x)
     with preserved(x.device), restored([branch_call.guard]), branch_call.replayed() as parameters:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
         for tile in branch_call.tiles:

@@ -297,7 +297,8 @@ class Streams:
         retain = torch._C._autograd._get_current_graph_task_keep_graph()
         before = self.num_branches(walk.done - 1)
         for index in reversed(range(len(step.calls))):
-            return_freed_memory(walk.v)
+            if not self.storage.activations:  # else there is enough
+                return_freed_memory(walk.v)
             call = step.calls[index]
             # Where nothing is stored, down to the start, to see whether both streams come back.
             is_recovered = not self.storage.branches or before + index > self.storage.branches
