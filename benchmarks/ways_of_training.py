@@ -139,8 +139,11 @@ def tables(results: list[Row]) -> str:
 def _cell(row: Row | None, plain: Row | None) -> str:
     if row is None:
         return ""
-    shares = f" ({row['activation_mib'] / plain['activation_mib']:.2f}, {row['step_s'] / plain['step_s']:.2f})"
-    return f"{row['activation_mib']:.0f} MiB, {row['step_s']:.2f} s" + (shares if plain else "")
+    told = f"{row['activation_mib']:.0f} MiB, {row['step_s']:.2f} s"
+    if plain is None:
+        return told
+    memory, time = (row[name] / plain[name] for name in ("activation_mib", "step_s"))
+    return f"{told} ({memory:.2f}, {time:.2f})"
 
 
 def _beyond_gradients(row: Row | None) -> str:
