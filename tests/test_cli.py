@@ -249,7 +249,7 @@ def test_the_demo_runs_from_nothing_to_a_table(re2tal: Any, tmp_path: Path, caps
     assert re2tal("demo", "--out", out, "--seed", 1, "--num-train", 2, "--num-test", 1, "--cfg-options", *options) == 0
     assert "mean" in capsys.readouterr().out
     metrics = json.loads((out / "metrics.json").read_text())
-    assert set(metrics) == {"average_mAP", "mAP@0.3", "mAP@0.4", "mAP@0.5", "mAP@0.6", "mAP@0.7"}
+    assert set(metrics) == {"average_mAP", "mAP@0.3", "mAP@0.4", "mAP@0.5", "mAP@0.6", "mAP@0.7", "per_class"}
     for name in ("detections.json", "checkpoint/best.pth", "log.txt", "metrics.jsonl", "report.html"):
         assert (out / name).exists()
     assert f"open {out / 'report.html'}" in (out / "log.txt").read_text()

@@ -113,7 +113,7 @@ def test_the_demo_writes_what_the_readme_says(checkout: Path) -> None:
     run_folder = checkout / "exps/demo"
     metrics = json.loads((run_folder / "metrics.json").read_text())
     assert {"average_mAP", "mAP@0.3", "mAP@0.5", "mAP@0.7"} <= metrics.keys()
-    assert all(0 <= value <= 1 for value in metrics.values())
+    assert all(0 <= value <= 1 for value in metrics.values() if isinstance(value, float))
     detections = json.loads((run_folder / "detections.json").read_text())
     assert len(detections["results"]) == 2
     assert (run_folder / "checkpoint/best.pth").is_file()

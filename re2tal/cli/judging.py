@@ -1,6 +1,7 @@
 """Commands that hold predictions against the ground truth: evaluate, diagnose."""
 
 import json as json_format
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,8 +13,9 @@ from re2tal.cli.app import app, parse_tious
 from re2tal.common.untrusted import shown
 
 if TYPE_CHECKING:
-    from re2tal.evaluation import GroundTruth, Predictions
+    from re2tal.evaluation import GroundTruth, PrecisionResult, Predictions
 
+Counts = Annotated[list[int] | None, Parameter(consume_multiple=True, validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(help="Print one line of JSON, fractions instead of percent, and nothing else.")]
 
 
@@ -61,6 +63,9 @@ def evaluate(
     points: bool = False,
     tolerances: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     frame_rate: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
+    recall: Counts = None,
+    average_recall: Counts = None,
+    epic: bool = False,
     per_class: bool = False,
     json: Json = False,
 ) -> None:
@@ -84,31 +89,82 @@ def evaluate(
     frame_rate
         With --points: frames per second that times are cut to before they are compared, as SoccerNet does; of several
         predictions of a class in one frame, the last one of the file counts. By default times are compared as they are.
+    recall
+        Show recall@kx for these k too, such as 1 5 for Ego4D's: for each n actions of a class in a video its k * n best
+        predictions of that class count.
+    average_recall
+        Show average recall at these average numbers of predictions of a video (AR@AN), whatever their class, such as 1
+        5 10 100 for ActivityNet's proposals.
+    epic
+        Measure verbs, nouns and actions of EPIC-KITCHENS-100: from EPIC_100_validation.csv, or annotations with
+        verb_label and noun_label, and a submission to its challenge, usually with --tious 0.1,0.2,0.3,0.4,0.5. Its own
+        code gives the figures of `--count-other-videos --as-annotated`.
     per_class
         Show every class.
     """
-    from re2tal.evaluation import PrecisionResult, mean_average_precision, print_result, spotting_precision
+    from re2tal.evaluation import mean_average_precision, print_result, spotting_precision
 
     if points and judged.count_other_videos:
         raise ValueError("--points counts the videos of the subset alone; leave --count-other-videos out")
     if tolerances and not points:
         raise ValueError("--tolerances are for point events; give --points too")
+    if points and (recall or average_recall or epic):
+        raise ValueError("--recall, --average-recall and --epic measure segments at tIoU; leave --points out")
+    if epic:
+        _evaluate_epic(judged, recall=recall or (), average_recall=average_recall, per_class=per_class, json=json)
+        return
     tious, widths = parse_tious(judged.tious), parse_tolerances(tolerances)  # before anything is read
     truth, found = judged.read(points=points)
     result: PrecisionResult
     if points:
         result = spotting_precision(truth, found, tolerances=widths, frame_rate=frame_rate)
     else:
-        result = mean_average_precision(truth, found, tious=tious, count_other_videos=judged.count_other_videos)
-    if not json:
+        result = mean_average_precision(
+            truth,
+            found,
+            tious=tious,
+            count_other_videos=judged.count_other_videos,
+            recall_multiples=recall or (),
+            average_recall_at=average_recall or (),
+        )
+    if json:
+        print(
+            json_format.dumps({**result.metrics, "subset": judged.subset, **result.counts, **_more(result, per_class)})
+        )
+    else:
         print_result(result, title="mAP (%)", per_class=per_class)
+
+
+def _more(result: "PrecisionResult", per_class: bool) -> dict[str, object]:
+    """False alarms, where they are counted, and the classes, where they are asked for."""
+    more = result.as_json()
+    return more if per_class else {name: value for name, value in more.items() if not name.startswith("per_class")}
+
+
+def _evaluate_epic(
+    judged: Judged, *, recall: Sequence[int], average_recall: Sequence[int] | None, per_class: bool, json: bool
+) -> None:
+    from re2tal.evaluation import epic_precision, print_result
+
+    if average_recall or judged.blocked or judged.subset_file:
+        raise ValueError("--epic goes without --average-recall, --blocked and --subset-file; leave them out")
+    results = epic_precision(
+        judged.ground_truth,
+        judged.predictions,
+        subset=judged.subset,
+        tious=parse_tious(judged.tious),
+        as_annotated=judged.as_annotated,
+        count_other_videos=judged.count_other_videos,
+        recall_multiples=recall,
+    )
+    if json:
+        told = {
+            task: {**result.metrics, **result.counts, **_more(result, per_class)} for task, result in results.items()
+        }
+        print(json_format.dumps({"subset": judged.subset, **told}))
         return
-    line: dict[str, object] = {**result.metrics, "subset": judged.subset, **result.counts}
-    if result.false_alarms is not None:
-        line["false_alarms"] = result.false_alarms.as_json()
-    if per_class:
-        line["per_class"] = {name: list(values) for name, values in result.per_class.items()}
-    print(json_format.dumps(line))
+    for task, result in results.items():
+        print_result(result, title=f"{task}: mAP (%)", per_class=per_class)
 
 
 @app.command

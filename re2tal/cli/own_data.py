@@ -28,14 +28,18 @@ Many = Parameter(consume_multiple=True)
 class ImportCall:
     """What is asked of `re2tal import`."""
 
-    videos: Path
-    """Folder of the videos, at any depth."""
+    videos: Path | None = None
+    """Folder of the videos, at any depth. Without, for detectors on features that others have extracted, the files
+    themselves or lengths tell how long the videos are."""
+    lengths: Path | None = None
+    """Without videos: table of their lengths, a CSV with columns video_id, duration in seconds and fps if known, such
+    as EPIC_100_video_info.csv; or annotations that tell them."""
     out: Path = Path("annotations.json")
     """The file to write."""
     format: str | None = None
     """What the files are, where the content is not recognised: csv, per-frame, activitynet, detections, thumos,
-    multithumos, charades, epic-kitchens, ava, soccernet, calms21, elan, anvil, boris, observer, ethovision, bento, via,
-    via2, label-studio, cvat, srt, vtt, textgrid or audacity; or a format of your own, path/to/file.py:Name
+    multithumos, charades, epic-kitchens, ava, ego4d, soccernet, calms21, elan, anvil, boris, observer, ethovision,
+    bento, via, via2, label-studio, cvat, srt, vtt, textgrid or audacity; or a format of your own, path/to/file.py:Name
     (docs/extending.md)."""
     columns: Annotated[list[str] | None, Many] = None
     """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
@@ -79,7 +83,7 @@ class ImportCall:
 
 
 @app.command(name="import")
-def import_(sources: list[Path], /, *, call: ImportCall) -> None:
+def import_(sources: list[Path], /, *, call: ImportCall | None = None) -> None:
     """Bring annotations of other programs and data sets, and the lengths of their videos, into one file to train on.
 
     Ends with status 0 if annotations were written, 1 if nothing in them could be used, 2 if the command is wrong.
@@ -89,12 +93,13 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
     sources
         Files, or folders of files: tables with a row for each action or for each frame (CSV, TSV, .xlsx, .xls, .ods),
         projects and exports of ELAN, Anvil, BORIS, The Observer, EthoVision, BENTO, VIA, Label Studio, CVAT, Praat and
-        Audacity, subtitles (.srt, .vtt), data sets (ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS, AVA,
-        SoccerNet, CalMS21) and detections of re2tal predict. The format is recognised by the content.
+        Audacity, subtitles (.srt, .vtt), data sets (ActivityNet, THUMOS-14, MultiTHUMOS, Charades, EPIC-KITCHENS,
+        Ego4D, AVA, SoccerNet, CalMS21) and detections of re2tal predict. The format is recognised by the content.
     """
     from re2tal import labels as own_data
     from re2tal.training import counting
 
+    call = call or ImportCall()
     with _wrong_calls_end_with_2():
         if call.out.exists() and not call.overwrite:
             raise own_data.SourceError(f"{call.out} is there already; give another --out, or --overwrite")
@@ -103,6 +108,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
             raise own_data.SourceError(
                 "--points keeps events without length and --point-length widens them; leave one out"
             )
+        if call.videos is not None and call.lengths is not None:
+            raise own_data.SourceError("--lengths is for videos that are not at hand; leave it or --videos out")
+        lengths = {} if call.lengths is None else own_data.read_lengths(call.lengths)
         names = {} if call.classes is None else own_data.read_class_names(call.classes)
         reading = own_data.ReadOptions(
             length_of=own_data.lengths_in(call.videos, allow_links=call.allow_links),
@@ -126,7 +134,9 @@ def import_(sources: list[Path], /, *, call: ImportCall) -> None:
         )
         readings = own_data.read_sources(sources, format_=call.format, options=reading)
         with counting("videos") as tell:
-            imported = own_data.import_annotations(readings, videos=call.videos, options=options, tell=tell)
+            imported = own_data.import_annotations(
+                readings, videos=call.videos, lengths=lengths, options=options, tell=tell
+            )
         _write(imported, out=call.out, problems=call.problems)
     more = _hints_of_init(call) if imported.report.num_segments else []
     report = replace(imported.report, hints=(*imported.report.hints, *more))
@@ -148,6 +158,8 @@ def _hints_of_init(call: ImportCall) -> list[str]:
     from re2tal import labels as own_data
     from re2tal.data.annotations import AnnotationError
 
+    if call.videos is None:  # there is nothing that init could measure
+        return []
     try:
         data = own_data.load_data_set(call.out, videos=call.videos, allow_links=call.allow_links)
         measures = own_data.measure(data)

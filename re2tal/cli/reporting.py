@@ -211,13 +211,14 @@ def _config_from(settings: Any) -> "ReportedConfig | None":
 
 def _truth_of(config: "ReportedConfig", *, run: "RunFolder") -> "TruthSource":
     """What the run's own metric counts."""
-    from re2tal.data import AGNOSTIC_CLASS, DataConfig
+    from re2tal.config.reported import ReportedData
+    from re2tal.data import AGNOSTIC_CLASS
     from re2tal.report import TruthSource
 
     is_unlabelled = config.data.class_agnostic and config.postprocess.video_labels is None
     own = run.path / "ground_truth.json"
     path, subset_file = (
-        (config.data.annotations, config.data.subset_file) if isinstance(config.data, DataConfig) else (own, None)
+        (own, None) if isinstance(config.data, ReportedData) else (config.data.annotations, config.data.subset_file)
     )
     return TruthSource(
         path=path,

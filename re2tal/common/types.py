@@ -79,6 +79,8 @@ class AnnotatedVideo:
     left_out: tuple[tuple[float, float], ...] = ()
     """Where annotations lie that are no actions to train on: (start, end) in seconds. Nothing is known to be empty
     there."""
+    frame_rate: float | None = None
+    """Frames per second, as the annotation tells them; None where it does not."""
 
     def __post_init__(self) -> None:
         _require(

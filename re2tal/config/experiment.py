@@ -16,10 +16,10 @@ from re2tal.common.extension import ExtensionError, OneOf, built_in_at, importin
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import JsonError, brief, parse_json, shown, some
 from re2tal.config.former import former_names, without_removed
-from re2tal.data import DataConfig, DataSettings
+from re2tal.data import DataConfig, DataSettings, FeatureDataConfig
 from re2tal.detections import PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig
+from re2tal.networks.backbones import BackboneConfig, PrecomputedConfig
 from re2tal.networks.heads import HeadConfig, HeadSettings, TridentHeadConfig
 from re2tal.networks.pyramid import MaxPoolPyramidConfig, PyramidConfig, PyramidSettings, SgpPyramidConfig
 from re2tal.training import TrainingConfig
@@ -48,7 +48,7 @@ class ExperimentConfig(Settings):
         OneOf(PyramidConfig, SgpPyramidConfig, MaxPoolPyramidConfig, once_alone=True),
     ] = PyramidConfig()
     head: Annotated[HeadSettings, OneOf(HeadConfig, TridentHeadConfig, once_alone=True)] = HeadConfig()
-    data: Annotated[DataSettings, OneOf(DataConfig)]
+    data: Annotated[DataSettings, OneOf(DataConfig, FeatureDataConfig, once_alone=True)]
     augment: Annotated[AugmentSettings, OneOf(AugmentConfig)] = AugmentConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -70,6 +70,23 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _features_of_others_pass_the_backbone_by(self) -> "ExperimentConfig":
+        data, backbone = self.data, self.backbone
+        if isinstance(data, FeatureDataConfig) != isinstance(backbone, PrecomputedConfig):
+            raise ValueError(
+                "features of others (data.kind=features) go with backbone.kind=precomputed, and videos with a network, "
+                f"got {type(data).__name__} and {type(backbone).__name__}; set both alike"
+            )
+        if isinstance(data, FeatureDataConfig):
+            channels = [files.channels for files in data.files]
+            if sum(channels) != backbone.out_channels:
+                raise ValueError(
+                    f"backbone.out_channels must be the channels of all data.files together, {channels}, got "
+                    f"{backbone.out_channels}; write {sum(channels)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _backbone_takes_the_clips(self) -> "ExperimentConfig":
         frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
         self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
@@ -82,6 +99,16 @@ class ExperimentConfig(Settings):
                 f"training.memory is what activations are stored in, got {self.training.memory} with "
                 f"backbone.reversible={self.backbone.reversible}, which stores the same in any; set it to auto, or "
                 "training.memory=None"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recall_is_of_segments(self) -> "ExperimentConfig":
+        evaluation = self.evaluation
+        if self.postprocess.point_seconds is not None and (evaluation.recall_multiples or evaluation.average_recall_at):
+            raise ValueError(
+                "evaluation.recall_multiples and evaluation.average_recall_at are of segments at tIoU, and with "
+                f"postprocess.point_seconds={self.postprocess.point_seconds:g} detections are points; leave them empty"
             )
         return self
 

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from re2tal.config.experiment import ExperimentConfig
-from re2tal.data import DataConfig, ResizeSampling, WindowSampling
+from re2tal.data import DataConfig, FeatureDataConfig, ResizeSampling, WindowSampling
 from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.networks.backbones import BackboneConfig, PathwayConfig, PrecomputedConfig, SlowFastConfig, SwinConfig
 from re2tal.networks.heads import HeadConfig
 from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 
-__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "thumos"]
+__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "features_of_others", "thumos"]
 
 THUMOS = Path("data/thumos-14")
 ACTIVITYNET = Path("data/activitynet-1.3")
@@ -102,6 +102,42 @@ def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
             log_every=100,
             num_workers=4,
         ),
+    )
+
+
+def features_of_others(
+    *,
+    name: str,
+    data: FeatureDataConfig,
+    pyramid: PyramidConfig,
+    head: HeadConfig,
+    postprocess: PostprocessConfig,
+    training: TrainingConfig,
+    tious: tuple[float, ...],
+    evaluation: EvaluationConfig | None = None,
+) -> ExperimentConfig:
+    """ActionFormer on features that others have extracted.
+
+    Args:
+        name: of the experiment; runs go to `exps/features/<name>/`.
+        data: which features; the channels of all its files together are those of the pyramid's input.
+        pyramid: see there, and so on.
+        head: see there.
+        postprocess: see there.
+        training: see there.
+        tious: of the metric.
+        evaluation: what else is measured, and which videos are left out.
+    """
+    return ExperimentConfig(
+        name=name,
+        work_dir=Path("exps/features") / name,
+        backbone=PrecomputedConfig(out_channels=sum(files.channels for files in data.files)),
+        pyramid=pyramid,
+        head=head,
+        data=data,
+        postprocess=postprocess,
+        evaluation=(evaluation or EvaluationConfig()).model_copy(update={"tious": tious}),
+        training=training,
     )
 
 

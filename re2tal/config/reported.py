@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from re2tal.data import DataConfig
+from re2tal.data import DataConfig, FeatureDataConfig
 from re2tal.evaluation import EvaluationConfig
 
 __all__ = ["ReportedConfig", "ReportedData"]
@@ -27,6 +27,6 @@ class ReportedConfig(BaseModel):
     """A part of the JSON of an `ExperimentConfig`."""
 
     name: str
-    data: DataConfig | ReportedData = Field(union_mode="left_to_right")
+    data: DataConfig | FeatureDataConfig | ReportedData = Field(union_mode="left_to_right")
     postprocess: _ReportedPostprocess
     evaluation: EvaluationConfig

@@ -10,6 +10,7 @@ from re2tal.data.annotations import (
 from re2tal.data.broken import TooManyBrokenVideosError
 from re2tal.data.collate import batches_of, collate
 from re2tal.data.config import DataConfig, DataSettings, ResizeSampling, Sampling, WindowSampling
+from re2tal.data.feature_files import FeatureDataConfig, FeatureFiles
 from re2tal.data.features import FeaturesError, VideoFeatures, read_features
 from re2tal.data.interface import TestingClips, TrainingClips
 from re2tal.data.sets import stored_features, testing_clips, training_clips
@@ -28,6 +29,8 @@ __all__ = [
     "ClipStream",
     "DataConfig",
     "DataSettings",
+    "FeatureDataConfig",
+    "FeatureFiles",
     "FeaturesError",
     "ResizeSampling",
     "Sampling",

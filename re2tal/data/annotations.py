@@ -249,6 +249,7 @@ def _read_video(
             f'{where}: "frame" must be the number of frames, a whole number, got {shown(frames)} (at most '
             f"{_MOST_FRAMES})"
         )
+    rate: Any = entry.get("fps")
     annotations = entry.get("annotations", [])
     if not isinstance(annotations, list):
         raise AnnotationError(f'{where}: "annotations" must be a list, got {shown(annotations)}')
@@ -267,6 +268,7 @@ def _read_video(
         actions=tuple(actions),
         labelled=_read_stretches(entry, duration=duration, where=where),
         left_out=tuple(left_out),
+        frame_rate=float(rate) if _is_number(rate) and rate > 0 else None,
     )
 
 

@@ -10,12 +10,21 @@ from pydantic import Field, field_validator, model_validator
 from re2tal.common.annotation_files import AnnotationFile, read_annotation_file
 from re2tal.common.extension import Extensible
 from re2tal.common.settings import Settings
+from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError, path_inside, shown
 from re2tal.data.annotations import Annotations, read_annotations
 from re2tal.data.interface import TestingClips, TrainingClips
 from re2tal.video import AugmentSettings
 
-__all__ = ["FEATURES_SUFFIX", "DataConfig", "DataSettings", "ResizeSampling", "Sampling", "WindowSampling"]
+__all__ = [
+    "FEATURES_SUFFIX",
+    "AnnotationFileSettings",
+    "DataConfig",
+    "DataSettings",
+    "ResizeSampling",
+    "Sampling",
+    "WindowSampling",
+]
 
 FEATURES_SUFFIX = ".safetensors"
 """Ends the names of files with a video's features."""
@@ -144,6 +153,11 @@ class DataSettings(Extensible):
         return self
 
     @property
+    def tests_one_by_one(self) -> bool:
+        """Whether clips of testing differ in length, so that they make no batches."""
+        return False
+
+    @property
     def train_sampling(self) -> Sampling:
         """How training clips are cut: as `sampling` says, but stored features know the windows of testing alone."""
         if self.features is None or self.sampling.kind == "resize":
@@ -168,6 +182,10 @@ class DataSettings(Extensible):
     @abstractmethod
     def video_path(self, video_id: str) -> Path:
         """Where the file of a video is expected."""
+
+    def frame_rate_of(self, video: AnnotatedVideo) -> float | None:
+        """Frames per second that the steps of a video are counted in; None where nothing tells without its file."""
+        return video.num_frames / video.duration_seconds if video.num_frames else None
 
     def is_there(self) -> bool:
         """Whether there is something that `read_annotations` reads."""
@@ -216,25 +234,14 @@ class DataSettings(Extensible):
             ) from None
 
 
-class DataConfig(DataSettings):
-    """A data set of an annotation file and a folder of videos."""
+class AnnotationFileSettings(DataSettings):
+    """A data set whose annotations are in a file, whatever its clips are made of."""
 
     annotations: Path
     """JSON of ActivityNet's layout, {"database": {id: {"subset", "duration", "frame", "annotations"}}}; the same
     without "database", with a `subset_file`; or a folder or zip archive of THUMOS-14's text files."""
     subset_file: Path | None = None
     """CSV with columns "video" and "subset", for annotations that do not tell the subsets."""
-    videos: Path
-    """Folder of the video files."""
-    video_pattern: str = "{id}.mp4"
-    """Name of a video's file in the folder, with {id} for the video's id; it may not lead out of the folder."""
-
-    @field_validator("video_pattern")
-    @classmethod
-    def _check_video_pattern(cls, value: str) -> str:
-        if "{id}" not in value:
-            raise ValueError(f'video_pattern must contain {{id}}, got {value!r}; "{{id}}.mp4" is the usual one')
-        return value
 
     def read_annotations(self, *, duration_of: Callable[[str], float | None]) -> Annotations:
         """From the file, or files."""
@@ -245,14 +252,6 @@ class DataConfig(DataSettings):
             duration_of=duration_of,
             point_seconds=self.point_seconds,
         )
-
-    def video_path(self, video_id: str) -> Path:
-        """Where the file of a video is expected.
-
-        Raises:
-            UnsafeNameError: that is not in the folder.
-        """
-        return self.path_in(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
 
     def is_there(self) -> bool:
         """Whether there is such a file."""
@@ -267,6 +266,32 @@ class DataConfig(DataSettings):
         """What the file says."""
         fix = "give the path of an annotation file"
         return read_annotation_file(self.annotations, subset_file=self.subset_file, what="ground truth", fix=fix)
+
+
+class DataConfig(AnnotationFileSettings):
+    """A data set of an annotation file and a folder of videos."""
+
+    kind: Literal["videos"] = "videos"
+    """Names this kind of data set in a file or on the command line."""
+    videos: Path
+    """Folder of the video files."""
+    video_pattern: str = "{id}.mp4"
+    """Name of a video's file in the folder, with {id} for the video's id; it may not lead out of the folder."""
+
+    @field_validator("video_pattern")
+    @classmethod
+    def _check_video_pattern(cls, value: str) -> str:
+        if "{id}" not in value:
+            raise ValueError(f'video_pattern must contain {{id}}, got {value!r}; "{{id}}.mp4" is the usual one')
+        return value
+
+    def video_path(self, video_id: str) -> Path:
+        """Where the file of a video is expected.
+
+        Raises:
+            UnsafeNameError: that is not in the folder.
+        """
+        return self.path_in(self.videos, self.video_pattern.replace("{id}", video_id), video_id=video_id)
 
     def file_name(self, video_id: str) -> str:
         """As the pattern has it."""

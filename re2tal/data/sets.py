@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from re2tal.data.annotations import Annotations
 from re2tal.data.config import DataSettings
+from re2tal.data.feature_files import FeatureDataConfig, FeatureTestingSet, FeatureTrainingSet
 from re2tal.data.features import VideoFeatures
 from re2tal.data.interface import TestingClips, TrainingClips
 from re2tal.data.testing_set import TestingSet
@@ -17,6 +18,8 @@ def training_clips(
     config: DataSettings, augment: AugmentSettings, *, seed: int, annotations: Annotations
 ) -> TrainingClips:
     """The clips to train on; `annotations` are those of the config."""
+    if isinstance(config, FeatureDataConfig):
+        return FeatureTrainingSet(config, seed=seed, annotations=annotations)
     own = config.training_clips(augment, seed=seed)
     if own is None:
         return TrainingSet(config, augment, seed=seed, annotations=annotations)
@@ -30,6 +33,8 @@ def training_clips(
 
 def testing_clips(config: DataSettings, *, leave_out: Collection[str], annotations: Annotations) -> TestingClips:
     """The clips to test on; `annotations` are those of the config."""
+    if isinstance(config, FeatureDataConfig):
+        return FeatureTestingSet(config, leave_out=leave_out, annotations=annotations)
     own = config.testing_clips(leave_out=leave_out)
     return TestingSet(config, leave_out=leave_out, annotations=annotations) if own is None else own
 

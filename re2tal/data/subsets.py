@@ -46,7 +46,8 @@ class SubsetVideos:
         annotations = annotations or annotations_of(config)
         left_out = read_ids(config.missing).union(leave_out)
         videos = tuple(video for video in select_subset(annotations, subset) if video.video_id not in left_out)
-        _require_files(config, videos)
+        if config.has_files:
+            _require_files(config, videos)
         labels = frozenset(action.label for video in videos for action in video.actions)
         if config.class_agnostic:
             names: tuple[str, ...] = (AGNOSTIC_CLASS,)

@@ -8,6 +8,7 @@ from re2tal.detections.streaming_nms import FinalDetections, StreamingNms
 from re2tal.detections.video_scores import (
     CuhkConfig,
     SubmissionConfig,
+    TcanetConfig,
     UntrimmedNetConfig,
     VideoScores,
     VideoScoresError,
@@ -21,6 +22,7 @@ __all__ = [
     "PostprocessConfig",
     "StreamingNms",
     "SubmissionConfig",
+    "TcanetConfig",
     "UntrimmedNetConfig",
     "VideoScores",
     "VideoScoresError",

@@ -27,6 +27,7 @@ from re2tal.common.untrusted import shown, some
 __all__ = [
     "CuhkConfig",
     "SubmissionConfig",
+    "TcanetConfig",
     "UntrimmedNetConfig",
     "VideoScores",
     "VideoLabelsConfig",
@@ -65,6 +66,21 @@ class CuhkConfig(VideoScoresSettings):
         return _read_cuhk(self.path, top=self.top)
 
 
+class TcanetConfig(VideoScoresSettings):
+    """TCANet's scores of HACS: logits, of which twice the softmax counts, as in its published results."""
+
+    kind: Literal["tcanet"] = "tcanet"
+    """Names this layout in a file or on the command line."""
+    path: Path
+    """JSON: {"results": {id: [[logit of each class]]}, "class": [name of each class]}."""
+    top: PositiveInt = 3
+    """How many of a video's best classes every detection gets."""
+
+    def read(self) -> "VideoScores":
+        """Of a JSON file."""
+        return _read_cuhk(self.path, top=self.top, logits=True)
+
+
 class UntrimmedNetConfig(VideoScoresSettings):
     """UntrimmedNet's scores of THUMOS-14's test videos."""
 
@@ -93,7 +109,9 @@ class SubmissionConfig(VideoScoresSettings):
         return _read_submission(self.path, top=self.top)
 
 
-VideoLabelsConfig = Annotated[VideoScoresSettings, OneOf(CuhkConfig, UntrimmedNetConfig, SubmissionConfig)]
+VideoLabelsConfig = Annotated[
+    VideoScoresSettings, OneOf(CuhkConfig, TcanetConfig, UntrimmedNetConfig, SubmissionConfig)
+]
 
 _UCF101_CLASSES = 101
 # Numbers of THUMOS-14's twenty classes among them, from 1, as the readme of its annotations gives them.
@@ -197,8 +215,10 @@ class VideoScores:
         )
 
 
-def _read_cuhk(path: Path, *, top: int) -> VideoScores:
+def _read_cuhk(path: Path, *, top: int, logits: bool = False) -> VideoScores:
     content, results = _read_results(path, layout='{"results": {id: [scores]}, "class": [names]}')
+    if logits:
+        results = {name: row[0] if isinstance(row, list) and len(row) == 1 else row for name, row in results.items()}
     names = content.get("class")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise VideoScoresError(f'{path} must hold the names of its classes under "class", got {shown(names)}')
@@ -215,6 +235,9 @@ def _read_cuhk(path: Path, *, top: int) -> VideoScores:
         table = np.array(list(results.values()), np.float64).reshape(len(results), len(names))
     except (TypeError, ValueError):
         raise VideoScoresError(f"{path}: every score must be a number; write the scores as numbers") from None
+    if logits:
+        table = np.exp(table - table.max(1, keepdims=True))
+        table *= 2 / table.sum(1, keepdims=True)
     return _ranked(path, video_ids=list(results), table=table, class_names=tuple(names), top=top)
 
 

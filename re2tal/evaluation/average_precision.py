@@ -14,6 +14,7 @@ import numpy as np
 
 from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
 from re2tal.evaluation.matching import Ranked, match_actions, rank_predictions
+from re2tal.evaluation.recall import AverageRecall, MultipleRecall, average_recall, recall_at_multiples
 from re2tal.evaluation.tables import GroundTruth, Predictions
 
 __all__ = [
@@ -71,6 +72,11 @@ class PrecisionResult(ABC):
             f"mAP@{name}": value for name, value in zip(self.headings[1:], self.means, strict=True)
         }
 
+    def as_json(self) -> dict[str, object]:
+        """What `metrics` does not hold: false alarms, where they are counted, and the I values of every class."""
+        alarms = {} if self.false_alarms is None else {"false_alarms": self.false_alarms.as_json()}
+        return {**alarms, "per_class": {name: list(values) for name, values in self.per_class.items()}}
+
     @property
     def counts(self) -> dict[str, int]:
         """Videos, actions and predictions that were counted, and predictions that were not."""
@@ -90,6 +96,20 @@ class MapResult(PrecisionResult):
     """I thresholds."""
     per_tiou: tuple[float, ...]
     """I means over the classes."""
+    recall: MultipleRecall | None = None
+    """Where it is asked for, and so below."""
+    average_recall: AverageRecall | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """{"average_mAP": ..., "mAP@0.3": ..., "recall@1x@0.3": ..., "AR@100": ...}, as fractions."""
+        more = [measure.metrics for measure in (self.recall, self.average_recall) if measure is not None]
+        return {name: value for measured in (super().metrics, *more) for name, value in measured.items()}
+
+    def as_json(self) -> dict[str, object]:
+        """With recall@kx of every class."""
+        recall = {} if self.recall is None else {"per_class_recall": self.recall.as_json()}
+        return super().as_json() | recall
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -108,6 +128,8 @@ def mean_average_precision(
     *,
     tious: Sequence[float],
     count_other_videos: bool = False,
+    recall_multiples: Sequence[int] = (),
+    average_recall_at: Sequence[int] = (),
 ) -> MapResult:
     """Mean average precision over the classes of the ground truth.
 
@@ -117,13 +139,23 @@ def mean_average_precision(
         tious: I temporal IoU thresholds.
         count_other_videos: Count predictions for videos outside the evaluated subset as false ones, as the
             reference implementation does. Predictions for blocked videos are left out either way.
+        recall_multiples: Values of k for recall@kx; empty: it is not computed.
+        average_recall_at: Values of AN for AR@AN; empty: it is not computed.
 
     Returns:
         The means, and the average precision of every class.
     """
     ranked = rank_predictions(ground_truth, predictions, count_other_videos=count_other_videos)
     result = result_of_matches(ground_truth, ranked, match_actions(ground_truth, ranked, tious=tious), tious=tious)
-    return replace(result, false_alarms=count_false_alarms(ground_truth, predictions))
+    recall = proposals = None
+    if recall_multiples:
+        recall = recall_at_multiples(ground_truth, ranked, tious=tious, multiples=recall_multiples)
+    if average_recall_at:
+        proposals = average_recall(
+            ground_truth, predictions, tious=tious, budgets=average_recall_at, count_other_videos=count_other_videos
+        )
+    alarms = count_false_alarms(ground_truth, predictions)
+    return replace(result, false_alarms=alarms, recall=recall, average_recall=proposals)
 
 
 def result_of_matches(

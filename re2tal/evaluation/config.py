@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from re2tal.common.settings import Settings
 
@@ -20,6 +20,11 @@ class EvaluationConfig(Settings):
     frame_rate: float = Field(default=0.0, ge=0)
     """Frames per second that the times of point events are cut to before they are compared, 2 for SoccerNet's figures;
     0 compares them as they are."""
+    recall_multiples: tuple[PositiveInt, ...] = ()
+    """Values of k for recall@kx at every tIoU, (1, 5) for Ego4D's moment queries; empty: it is not computed."""
+    average_recall_at: tuple[PositiveInt, ...] = ()
+    """Average numbers of predictions of a video for average recall, (1, 5, 10, 100) for ActivityNet's proposals; empty:
+    it is not computed."""
     blocked: Path | tuple[str, ...] | None = None
     """Videos left out of the metric: ids, or a JSON file with a list of ids."""
 

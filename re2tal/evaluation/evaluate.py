@@ -20,6 +20,8 @@ def evaluate_files(
     subset_file: Path | str | None = None,
     as_annotated: bool = False,
     count_other_videos: bool = False,
+    recall_multiples: Sequence[int] = (),
+    average_recall_at: Sequence[int] = (),
 ) -> MapResult:
     """Mean average precision of a predictions file.
 
@@ -32,6 +34,8 @@ def evaluate_files(
         subset_file: CSV (video, subset), for a ground truth that does not tell the subsets.
         as_annotated: Count empty and repeated annotations too.
         count_other_videos: Count predictions for videos outside the subset as false ones.
+        recall_multiples: Values of k for recall@kx, and so on; see `mean_average_precision`.
+        average_recall_at: Values of AN for AR@AN.
     """
     truth, found = read_files(
         ground_truth,
@@ -41,7 +45,14 @@ def evaluate_files(
         subset_file=subset_file,
         as_annotated=as_annotated,
     )
-    return mean_average_precision(truth, found, tious=tious, count_other_videos=count_other_videos)
+    return mean_average_precision(
+        truth,
+        found,
+        tious=tious,
+        count_other_videos=count_other_videos,
+        recall_multiples=recall_multiples,
+        average_recall_at=average_recall_at,
+    )
 
 
 def read_files(

@@ -13,7 +13,7 @@ from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.untrusted import shown, some
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
-__all__ = ["read_blocked", "read_ground_truth", "read_predictions"]
+__all__ = ["predictions_of", "read_blocked", "read_ground_truth", "read_json_file", "read_predictions"]
 
 _LARGEST_NPZ = 2**31
 """Bytes that the arrays of a file may unpack to; a small archive may unpack to more than any memory."""
@@ -86,12 +86,17 @@ def read_predictions(path: Path | str) -> Predictions:
     path = Path(path)
     if path.suffix == ".npz":
         return _read_npz(path)
-    content = _read_json(path, what="predictions")
+    content = read_json_file(path, what="predictions")
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise EvaluationError(
             f'{path} must hold {{"results": {{id: [{{"segment", "label", "score"}}]}}}}, got {_keys(content)}'
         )
+    return predictions_of(results, path=path)
+
+
+def predictions_of(results: dict[str, Any], *, path: Path) -> Predictions:
+    """Scored segments, by video id, as they stand in the JSON file at `path`."""
     for name, rows_of_video in results.items():
         if not isinstance(rows_of_video, list):
             raise EvaluationError(f"{path}, video {name!r}: must be a list of predictions, got {shown(rows_of_video)}")
@@ -115,7 +120,7 @@ def read_blocked(blocked: Path | str | Collection[str] | None) -> frozenset[str]
         return frozenset()
     if not isinstance(blocked, (Path, str)):
         return frozenset(blocked)
-    content = _read_json(Path(blocked), what="blocked videos")
+    content = read_json_file(Path(blocked), what="blocked videos")
     if not isinstance(content, (list, dict)) or not all(isinstance(name, str) for name in content):
         raise EvaluationError(f"{blocked} must hold a JSON list of video ids, got {shown(content)}")
     return frozenset(content)
@@ -261,7 +266,8 @@ def _check_predictions(predictions: Predictions, path: Path) -> None:
             )
 
 
-def _read_json(path: Path, *, what: str) -> Any:
+def read_json_file(path: Path, *, what: str) -> Any:
+    """The content of a JSON file; `what` is what errors call it."""
     try:
         return read_json(path, what=what, fix="give the path of a JSON file")
     except AnnotationFileError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from re2tal.common.labelled import lies_outside
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
-__all__ = ["Ranked", "best_overlaps", "match_actions", "rank_predictions"]
+__all__ = ["Ranked", "best_overlaps", "first_to_reach", "match_actions", "rank_predictions"]
 
 # Pairs whose overlap is computed at once; bounds the memory for many predictions in crowded videos, and what fits into
 # the processor's cache is faster.
@@ -132,6 +132,35 @@ def best_overlaps(ground_truth: GroundTruth, ranked: Ranked) -> tuple[np.ndarray
         np.maximum.at(of_any_class, prediction, iou)
         np.maximum.at(of_own_class, prediction[own], iou[own])
     return of_any_class, of_own_class
+
+
+def first_to_reach(
+    ground_truth: GroundTruth, ranked: Ranked, *, cell: np.ndarray, action_cell: np.ndarray, tious: Sequence[float]
+) -> np.ndarray:
+    """Which of the predictions of its cell, counted from the best, is the first to overlap each action enough.
+
+    Args:
+        ground_truth: With M actions.
+        ranked: N predictions.
+        cell: (N,) int64, such as a number for each video, or each class of a video; -1 is none.
+        action_cell: (M,) int64 of the actions, from 0 on.
+        tious: I thresholds; actions may share a prediction.
+
+    Returns:
+        (I, M) int64; larger than any count where none does.
+    """
+    by_cell = np.argsort(cell, kind="stable")
+    starts = np.searchsorted(cell[by_cell], cell)
+    place = np.empty_like(by_cell)
+    place[by_cell] = np.arange(len(cell))
+    place -= starts  # (N,) from the best of its cell
+    first = np.full((len(tious), len(action_cell)), np.iinfo(np.int64).max)
+    for prediction, action in _pairs(cell, action_cell):
+        iou = _paired_iou(ranked.segments, prediction, ground_truth.segments, action)
+        for row, tiou in enumerate(tious):
+            reaches = iou >= tiou
+            np.minimum.at(first[row], action[reaches], place[prediction[reaches]])
+    return first
 
 
 def _matched_names(ground_truth: GroundTruth, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:

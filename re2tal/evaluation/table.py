@@ -1,7 +1,7 @@
 """The metric as a table for people."""
 
 from re2tal.common.terminal import print_table
-from re2tal.evaluation.average_precision import PrecisionResult
+from re2tal.evaluation.average_precision import MapResult, PrecisionResult
 
 __all__ = ["counts_in_words", "print_result"]
 
@@ -13,8 +13,26 @@ def print_result(result: PrecisionResult, *, title: str, per_class: bool = False
     for name, values in [*classes, ("mAP", result.means)]:
         rows.append([name, *(f"{100 * value:.2f}" for value in (*values, result.averaged(values)))])
     print_table(rows, title=title, caption=counts_in_words(result))
+    if isinstance(result, MapResult):
+        _print_recalls(result, per_class=per_class)
     if result.false_alarms is not None:
         print(result.false_alarms.in_words())
+
+
+def _print_recalls(result: MapResult, *, per_class: bool) -> None:
+    """A table for each multiple of recall@kx, in percent, and one of average recall."""
+    if (recall := result.recall) is not None:
+        for row, multiple in enumerate(recall.multiples):
+            classes = sorted(recall.per_class.items()) if per_class else []
+            named = [*classes, ("mean over classes", recall.means), ("all actions", recall.of_all)]
+            cells = [
+                [name, *(f"{100 * value:.2f}" for value in (*table[row], table[row].mean()))] for name, table in named
+            ]
+            print_table([[*result.headings, "mean"], *cells], title=f"Recall@{multiple}x (%)")
+    if (proposals := result.average_recall) is not None:
+        headings = ["AN", *map(str, proposals.budgets), "AUC"]
+        values = [f"{100 * value:.2f}" for value in (*proposals.recalls, proposals.area)]
+        print_table([headings, ["average recall", *values]], title="Average recall of any class (%)")
 
 
 def counts_in_words(result: PrecisionResult) -> str:

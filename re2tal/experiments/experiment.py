@@ -157,8 +157,7 @@ def test(
     result = tester.measure(detections)
     if processes.is_main:
         with atomic_text(folder.path / "metrics.json") as file:
-            alarms = {} if result.false_alarms is None else {"false_alarms": result.false_alarms.as_json()}
-            file.write(json.dumps(result.metrics | alarms, indent=2) + "\n")
+            file.write(json.dumps({**result.metrics, **result.as_json()}, indent=2) + "\n")
     return result
 
 

@@ -88,7 +88,7 @@ def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: fl
             raise ValueError(f"--{name} must be a number above 0, such as 30, got {value}")
     sampling = config.data.sampling
     videos = _training_videos(config)
-    rates = [video.num_frames / video.duration_seconds for video in videos if video.num_frames]
+    rates = [rate for video in videos if (rate := config.data.frame_rate_of(video))]
     told_fps, told_duration = fps is not None, duration is not None
     fps = fps or (median(rates) if rates else _DEFAULT_FPS)
     duration = duration or (median(video.duration_seconds for video in videos) if videos else _DEFAULT_DURATION)
@@ -140,7 +140,7 @@ def _lengths_in_steps(config: ExperimentConfig, videos: list[AnnotatedVideo], *,
     lengths = []
     for video in videos:
         if isinstance(sampling, WindowSampling):
-            rate = video.num_frames / video.duration_seconds if video.num_frames else fps
+            rate = config.data.frame_rate_of(video) or fps
             steps_per_second = rate / sampling.frames_in_step
         else:
             steps_per_second = sampling.num_steps / video.duration_seconds

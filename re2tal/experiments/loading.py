@@ -48,6 +48,8 @@ def load_tests(clips: TestingClips, config: ExperimentConfig, *, processes: Proc
     """This process's part of the test clips, in batches with the number of their first clip, not in order."""
     # As many clips at once as a process has in training, which is known to fit.
     batch_size = max(config.training.batch_size // (processes.world_size * config.training.accumulate), 1)
+    if config.data.tests_one_by_one:
+        batch_size = 1
     workers = LoaderProcesses.within(
         config.training.prefetch_mib,
         wanted=config.training.num_workers,

@@ -108,7 +108,13 @@ class Tester:
         found = Predictions.from_detections(detections, class_names=self.detected_names)
         evaluation = self.config.evaluation
         if self.config.postprocess.point_seconds is None:
-            return mean_average_precision(self.truth(), found, tious=evaluation.tious)
+            return mean_average_precision(
+                self.truth(),
+                found,
+                tious=evaluation.tious,
+                recall_multiples=evaluation.recall_multiples,
+                average_recall_at=evaluation.average_recall_at,
+            )
         return spotting_precision(
             self.truth(), found, tolerances=evaluation.tolerances, frame_rate=evaluation.frame_rate
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.common.types import Batch, PixelBatch
-from re2tal.data import DataSettings, WindowSampling
+from re2tal.data import DataSettings, FeatureDataConfig, WindowSampling
 from re2tal.data.windows import window_distance
 from re2tal.networks.backbones import Backbone
 from re2tal.training import log
@@ -114,7 +114,8 @@ def _sub_clip_frames(backbone: nn.Module) -> int | None:
 
 def tell_of_sharing(backbone: nn.Module, *, config: DataSettings) -> None:
     """Say in the log whether features of overlapping windows are computed once."""
-    if config.features is not None or not isinstance(config.sampling, WindowSampling):
+    are_pixels = config.features is None and not isinstance(config, FeatureDataConfig)
+    if not are_pixels or not isinstance(config.sampling, WindowSampling):
         return
     if reason := why_not_shared(backbone, config=config):
         log.info("features are computed for every window anew: %s", reason)

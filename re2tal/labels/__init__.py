@@ -6,6 +6,7 @@ from re2tal.labels.collecting import ImportOptions
 from re2tal.labels.config_text import config_text, write_config
 from re2tal.labels.formats import LabelFormat, SourceFile
 from re2tal.labels.importing import ImportedLabels, import_annotations, write_annotations
+from re2tal.labels.lengths import read_lengths
 from re2tal.labels.measure import DataSet, Measures, load_data_set, measure
 from re2tal.labels.records import FORMATS, Coverage, Format, Media, Problem, Reading, ReadOptions, Record, SourceError
 from re2tal.labels.report import ImportReport, print_report
@@ -48,6 +49,7 @@ __all__ = [
     "parse_time",
     "print_report",
     "read_class_names",
+    "read_lengths",
     "read_sources",
     "write_annotations",
     "write_config",

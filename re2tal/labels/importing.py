@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from re2tal.common.annotation_files import annotation_lines
@@ -15,7 +16,8 @@ from re2tal.common.labelled import read_labelled
 from re2tal.common.untrusted import some
 from re2tal.common.video_files import videos_passed_over
 from re2tal.labels.collecting import Collector, ImportedVideo, ImportOptions, chosen_file
-from re2tal.labels.records import Media, Reading, SourceError
+from re2tal.labels.lengths import ToldVideos
+from re2tal.labels.records import Media, Reading, SourceError, ToldLength
 from re2tal.labels.report import ImportReport
 from re2tal.labels.splitting import split_groups
 from re2tal.labels.videos import VideoFolder, common_pattern, probe_all
@@ -31,21 +33,28 @@ class ImportedLabels:
     """Annotations, ready to be written, and the report on them."""
 
     database: Mapping[str, Any]
-    root: Path
-    """Folder of the videos."""
+    root: Path | None
+    """Folder of the videos; None where there are none at hand."""
     video_pattern: str
     """From a video's id to its file below the folder."""
     report: ImportReport
 
 
 def import_annotations(
-    readings: Sequence[Reading], *, videos: Path, options: ImportOptions, tell: Callable[[int, int], None]
+    readings: Sequence[Reading],
+    *,
+    videos: Path | None,
+    lengths: Mapping[str, ToldLength] = MappingProxyType({}),
+    options: ImportOptions,
+    tell: Callable[[int, int], None],
 ) -> ImportedLabels:
     """Find and probe the videos, convert and check every annotation, and share the videos out to subsets.
 
     Args:
         readings: of the files of annotations.
-        videos: folder of the videos, searched at any depth.
+        videos: folder of the videos, searched at any depth; None: they are not at hand, and `lengths` and the files
+            of annotations tell how long they are.
+        lengths: of videos that are not at hand.
         options: see there.
         tell: is told how many videos of how many have been probed.
 
@@ -56,13 +65,18 @@ def import_annotations(
     if options.label:
         readings = [replace(reading, label_fields=options.label) for reading in readings]
     _check_fields(readings, options)
-    folder = VideoFolder(videos, allow_links=options.allow_links)
+    folder = ToldVideos(readings, lengths) if videos is None else VideoFolder(videos, allow_links=options.allow_links)
+    if isinstance(folder, ToldVideos):
+        _require_rates(readings, folder, options)
     file_of = _find_files(readings, folder)
     wanted = sorted(
         {chosen[1] for media in _mentions(readings) if (chosen := chosen_file(media, file_of)) is not None}
         | folder.matching(options.empty)
     )
-    probed = probe_all(videos, wanted, tell=tell)
+    if isinstance(folder, ToldVideos):
+        probed = {file: folder.infos[file] for file in wanted}
+    else:
+        probed = probe_all(folder.root, wanted, tell=tell)
     found = {file: ImportedVideo(info=info) for file, info in probed.items() if not isinstance(info, str)}
     broken = {file: reason for file, reason in probed.items() if isinstance(reason, str)}
     collector = Collector(videos=found, broken=broken, file_of=file_of, options=options, problems=problems)
@@ -91,13 +105,25 @@ def import_annotations(
 
 def write_annotations(imported: ImportedLabels, path: Path) -> None:
     """As JSON of ActivityNet's layout, with the folder of the videos relative to the file; whole or not at all."""
-    about = {
-        "version": "re2tal 1",
-        "videos": Path(os.path.relpath(imported.root.resolve(), path.parent.resolve())).as_posix(),
-        "video_pattern": imported.video_pattern,
-    }
+    about = {"version": "re2tal 1"}
+    if imported.root is not None:
+        about["videos"] = Path(os.path.relpath(imported.root.resolve(), path.parent.resolve())).as_posix()
+        about["video_pattern"] = imported.video_pattern
     with atomic_text(path) as file:
         file.writelines(annotation_lines(about, imported.database))
+
+
+def _require_rates(readings: Iterable[Reading], folder: ToldVideos, options: ImportOptions) -> None:
+    """Frame numbers need a rate, which not every table of lengths tells."""
+    in_frames = any(
+        record.start.frames or (record.end and record.end.frames) for item in readings for record in item.records
+    )
+    if (
+        in_frames
+        and options.fps is None
+        and not all(info.fps for info in folder.infos.values() if not isinstance(info, str))
+    ):
+        raise SourceError("annotations count in frames, and nothing tells the rate; give it with --fps")
 
 
 def _check_fields(readings: Iterable[Reading], options: ImportOptions) -> None:
@@ -129,8 +155,8 @@ def _links(folder: VideoFolder) -> list[str]:
     ]
 
 
-def _passed_over(videos: Path) -> list[str]:
-    told = videos_passed_over(videos)
+def _passed_over(videos: Path | None) -> list[str]:
+    told = None if videos is None else videos_passed_over(videos)
     return [told] if told else []
 
 
@@ -216,6 +242,8 @@ def _entry(video: ImportedVideo, *, subset: str, group: str | None) -> dict[str,
         "fps": round(info.fps, _DIGITS),
         "resolution": f"{info.width}x{info.height}",
     }
+    for name in [*(() if info.fps else ("frame", "fps")), *(() if info.width else ("resolution",))]:
+        del entry[name]  # of a video that is not at hand
     if group is not None:
         entry["group"] = group
     segments = [(start, end) for start, end, *_ in video.segments]

@@ -4,19 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeGuard, get_args
 
 from re2tal.labels.times import Time, Unit
 
 __all__ = [
     "FORMATS", "Coverage", "Format", "Media", "Problem", "ReadOptions", "Reading", "Reason", "Record", "SourceError",
-    "WORKBOOKS", "named_like",
+    "ToldLength", "WORKBOOKS", "named_like",
 ]  # fmt: skip
 
 Format = Literal[
     "csv", "per-frame", "activitynet", "detections", "thumos", "multithumos", "charades", "epic-kitchens", "ava",
-    "soccernet", "calms21", "elan", "anvil", "boris", "observer", "ethovision", "bento", "via", "via2", "label-studio",
-    "cvat", "srt", "vtt", "textgrid", "audacity",
+    "ego4d", "soccernet", "calms21", "elan", "anvil", "boris", "observer", "ethovision", "bento", "via", "via2",
+    "label-studio", "cvat", "srt", "vtt", "textgrid", "audacity",
 ]  # fmt: skip
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -98,6 +98,15 @@ class Coverage:
     subset: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToldLength:
+    """How long a file says that a video is."""
+
+    seconds: float
+    fps: float | None = None
+    """Frames per second, where it says that too."""
+
+
 @dataclass(kw_only=True)
 class Reading:
     """What one file, or one folder of a format that needs several, holds."""
@@ -115,12 +124,23 @@ class Reading:
     """Videos that the file lists, also those without annotations, with their subset."""
     covered: list[Coverage] = field(default_factory=list)
     """Videos that are listed with more than a name."""
+    lengths: dict[str, ToldLength] = field(default_factory=dict)
+    """Of videos, where the file tells them: of use where the videos are not at hand."""
     notes: list[str] = field(default_factory=list)
     """What is good to know of the file."""
+
+    def tell_length(self, name: str, seconds: object, *, fps: object = None) -> None:
+        """Keep the length of a video, if it is one."""
+        if name and _is_above_zero(seconds):
+            self.lengths[name] = ToldLength(seconds=float(seconds), fps=float(fps) if _is_above_zero(fps) else None)
 
     def drop(self, reason: Reason, where: str, detail: str) -> None:
         """Note that an annotation is left out."""
         self.problems.append(Problem(reason=reason, where=where, detail=detail))
+
+
+def _is_above_zero(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
 
 @dataclass(frozen=True, kw_only=True)

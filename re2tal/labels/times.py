@@ -29,7 +29,7 @@ class Time:
 
     def at(self, fps: float) -> float:
         """In seconds; frame n is shown from n / fps on."""
-        return self.seconds + self.frames / fps
+        return self.seconds + (self.frames / fps if self.frames else 0.0)
 
 
 def parse_time(text: str, *, unit: Unit = "seconds") -> Time:

@@ -16,7 +16,7 @@ from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, videos_pas
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
 
-__all__ = ["VideoFolder", "common_pattern", "probe_all"]
+__all__ = ["VideoFolder", "common_pattern", "plain_name", "probe_all"]
 
 
 class VideoFolder:
@@ -35,7 +35,7 @@ class VideoFolder:
             raise SourceError(f"{root} holds no video files; {videos_passed_over(root) or 'it is empty'}{links}")
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         for file in self.files:
-            for name in {_plain(file.name), _plain(file.stem)}:
+            for name in {plain_name(file.name), plain_name(file.stem)}:
                 self._by_name[name].append(file)
 
     def _walk(self, *, allow_links: bool) -> Iterator[PurePosixPath]:
@@ -92,11 +92,11 @@ class VideoFolder:
         parts = _parts(name)
         if not parts:
             return None
-        last = _plain(parts[-1])
+        last = plain_name(parts[-1])
         names = (last, _without_suffix(last), f"v_{_without_suffix(last)}")  # as ActivityNet's files are named
         candidates = next((self._by_name[known] for known in names if known in self._by_name), [])
         if in_folder:
-            here = {_plain(part) for part in parts[:-1]}
+            here = {plain_name(part) for part in parts[:-1]}
             candidates = [file for file in candidates if not here or len(file.parts) == 1 or here & _folders(file)]
         if len(candidates) < 2:
             return candidates[0] if candidates else None
@@ -104,10 +104,10 @@ class VideoFolder:
         def agreement(file: PurePosixPath) -> tuple[int, bool, bool]:
             folders = 0
             for told, there in zip(reversed(parts[:-1]), reversed(file.parts[:-1]), strict=False):
-                if _plain(told) != _plain(there):
+                if plain_name(told) != plain_name(there):
                     break
                 folders += 1
-            is_whole = _plain(file.name) == last
+            is_whole = plain_name(file.name) == last
             return folders, is_whole, parts[-1] in (file.name, file.stem)
 
         best = max(map(agreement, candidates))
@@ -128,10 +128,11 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _folders(file: PurePosixPath) -> set[str]:
-    return {_plain(part) for part in file.parts[:-1]}
+    return {plain_name(part) for part in file.parts[:-1]}
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """What names have in common that look alike: capitals and ways to write an accent do not matter."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -156,11 +157,16 @@ def common_pattern(files: Sequence[PurePosixPath]) -> tuple[str, dict[PurePosixP
     return "{id}" + suffix, ids
 
 
-def lengths_in(root: Path, *, allow_links: bool = False) -> Callable[[str], float | None]:
-    """Seconds of the videos below a folder, by what labels call them; they are looked for when they are asked for."""
+def lengths_in(root: Path | None, *, allow_links: bool = False) -> Callable[[str], float | None]:
+    """Seconds of the videos below a folder, by what labels call them; they are looked for when they are asked for.
+
+    Without a folder, none is known.
+    """
 
     @cache
     def folder() -> VideoFolder:
+        if root is None:
+            raise SourceError("the videos are not at hand")
         return VideoFolder(root, allow_links=allow_links)
 
     @cache
@@ -169,7 +175,7 @@ def lengths_in(root: Path, *, allow_links: bool = False) -> Callable[[str], floa
             file = folder().find(name)
         except SourceError:  # which the import tells
             return None
-        info = None if file is None else _probe(root / file)
+        info = None if file is None else _probe(folder().root / file)
         return info.duration_seconds if isinstance(info, VideoInfo) else None
 
     return length_of

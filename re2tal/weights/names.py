@@ -6,6 +6,8 @@ One map serves every layout, since no two of them give one name to different thi
 * of a backbone: the network's own, `features.0.0.attn.qkv.weight`, `slow_path.layer1.0.conv1.conv.weight`
 * of a detector: `backbone.network.<these>`, `pyramid.embed.0.conv.weight`, `head.cls_head.weight`
 
+A detector of features that others have extracted (kind "precomputed") has no names of a backbone.
+
 Names of a network of a library (kind "factory") stay as they are, under `net.`: nothing can be told from them.
 
 Names of a rewired network are those of the plain one; files of the reference tell them apart, and so `Layout` does.
@@ -21,7 +23,7 @@ from re2tal.weights.errors import WeightsError
 
 __all__ = ["BACKBONE_PREFIX", "Kind", "Layout", "NameMap", "Part", "is_recomputed", "map_names"]
 
-Kind = Literal["swin", "slowfast", "factory"]
+Kind = Literal["swin", "slowfast", "factory", "precomputed"]
 Part = Literal["backbone", "detector"]
 
 BACKBONE_PREFIX = "backbone.network."
@@ -36,6 +38,7 @@ _KINDS: dict[Kind, str] = {
     "swin": "Video Swin",
     "slowfast": "SlowFast",
     "factory": "network of a library or of one's own",
+    "precomputed": "features of others",
 }
 
 # `blocks.1.inv_block.Fm.conv1`, in the first block of a stage `blocks.0.Fm.conv1`, `blocks.0.downsample`
@@ -59,6 +62,8 @@ class Layout:
 
     def __str__(self) -> str:
         network = _KINDS[self.kind]
+        if self.kind == "precomputed":
+            return f"detector of {network} ({self.writer})"
         if self.rewired is not None:
             network = f"{'rewired' if self.rewired else 'plain'} {network}"
         if self.part == "detector":
@@ -106,6 +111,8 @@ def map_names(names: Collection[str]) -> NameMap:
 
 def _recognise(names: Collection[str]) -> Layout:
     kind = _kind(names)
+    if kind is None and _any(names, *_PARTS, "pyramid.", "head.cls_head."):
+        kind = "precomputed"
     if kind is None:
         raise WeightsError(
             f"it holds no Video Swin and no SlowFast: its {len(names)} names are {some(names)}; "

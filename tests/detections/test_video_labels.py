@@ -17,6 +17,7 @@ from re2tal.detections import (
     NmsConfig,
     PostprocessConfig,
     SubmissionConfig,
+    TcanetConfig,
     UntrimmedNetConfig,
     VideoScores,
     VideoScoresError,
@@ -43,6 +44,15 @@ def _detections(video_id: str = "a") -> Detections:
         scores=torch.tensor([0.8, 0.5]),
         labels=torch.zeros(2, dtype=torch.int64),
     )
+
+
+def test_logits_of_tcanet_are_twice_their_softmax(tmp_path: Path) -> None:
+    logits = np.array([0.5, 2.0, -1.0])
+    path = _write(tmp_path / "scores.json", {"results": {"a": [logits.tolist()]}, "class": ["run", "jump", "swim"]})
+    scores = TcanetConfig(path=path).read()
+    expected = 2 * np.exp(logits) / np.exp(logits).sum()
+    assert [label for label, _ in scores.best["a"]] == [1, 0, 2]
+    np.testing.assert_allclose([score for _, score in scores.best["a"]], expected[[1, 0, 2]])
 
 
 def test_every_segment_is_copied_for_the_best_classes_with_the_product_of_scores(tmp_path: Path) -> None:

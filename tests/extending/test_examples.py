@@ -159,7 +159,7 @@ def test_a_listing_is_as_good_as_an_annotation_file(re2tal: Any, tmp_path: Path)
                 rows.writerow([video_id, entry["subset"], *row["segment"], row["label"]])
     settings = load_config(tiny).data.model_dump(mode="json")
     shared = {name: value for name, value in settings.items() if name not in ("annotations", "subset_file", "videos")}
-    shared.pop("video_pattern")
+    del shared["video_pattern"], shared["kind"]
     listing = {**shared, "source": f"{EXAMPLES}/data/csv_listing.py:CsvListingConfig"}
     listing |= {"table": str(tmp_path / "table.csv"), "videos": str(tmp_path / "videos")}
     results = []

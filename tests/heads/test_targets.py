@@ -41,6 +41,26 @@ def plain_targets(
     return torch.stack(classes), torch.stack(offsets)
 
 
+def test_ranges_that_overlap_begin_at_half_the_end_of_the_one_before() -> None:
+    points = make_points([4, 2, 1], strides=[1, 2, 4], first_reach=4.0, overlap=2.0)
+    found = dict(
+        zip(
+            points.strides.tolist(), zip(points.min_range.tolist(), points.max_range.tolist(), strict=True), strict=True
+        )
+    )
+    assert found == {1: (0, 4), 2: (2, 8), 4: (4, 10_000)}
+
+
+def test_all_labels_are_those_of_every_action_around_a_point() -> None:
+    points = make_points([16], strides=[1], first_reach=20.0)
+    segments, labels = torch.tensor([[2.0, 12.0], [4.0, 9.0], [13.0, 15.0]]), torch.tensor([0, 1, 2])
+    common = {"segments": segments, "labels": labels, "num_classes": 3, "center_radius": 1.5}
+    alone, together = (assign_targets(points, **common, all_labels=choice) for choice in (False, True))
+    assert alone.classes[7].tolist() == [0, 1, 0] and together.classes[7].tolist() == [1, 1, 0]
+    assert torch.equal(alone.offsets[7], together.offsets[7])  # of the shortest
+    assert torch.equal(alone.classes[14], together.classes[14])
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("radius", [0.6, 1.5])
 def test_targets_equal_plain_loops(seed: int, radius: float) -> None:

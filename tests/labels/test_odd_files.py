@@ -39,6 +39,30 @@ def json_files() -> dict[str, Any]:
         "via 2": {"_via_img_metadata": dict(list(via2_entries(SEGMENTS).items())[3:7])},
         "calms21": {"x": {"a": {"keypoints": [], "metadata": {"vocab": {"run": 0}}, "annotations": [0, 1, 0]}}},
         "labelled": {"database": {"a": {"labelled": [[1, 2]], "annotations": []}}},
+        "ego4d": {
+            "videos": [
+                {
+                    "split": "train",
+                    "clips": [
+                        {
+                            "clip_uid": "a",
+                            "video_start_sec": 1.0,
+                            "video_end_sec": 13.0,
+                            "video_start_frame": 30,
+                            "video_end_frame": 390,
+                            "annotations": [
+                                {
+                                    "annotator_uid": "x",
+                                    "labels": [
+                                        {"label": "run", "primary": 1, "video_start_time": 2, "video_end_time": 3}
+                                    ],
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ]
+        },
         "charades": {"a": {"subset": "training", "duration": 12.0, "actions": [[1, 1.0, 2.0]]}},
     }
 

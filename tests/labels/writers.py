@@ -61,6 +61,22 @@ def write_activitynet(folder: Path, segments: Segments) -> Path:
     return path
 
 
+def write_ego4d(folder: Path, segments: Segments) -> Path:
+    """Each video is a clip that begins at second 100 of a longer one."""
+    clips = []
+    for video, listed in segments.items():
+        rows = [
+            {"label": label, "primary": True, "video_start_time": 100 + start, "video_end_time": 100 + end}
+            for start, end, label in listed
+        ]
+        annotators = [{"annotator_uid": "a1", "labels": rows}]
+        times = {"video_start_sec": 100.0, "video_end_sec": 112.0}
+        clips.append({"clip_uid": video, **times, "annotations": annotators})
+    path = folder / "moments.json"
+    path.write_text(json.dumps({"version": "1.0", "videos": [{"video_uid": "x", "split": "train", "clips": clips}]}))
+    return path
+
+
 def write_thumos(folder: Path, segments: Segments) -> Path:
     texts: dict[str, str] = {}
     for video, start, end, label in flat(segments):
@@ -281,6 +297,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path, Segments], Path]]] = {
     "csv, semicolons": ("csv", write_german_csv),
     "tsv, clock": ("csv", write_clock_tsv),
     "activitynet": ("activitynet", write_activitynet),
+    "ego4d": ("ego4d", write_ego4d),
     "thumos": ("thumos", write_thumos),
     "charades": ("charades", write_charades_csv),
     "epic-kitchens": ("epic-kitchens", write_epic_kitchens),

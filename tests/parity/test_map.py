@@ -22,6 +22,7 @@ def test_map_equals_the_reference(goldens: Path, case: str, blocked: str | None)
     _existing(*files)
     expected = json.loads(files[2].read_text())[case]
     means = {name: value for name, value in expected["metrics"].items() if "mAP" in name}
+    recalls = {name: value for name, value in expected["metrics"].items() if "recall" in name}
     tious = sorted(float(name.removeprefix("mAP@")) for name in means if "@" in name)
     result = evaluate_files(
         files[0],
@@ -30,8 +31,12 @@ def test_map_equals_the_reference(goldens: Path, case: str, blocked: str | None)
         tious=tious,
         blocked=None if blocked is None else goldens / blocked,
         count_other_videos=True,
+        recall_multiples=(1, 5) if recalls else (),
     )
-    assert result.metrics == pytest.approx(means, abs=1e-9)
+    assert {name: result.metrics[name] for name in means} == pytest.approx(means, abs=1e-9)
+    for name, value in recalls.items():
+        _, tiou, multiple = name.split("@")
+        assert result.metrics[f"recall@{multiple}x@{tiou}"] == pytest.approx(value, abs=1e-9)
     for name, values in expected.get("ap", {}).items():
         assert result.per_class[name] == pytest.approx(values, abs=1e-9)
     if "n_gt" in expected:

@@ -65,6 +65,40 @@ def test_gradients_are_finite_even_for_a_clip_without_any_real_step() -> None:
         assert x.grad.isfinite().all()
 
 
+def test_each_level_has_its_own_window() -> None:
+    """A step sees as far as the windows of its level and of those before it reach; None sees all."""
+    x = torch.randn(1, 6, 64)
+    far = x.clone()
+    far[:, :, 0] += 100.0
+    mask = mask_of(64, total=64)
+    near, whole = (
+        tiny(attention_window=windows, arch=(1, 1, 2), max_steps=64).eval() for windows in ((3, 3, 3), (3, 3, None))
+    )
+    for pyramid, reaches in ((near, False), (whole, True)):
+        (levels, _), (changed, _) = pyramid(x, mask), pyramid(far, mask)
+        assert torch.equal(levels[1][..., -1], changed[1][..., -1])
+        assert torch.equal(levels[2][..., -1], changed[2][..., -1]) is not reaches
+
+
+def test_dropout_is_of_training_alone() -> None:
+    x, mask = torch.randn(1, 6, 16), mask_of(16, total=16)
+    plain = tiny().eval()(x, mask)[0]
+    for option in ("dropout", "input_dropout"):
+        pyramid = tiny(**{option: 0.5}, drop_path=0.0)
+        assert all(map(torch.equal, pyramid.eval()(x, mask)[0], plain))
+        torch.manual_seed(1)
+        first = pyramid.train()(x, mask)[0]
+        assert not torch.equal(first[0], pyramid(x, mask)[0][0])
+
+
+def test_a_dropped_channel_of_the_input_is_dropped_at_all_steps() -> None:
+    pyramid = tiny(input_dropout=0.5).train()
+    seen: list[torch.Tensor] = []
+    pyramid.embed[0].register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    pyramid(torch.ones(1, 6, 16), mask_of(16, total=16))
+    assert {tuple(channel.unique().tolist()) for channel in seen[0][0]} == {(0.0,), (2.0,)}
+
+
 def test_position_code_equals_its_formula() -> None:
     code = sinusoid_code(5, channels=6)
     for channel in range(6):
@@ -125,6 +159,8 @@ def test_parameter_counts_of_the_published_pyramids_and_heads() -> None:
     [
         ({"channels": 10, "num_heads": 4}, "channels must be a multiple of num_heads, got 10 and 4; 8 channels fit"),
         ({"attention_window": 4}, "attention_window must be odd, got 4; write 5"),
+        ({"attention_window": (3, 3, 3, 4, 3, None)}, "attention_window must be odd"),
+        ({"attention_window": (3, 3)}, "one for each of the 6 levels"),
         ({"max_steps": 100}, "max_steps must be a multiple of the deepest stride 32, got 100; write 128"),
         ({"arch": (0, 2, 5)}, "arch must begin with at least one convolution"),
         ({"drop_path": 1.0}, "less than 1"),

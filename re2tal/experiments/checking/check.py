@@ -10,10 +10,18 @@ from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError, some
 from re2tal.config import ExperimentConfig
-from re2tal.data import AnnotationError, Annotations, DataSettings, find_class_names, read_features
+from re2tal.data import (
+    AnnotationError,
+    Annotations,
+    DataSettings,
+    FeatureDataConfig,
+    find_class_names,
+    read_features,
+)
 from re2tal.data.annotations import read_ids, select_subset
 from re2tal.data.check import Decode, Finding, Severity, check_videos
 from re2tal.data.class_lengths import misfits
+from re2tal.data.feature_files import check_features
 from re2tal.data.negatives import require_negatives
 from re2tal.data.training_set import select_actions, select_empty
 from re2tal.data.whole import annotations_of
@@ -222,7 +230,7 @@ def _check_classes(
 
 
 def _check_lengths(training: _Subset, *, data: DataSettings, findings: _Findings) -> None:
-    rates = [video.num_frames / video.duration_seconds for video in training.to_check if video.num_frames]
+    rates = [rate for video in training.to_check if (rate := data.frame_rate_of(video))]
     fps = median(rates) if rates else _rate_of(training.to_check, data)
     if fps is None and data.sampling.kind == "window":
         return
@@ -261,14 +269,17 @@ def _check_files(
     subsets: Sequence[_Subset], *, data: DataSettings, decode: Decode, jobs: int, tell: Callable[[int, int], None]
 ) -> list[Finding]:
     """Findings on the files; those that cannot be used are noted in `subsets`."""
-    if not data.has_files:
-        return []
     videos = {video.video_id: video for subset in subsets for video in subset.to_check}
     by_id: dict[str, list[Finding]] = {}
-    for video_id, findings in check_videos(tuple(videos.values()), config=data, decode=decode, jobs=jobs):
-        by_id[video_id] = findings
-        tell(len(by_id), len(videos))
     found: list[Finding] = []
+    if isinstance(data, FeatureDataConfig):
+        by_id, found = check_features(tuple(videos.values()), config=data, decode=decode, tell=tell)
+    elif not data.has_files:
+        return []
+    else:
+        for video_id, findings in check_videos(tuple(videos.values()), config=data, decode=decode, jobs=jobs):
+            by_id[video_id] = findings
+            tell(len(by_id), len(videos))
     for subset in subsets:
         own = [replace(finding, subset=subset.role) for video in subset.to_check for finding in by_id[video.video_id]]
         subset.unusable = frozenset(str(finding.video_id) for finding in own if finding.severity == "error")
@@ -279,12 +290,12 @@ def _check_files(
 def _without_what_training_bears(
     findings: Sequence[Finding], *, training: _Subset, data: DataSettings
 ) -> Iterator[Finding]:
-    """Broken training videos as warnings, as long as a run goes on without them. Files that are absent, or in other
-    places than they may be, always stop it."""
+    """Broken training videos as warnings, as long as a run goes on without them. Files that are absent or in other
+    places than they may be, and features of another layout, always stop it."""
 
     def is_broken(finding: Finding) -> bool:
         told = finding.subset == "training" and finding.severity == "error"
-        return told and finding.what not in ("file absent", "file elsewhere")
+        return told and finding.what not in ("file absent", "file elsewhere", "unusable features")
 
     try:
         chosen = (*select_actions(training.to_check, data), *select_empty(training.to_check, data))

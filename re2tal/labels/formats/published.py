@@ -51,6 +51,10 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
             continue
         told = entry.get("subset")
         subset = subset_name(told) if isinstance(told, str) else None
+        seconds, frames = entry.get("duration", entry.get("duration_second")), entry.get("frame")
+        reading.tell_length(video_id, seconds, fps=entry.get("fps"))
+        if "fps" not in entry and isinstance(frames, int) and video_id in reading.lengths:
+            reading.tell_length(video_id, seconds, fps=frames / reading.lengths[video_id].seconds)
         _cover(reading, where, video_id, entry.get("labelled"), subset=subset)
         for number, row in enumerate(entry.get("annotations", [])):
             segment = row.get("segment") if isinstance(row, dict) else None
@@ -100,6 +104,7 @@ def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: st
         told = entry.get("subset")
         subset = subset_name(told) if isinstance(told, str) else None
         reading.listed[video_id] = subset
+        reading.tell_length(video_id, entry.get("duration"))
         for row in entry["actions"]:
             if not isinstance(row, list) or len(row) != 3 or not isinstance(row[0], int):
                 reading.drop("incomplete entry", where, f"an action is [class, start, end], got {shown(row)}")

@@ -14,6 +14,7 @@ from re2tal.labels.formats.bento import is_bento, read_bento
 from re2tal.labels.formats.boris import boris_header, is_boris_project, read_boris_project, read_boris_table
 from re2tal.labels.formats.calms21 import is_calms21, read_calms21
 from re2tal.labels.formats.cvat import is_cvat, read_cvat
+from re2tal.labels.formats.ego4d import is_ego4d, read_ego4d
 from re2tal.labels.formats.elan import read_elan
 from re2tal.labels.formats.label_studio import is_label_studio, read_label_studio
 from re2tal.labels.formats.noldus import is_ethovision, is_observer, read_ethovision, read_observer
@@ -199,7 +200,7 @@ def find_format(file: SourceFile, *, name: str | None = None, own: LabelFormat |
     found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
     raise SourceError(
         f"{file.path} is JSON of no known layout ({found}); known are ActivityNet, detections, projects of BORIS and "
-        "VIA, Label Studio, SoccerNet, CalMS21, MultiTHUMOS and Charades"
+        "VIA, Label Studio, SoccerNet, Ego4D, CalMS21, MultiTHUMOS and Charades"
     )
 
 
@@ -257,6 +258,7 @@ KNOWN = (
     _known("via", "json", is_via_project, lambda it, _: read_via_project(it.path, it.json)),
     _known("via2", "json", is_via2_json, lambda it, _: read_via2_json(it.path, it.json)),
     _known("label-studio", "json", is_label_studio, lambda it, _: read_label_studio(it.path, it.json)),
+    _known("ego4d", "json", is_ego4d, lambda it, _: read_ego4d(it.path, it.json)),
     _known("soccernet", "json", is_soccernet, lambda it, _: read_soccernet(it.path, it.json)),
     _known("detections", "json", is_detections, lambda it, _: read_detections(it.path, it.json)),
     _known("calms21", "json", is_calms21, lambda it, told: read_calms21(it.path, it.json, options=told)),

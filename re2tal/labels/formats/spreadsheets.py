@@ -12,6 +12,7 @@ Layouts:
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from re2tal.common.untrusted import some
@@ -68,6 +69,8 @@ def read_charades_table(path: Path, table: Table, *, options: ReadOptions) -> Re
         cells = _by_name(names, row)
         video_id = cells.get("id", "")
         reading.listed[video_id] = subset
+        with suppress(ValueError):
+            reading.tell_length(video_id, float(cells.get("length", "")))
         for action in filter(None, cells.get("actions", "").split(";")):
             _read_charades_action(
                 action, where=_where(path, row), video_id=video_id, subset=subset, options=options, reading=reading

@@ -4,6 +4,7 @@ from re2tal.networks.backbones.backbone import Backbone, BackboneConfig, build_b
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk
 from re2tal.networks.backbones.pixels import pixel_norm
+from re2tal.networks.backbones.precomputed import PrecomputedConfig
 from re2tal.networks.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig, SwinTrunk
 
@@ -15,6 +16,7 @@ __all__ = [
     "FactoryTrunk",
     "NetworkConfig",
     "PathwayConfig",
+    "PrecomputedConfig",
     "SlowFast",
     "SlowFastConfig",
     "SwinConfig",

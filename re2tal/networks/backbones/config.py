@@ -23,7 +23,7 @@ class NetworkConfig(Extensible):
     `out_channels`, a field or a property of the class.
     """
 
-    weight_names: ClassVar[Literal["swin", "slowfast", "factory"]] = "factory"
+    weight_names: ClassVar[Literal["swin", "slowfast", "factory", "precomputed"]] = "factory"
     """Whose names of weights are known; "factory": they stay as a file has them."""
     strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain",)
     """In which `re2tal plan` can dry-run a step; "reversible" where `rewired` does without values of tensors."""

@@ -33,8 +33,13 @@ class HeadConfig(HeadSettings):
     first_reach: PositiveFloat = 4.0
     """Steps. Actions whose farther boundary is at most this far from a point belong to the first level,
     those up to twice as far to the second, and so on; the last level takes all longer ones."""
+    range_overlap: float = Field(default=1.0, ge=1)
+    """Ranges of levels after the first begin at so many times less: with 2, an action belongs to two levels."""
     center_radius: PositiveFloat = 1.5
     """Points at most this many strides from an action's centre learn to predict it."""
+    all_labels: bool = False
+    """A point learns the classes of all actions that lie around it and in its range; else that of the shortest alone.
+    It learns the boundaries of the shortest either way."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Part of the classification target spread evenly over the classes and the background."""
     regression_weight: PositiveFloat = 1.0
@@ -50,7 +55,7 @@ class HeadConfig(HeadSettings):
 
     def regression_ranges(self, strides: Sequence[int]) -> Sequence[RegressionRange]:
         """That of the first level begins at 0, and that of the last is open."""
-        *bounded, (low, _) = level_ranges(len(strides), first_reach=self.first_reach)
+        *bounded, (low, _) = level_ranges(len(strides), first_reach=self.first_reach, overlap=self.range_overlap)
         return [*bounded, (low, None)]
 
 
@@ -105,6 +110,7 @@ class PointHead(nn.Module):
             [level.shape[-1] for level in levels],
             strides=self.strides,
             first_reach=self.config.first_reach,
+            overlap=self.config.range_overlap,
             device=levels[0].device,
         )
 
@@ -117,6 +123,7 @@ class PointHead(nn.Module):
                 labels=clip_labels,
                 num_classes=self.num_classes,
                 center_radius=self.config.center_radius,
+                all_labels=self.config.all_labels,
             )
             for clip_segments, clip_labels in zip(segments, labels, strict=True)
         ]

@@ -27,14 +27,22 @@ class Points:
     """and at most this far."""
 
 
-def level_ranges(num_levels: int, *, first_reach: float) -> list[tuple[float, float]]:
-    """(min, max) regression range of every level: [0, r], [r, 2r], [2r, 4r] ..., the last one open."""
+def level_ranges(num_levels: int, *, first_reach: float, overlap: float = 1.0) -> list[tuple[float, float]]:
+    """(min, max) regression range of every level: [0, r], [r, 2r], [2r, 4r] ..., the last one open.
+
+    With an `overlap` of 2 they begin at half of that: [0, r], [r / 2, 2r], [r, 4r] ...
+    """
     bounds = [0.0, *(first_reach * 2.0**level for level in range(num_levels - 1)), _LONGEST_RANGE]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(zip([low / overlap for low in bounds[:-1]], bounds[1:], strict=True))
 
 
 def make_points(
-    lengths: Sequence[int], *, strides: Sequence[int], first_reach: float, device: torch.device | None = None
+    lengths: Sequence[int],
+    *,
+    strides: Sequence[int],
+    first_reach: float,
+    overlap: float = 1.0,
+    device: torch.device | None = None,
 ) -> Points:
     """The points of levels with `lengths[l]` steps, `strides[l]` apart, level after level."""
     counts = torch.tensor(lengths, device=device)
@@ -45,7 +53,7 @@ def make_points(
         )
 
     steps = [torch.arange(length, device=device) * stride for length, stride in zip(lengths, strides, strict=True)]
-    min_range, max_range = zip(*level_ranges(len(lengths), first_reach=first_reach), strict=True)
+    min_range, max_range = zip(*level_ranges(len(lengths), first_reach=first_reach, overlap=overlap), strict=True)
     return Points(
         positions=torch.cat(steps).float(),
         strides=per_point(strides),

@@ -29,7 +29,13 @@ class Targets:
 
 @torch.no_grad()
 def assign_targets(
-    points: Points, *, segments: Tensor, labels: Tensor, num_classes: int, center_radius: float
+    points: Points,
+    *,
+    segments: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    center_radius: float,
+    all_labels: bool = False,
 ) -> Targets:
     """Give each point the shortest action that it lies in the middle of and that lies in its regression range.
 
@@ -39,6 +45,7 @@ def assign_targets(
         labels: (N,) int64 class indices.
         num_classes: K.
         center_radius: how far from an action's centre a point may lie, in strides of its level.
+        all_labels: give it the classes of all actions that it could be given, and the boundaries of the shortest.
     """
     positions, strides = points.positions[:, None], points.strides[:, None]  # (P, 1)
     if len(segments) == 0:
@@ -58,7 +65,9 @@ def assign_targets(
 
     lengths = (ends - starts).expand_as(central).masked_fill(~(central & in_range), float("inf"))  # (P, N)
     shortest, chosen = lengths.min(dim=1)  # (P,)
-    matches = (lengths <= shortest[:, None] + _SAME_LENGTH) & lengths.isfinite()
+    matches = lengths.isfinite()
+    if not all_labels:
+        matches = matches & (lengths <= shortest[:, None] + _SAME_LENGTH)
     one_hot = F.one_hot(labels, num_classes).to(distances.dtype)  # (N, K)
     offsets = distances[torch.arange(len(chosen), device=chosen.device), chosen]
     return Targets(classes=(matches.to(distances.dtype) @ one_hot).clamp(max=1), offsets=offsets / strides)

@@ -4,8 +4,6 @@ B batch, C channels, S steps, Q steps after the block (S / stride), H attention 
 Parameter names are those of the published checkpoints.
 """
 
-from collections import OrderedDict
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,17 +93,25 @@ def _may_attend(mask: Tensor, *, window: int | None) -> Tensor:
 class TransformerBlock(nn.Module):
     """Pre-norm attention and MLP, each in a scaled residual branch; with stride 2 it halves the steps."""
 
-    def __init__(self, channels: int, *, num_heads: int, stride: int, window: int | None, drop_path: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_heads: int,
+        stride: int,
+        window: int | None,
+        drop_path: float,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.stride = stride
         self.ln1 = ChannelNorm(channels)
         self.ln2 = ChannelNorm(channels)
         self.attn = Attention(channels, num_heads=num_heads, stride=stride, window=window)
-        # The numbers are the checkpoints', where 2 and 4 are dropouts of rate 0.
+        self.dropout = nn.Dropout(dropout)  # behind the attention
         hidden = 4 * channels
-        self.mlp = nn.Sequential(
-            OrderedDict({"0": nn.Conv1d(channels, hidden, 1), "1": nn.GELU(), "3": nn.Conv1d(hidden, channels, 1)})
-        )
+        layers = nn.Conv1d(channels, hidden, 1), nn.GELU(), nn.Dropout(dropout), nn.Conv1d(hidden, channels, 1)
+        self.mlp = nn.Sequential(*layers, nn.Dropout(dropout))  # their numbers are the checkpoints'
         self.drop_path_attn = ScaledDropPath(channels, drop_prob=drop_path)
         self.drop_path_mlp = ScaledDropPath(channels, drop_prob=drop_path)
 
@@ -113,6 +119,6 @@ class TransformerBlock(nn.Module):
         """(B, C, S), (B, S) -> (B, C, Q); the mask of the output is `mask[:, ::stride]`."""
         keep = mask[:, None, :: self.stride].to(x.dtype)  # (B, 1, Q)
         skip = x if self.stride == 1 else F.max_pool1d(x, 3, stride=self.stride, padding=1)
-        x = skip * keep + self.drop_path_attn(self.attn(self.ln1(x), mask))
+        x = skip * keep + self.drop_path_attn(self.dropout(self.attn(self.ln1(x), mask)))
         mlp: Tensor = self.drop_path_mlp(self.mlp(self.ln2(x)) * keep)
         return x + mlp

@@ -31,19 +31,29 @@ class PyramidConfig(PyramidSettings):
     arch: tuple[_Count, _Count, _Count] = (2, 2, 5)
     """Convolutions that embed the features, transformer blocks at full length, blocks that each halve it.
     The pyramid has one level more than the last number."""
-    attention_window: PositiveInt | None = None
-    """Steps (odd, centred) that a step may attend to, on every level; None: the whole sequence."""
+    attention_window: PositiveInt | tuple[PositiveInt | None, ...] | None = None
+    """Steps (odd, centred) that a step may attend to, on every level or for each level; None: the whole sequence."""
     position_code: bool = False
     """Add a sinusoid code of the position; without it the convolutions alone know the order."""
     max_steps: PositiveInt = 512
     """Length of the training clips in steps. Shorter ones are padded to it; it is the length of the position code."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     """Probability of dropping a residual branch in training."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability of dropping an element behind the linear maps of attention and MLP in training."""
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability of dropping a channel of the features, at all steps of a clip, in training."""
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Steps between neighbours, per level."""
         return tuple(2**level for level in range(self.arch[2] + 1))
+
+    @property
+    def attention_windows(self) -> tuple[int | None, ...]:
+        """Of each level."""
+        window = self.attention_window
+        return window if isinstance(window, tuple) else (window,) * len(self.strides)
 
     def build(self, *, in_channels: int) -> "Pyramid":
         """ActionFormer's pyramid, with fresh weights."""
@@ -72,10 +82,16 @@ class PyramidConfig(PyramidSettings):
             )
         if self.arch[0] == 0:
             raise ValueError(f"arch must begin with at least one convolution, got {self.arch}; write (1, ...) or more")
-        if self.attention_window is not None and self.attention_window % 2 == 0:
+        for window in self.attention_windows:
+            if window is not None and window % 2 == 0:
+                raise ValueError(
+                    f"attention_window must be odd, got {self.attention_window}; write {window + 1}, "
+                    "or None for the whole sequence"
+                )
+        if len(self.attention_windows) != len(self.strides):
             raise ValueError(
-                f"attention_window must be odd, got {self.attention_window}; write {self.attention_window + 1}, "
-                "or None for the whole sequence"
+                f"attention_window must be one number or one for each of the {len(self.strides)} levels, got "
+                f"{self.attention_window}"
             )
         if self.max_steps % self.strides[-1]:
             raise ValueError(
@@ -95,11 +111,12 @@ class Pyramid(nn.Module):
         self.config = config
         self.out_channels = config.channels
         self.strides = config.strides
-        num_convs, num_stem, num_branch = config.arch
+        num_convs, num_stem, _ = config.arch
         sizes = [in_channels] + [config.channels] * num_convs
         self.embed = nn.ModuleList(MaskedConvNorm(size, config.channels) for size in sizes[:-1])
-        self.stem = nn.ModuleList(_block(config, stride=1) for _ in range(num_stem))
-        self.branch = nn.ModuleList(_block(config, stride=2) for _ in range(num_branch))
+        first, *others = config.attention_windows
+        self.stem = nn.ModuleList(_block(config, stride=1, window=first) for _ in range(num_stem))
+        self.branch = nn.ModuleList(_block(config, stride=2, window=window) for window in others)
         self.norms = nn.ModuleList(ChannelNorm(config.channels, eps=1e-6) for _ in config.strides)
         code = sinusoid_code(config.max_steps, channels=config.channels) if config.position_code else None
         self.register_buffer("position_code", code, persistent=False)
@@ -118,6 +135,7 @@ class Pyramid(nn.Module):
             Features (B, C, S_l) and masks (B, S_l) of every level.
         """
         x, mask = self._pad(x, mask)
+        x = F.dropout1d(x, self.config.input_dropout, training=self.training)
         for conv in self.embed:
             x = conv(x, mask)
         if self.position_code is not None:
@@ -161,13 +179,14 @@ def sinusoid_code(num_steps: int, *, channels: int) -> Tensor:
     return (code / math.sqrt(channels)).float()[None]
 
 
-def _block(config: PyramidConfig, *, stride: int) -> TransformerBlock:
+def _block(config: PyramidConfig, *, stride: int, window: int | None) -> TransformerBlock:
     return TransformerBlock(
         config.channels,
         num_heads=config.num_heads,
         stride=stride,
-        window=config.attention_window,
+        window=window,
         drop_path=config.drop_path,
+        dropout=config.dropout,
     )
 
 

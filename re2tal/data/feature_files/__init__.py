@@ -1,0 +1,15 @@
+"""Features that others have extracted, in the files of their packages: a data set's clips, without its videos."""
+
+from re2tal.data.feature_files.checking import check_features
+from re2tal.data.feature_files.config import FeatureDataConfig, FeatureFiles
+from re2tal.data.feature_files.sets import FeatureTestingSet, FeatureTrainingSet
+from re2tal.data.feature_files.store import FeatureArrays
+
+__all__ = [
+    "FeatureArrays",
+    "FeatureDataConfig",
+    "FeatureFiles",
+    "FeatureTestingSet",
+    "FeatureTrainingSet",
+    "check_features",
+]
