@@ -20,9 +20,12 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from re2tal.common.types import Batch, Detections
 from re2tal.config import ExperimentConfig, load_config
 from re2tal.config.building import build_detector
 from re2tal.experiments.planning.dry_run import NoBatches, example_batch
+from re2tal.experiments.planning.tracker import answer_without_values
+from re2tal.inference import ClipDetector
 from re2tal.networks.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
 from re2tal.reversible import set_tiles
 from re2tal.training import Processes, RunFolder, Trainer
@@ -35,6 +38,7 @@ BACKBONES: dict[str, BackboneConfig] = {"Swin-T": SwinConfig(), "SlowFast-101": 
 DETECTOR = Path(__file__).parents[1] / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"
 
 _VALUE = torch.ops.aten._local_scalar_dense.default
+_INDEX = torch.ops.aten.index.Tensor
 _COPY = torch.ops.aten._to_copy.default
 _NO_KERNEL = ("empty", "new_empty", "detach", "_local_scalar_dense", "equal", "is_", "promote_types")
 
@@ -49,9 +53,9 @@ class Counted(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if func is _VALUE and args[0].is_meta:
-            self.waits += 1
-            return False if args[0].dtype == torch.bool else 1.0 if args[0].is_floating_point() else 1
+        if func in (_VALUE, _INDEX) and args[0].is_meta and (answer := answer_without_values(func, args)) is not None:
+            self.waits += 1  # also for how much a mask selects
+            return answer
         if func is _COPY and args[0].is_meta and (kwargs or {}).get("device") == torch.device("cpu"):
             self.waits += 1
             return torch.ones(args[0].shape, dtype=args[0].dtype, device="cpu")
@@ -108,16 +112,30 @@ def detector_step(way: str) -> Callable[[], object]:
 
 def training_step(config: ExperimentConfig, *, tiles: int | None) -> Callable[[], object]:
     """A step of an experiment's training on one clip."""
+    trainer, batch = training_of(config, tiles=tiles)
+    return lambda: trainer.step([batch])
+
+
+def training_of(config: ExperimentConfig, *, tiles: int | None) -> tuple[Trainer, Batch]:
+    """An experiment's training on the meta device, and one clip, which is still on the host, as loaders give it."""
     processes = Processes(device=torch.device("meta"))
     with on_meta_device(), Counted():
         model = build_detector(config, num_classes=20)
         about = {"loader": NoBatches(), "folder": RunFolder(Path()), "about": {}}
         trainer = Trainer(model, config=config.training, processes=processes, **about)
-        batch = example_batch(config, num_classes=20, num_clips=1)
+    batch = example_batch(config, num_classes=20, num_clips=1)
     if config.backbone.reversible:
         set_tiles(model, tiles)
     trainer.anomalies.judge = lambda *_, **__: False  # type: ignore[method-assign]  # what has no value is not finite
-    return lambda: trainer.step([batch])
+    return trainer, batch
+
+
+def detect(config: ExperimentConfig, trainer: Trainer, batch: Batch) -> tuple[list[Detections], Counted]:
+    """What the averaged weights find in clips, after post-processing, and what finding it has launched."""
+    detector = ClipDetector(trainer.ema.module, config=config, device=trainer.processes.device, video_labels=None)
+    with Counted() as counted:
+        found = [detector.in_video([clip]) for clip in detector.in_batch(batch)]
+    return found, counted
 
 
 def table(*, frames: int, size: int) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def test_reversible_gradients_of_the_full_networks_are_those_of_plain_autograd(
     assert result["gradient_error"]["worst"] <= 1e-5
     assert result["reconstruction_error"] == 0
     exact = result["gradient_error_float64"]
-    assert exact["reversible"]["worst"] <= 1.1 * exact["store"]["worst"]
+    assert exact["reversible"]["worst"] <= 1.5 * exact["store"]["worst"]
 
 
 @pytest.mark.parametrize(("mode", "tiles"), [("plain", "auto"), ("checkpoint", "auto"), ("reversible", "off")])

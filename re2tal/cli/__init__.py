@@ -7,6 +7,7 @@ from cyclopts import App
 
 from re2tal import __version__
 from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
+    checking_device,
     explaining,
     exporting,
     figures,

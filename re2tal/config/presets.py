@@ -1,18 +1,35 @@
 """Experiments that come with the package; files under `configs/` name them and vary them."""
 
 from pathlib import Path
+from typing import Any
 
 from re2tal.config.experiment import ExperimentConfig
 from re2tal.data import DataConfig, FeatureDataConfig, ResizeSampling, WindowSampling
 from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, PathwayConfig, PrecomputedConfig, SlowFastConfig, SwinConfig
-from re2tal.networks.heads import HeadConfig
-from re2tal.networks.pyramid import PyramidConfig
+from re2tal.networks.backbones import (
+    BackboneConfig,
+    PathwayConfig,
+    PrecomputedConfig,
+    SlowFastConfig,
+    SubClipConfig,
+    SwinConfig,
+)
+from re2tal.networks.heads import HeadConfig, HeadSettings
+from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
 from re2tal.training import TrainingConfig
 from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig
 
-__all__ = ["activitynet", "demo", "demo_slowfast", "demo_swin", "features_of_others", "thumos"]
+__all__ = [
+    "activitynet",
+    "activitynet_chunks",
+    "demo",
+    "demo_slowfast",
+    "demo_swin",
+    "features_of_others",
+    "thumos",
+    "thumos_chunks",
+]
 
 THUMOS = Path("data/thumos-14")
 ACTIVITYNET = Path("data/activitynet-1.3")
@@ -60,6 +77,38 @@ def thumos(*, name: str, backbone: BackboneConfig, anneal_epochs: float = 0) -> 
     )
 
 
+def thumos_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 0) -> ExperimentConfig:
+    """ActionFormer on THUMOS-14 with a video transformer, in AdaTAD's setting: windows of 768 frames, every 4th.
+
+    The backbone cuts a window into chunks (`backbone.clip_frames`, of VideoMAE 48 times 16), and frames are as large as
+    it takes them (`backbone.size`). Liu et al., "End-to-End Temporal Action Detection with 1B Parameters Across 1000
+    Frames", CVPR 2024.
+
+    Args:
+        name: of the experiment; runs go to `exps/thumos/<name>/`.
+        backbone: all in which the experiments differ.
+        anneal_epochs: for a backbone that begins near the network that was rewired.
+    """
+    base = thumos(name=name, backbone=SwinConfig())
+    sampling = WindowSampling(num_steps=768, frames_per_step=1, frame_stride=4)
+    training = {"epochs": 60, "cosine_epochs": 100, "anneal_epochs": anneal_epochs, "eval_from": 39}
+    return ExperimentConfig.model_validate(
+        {
+            **dict(base),
+            "backbone": backbone,
+            "pyramid": base.pyramid.model_copy(update={"max_steps": 768}),
+            "data": base.data.model_copy(update={"sampling": sampling, **_frames_for(backbone)}),
+            "training": base.training.model_copy(update=training),
+        }
+    )
+
+
+def _frames_for(backbone: SubClipConfig) -> dict[str, Any]:
+    """Settings of the data, in the proportions of 256 and 224 pixels."""
+    side = min(backbone.size)
+    return {"short_side_train": side * 8 // 7, "short_side_test": side, "crop_size": backbone.size}
+
+
 def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
     """ActionFormer on ActivityNet-1.3, trained end to end from raw video, as in the paper: 768 frames a video.
 
@@ -105,18 +154,37 @@ def activitynet(*, name: str, backbone: BackboneConfig) -> ExperimentConfig:
     )
 
 
+def activitynet_chunks(*, name: str, backbone: SubClipConfig, anneal_epochs: float = 0) -> ExperimentConfig:
+    """ActionFormer on ActivityNet-1.3 with a video transformer, in AdaTAD's setting: 768 frames a video, in chunks.
+
+    Args:
+        name: of the experiment; runs go to `exps/anet/<name>/`.
+        backbone: see `thumos_chunks`.
+        anneal_epochs: likewise.
+    """
+    base = activitynet(name=name, backbone=SwinConfig())
+    return ExperimentConfig.model_validate(
+        {
+            **dict(base),
+            "backbone": backbone,
+            "data": base.data.model_copy(update=_frames_for(backbone)),
+            "training": base.training.model_copy(update={"batch_size": 16, "anneal_epochs": anneal_epochs}),
+        }
+    )
+
+
 def features_of_others(
     *,
     name: str,
     data: FeatureDataConfig,
-    pyramid: PyramidConfig,
-    head: HeadConfig,
+    pyramid: PyramidSettings,
+    head: HeadSettings,
     postprocess: PostprocessConfig,
     training: TrainingConfig,
     tious: tuple[float, ...],
     evaluation: EvaluationConfig | None = None,
 ) -> ExperimentConfig:
-    """ActionFormer on features that others have extracted.
+    """A detector on features that others have extracted.
 
     Args:
         name: of the experiment; runs go to `exps/features/<name>/`.

@@ -1,7 +1,7 @@
 """Turn a file of weights of another program into one of ours: find out whose they are, place, check, write."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,24 @@ from torch import nn
 
 from re2tal.config import ExperimentConfig
 from re2tal.config.building import build_detector, without_rewiring
-from re2tal.config.presets import activitynet, thumos
-from re2tal.networks.backbones import BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.config.presets import activitynet, activitynet_chunks, thumos, thumos_chunks
+from re2tal.networks.backbones import (
+    BackboneConfig,
+    InternVideoConfig,
+    MvitConfig,
+    SlowFastConfig,
+    SubClipConfig,
+    SwinConfig,
+    VideoMaeConfig,
+    VjepaConfig,
+    build_backbone,
+)
 from re2tal.weights import (
     Placement,
     WeightsError,
     WeightsFile,
     compare,
+    fitted,
     read_weights,
     refuse,
     require_finite,
@@ -33,8 +44,13 @@ _NETWORKS: dict[str, BackboneConfig] = {
     "Swin-S": SwinConfig(depths=(2, 2, 18, 2)),
     "Swin-B": SwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
     "SlowFast-101": SlowFastConfig(),
+    **{f"VideoMAE {size}": VideoMaeConfig.model_validate({"architecture": size}) for size in VideoMaeConfig.published},
+    **{f"V-JEPA 2 {size}": VjepaConfig.model_validate({"architecture": size}) for size in VjepaConfig.published},
+    "InternVideo2 1b": InternVideoConfig(),
+    "InternVideo2 6b": InternVideoConfig(architecture="6b"),
+    "MViTv2-S": MvitConfig(),
 }
-_DETECTORS = {"THUMOS-14": thumos, "ActivityNet-1.3": activitynet}
+_DETECTORS: dict[str, Callable[..., ExperimentConfig]] = {"THUMOS-14": thumos, "ActivityNet-1.3": activitynet}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +125,8 @@ def import_weights(
     _check_destination(destination, source=source, overwrite=overwrite)
     file = read_weights(source)
     network, model = _closest(file) if config is None else (config.name, _build(config, file))
-    placement = compare(file.tensors, model, allow=allow, dropped=file.dropped)
+    # Positions are written as they are in the file, for a network of any size.
+    placement = compare(fitted(file.tensors, model)[0], model, allow=allow, dropped=file.dropped)
     refuse(
         placement,
         source=f"{file}, compared with {network},",
@@ -159,9 +176,14 @@ def _closest(file: WeightsFile) -> tuple[str, nn.Module]:
     name, network = _least_different(file.backbone(), _backbones(backbones))
     if file.layout.part == "backbone":
         return name, network
+    chunks: dict[str, Callable[..., ExperimentConfig]] = {
+        "THUMOS-14": thumos_chunks,
+        "ActivityNet-1.3": activitynet_chunks,
+    }
+    presets = chunks if isinstance(backbones[name], SubClipConfig) else _DETECTORS
     detectors = (
         (f"{data} detector with {name}", _build(preset(name=data, backbone=backbones[name]), file))
-        for data, preset in _DETECTORS.items()
+        for data, preset in presets.items()
     )
     return _least_different(file, detectors)
 
@@ -175,7 +197,7 @@ def _backbones(configs: Mapping[str, BackboneConfig]) -> Iterator[tuple[str, nn.
 
 def _least_different(file: WeightsFile, models: Iterator[tuple[str, nn.Module]]) -> tuple[str, nn.Module]:
     def differences(item: tuple[str, nn.Module]) -> int:
-        return len(compare(file.tensors, item[1]).refused)
+        return len(compare(fitted(file.tensors, item[1])[0], item[1]).refused)
 
     return min(models, key=differences)
 

@@ -25,6 +25,8 @@ def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) 
     log.debug("backbone: %s", pretrained.placement)
     if differences := pretrained.placement.differences():
         log.warning("allowed by backbone.pretrained_allow:%s", differences)
+    if pretrained.note is not None:
+        log.info("pretrained weights: %s", pretrained.note)
     if pretrained.warning is not None:
         log.warning("pretrained weights: %s", pretrained.warning)
     trained, ours = pretrained.file.coefficients, coefficients(model)

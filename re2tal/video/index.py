@@ -27,6 +27,7 @@ from re2tal.video.container import open_container, packets_of
 from re2tal.video.errors import CorruptVideoError, TruncatedVideoError, UnreadableVideoError, VideoError
 from re2tal.video.limits import MAX_PIXELS, Patience, require_frames, stalled
 from re2tal.video.orientation import Orientation, orientation_of
+from re2tal.video.skipping import PacketHeaders, headers_of
 
 __all__ = ["FrameIndex", "build_index", "decode_packets", "from_key_frame", "index_of"]
 
@@ -53,6 +54,8 @@ class FrameIndex:
     """Some packets say that decoding can start at them; those before the first of them are left out."""
     by_timestamp: bool
     """False where presentation times are unusable: frames are counted from the start of the file."""
+    headers: PacketHeaders | None
+    """What tells frames that no other is predicted from, which need not be decoded; None where nothing does."""
     duration_seconds: float
     """From the start of the first frame to the end of the last one."""
     width: int
@@ -155,6 +158,7 @@ def build_index(path: Path) -> FrameIndex:
         packets = _read_packets(container, stream, path=path)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         time_base = stream.time_base or 1 / rate
+        headers = headers_of(stream.codec_context)
     has_keys = bool(packets.keys.any())
     head = list(islice(_decode_from_start(path, has_keys=has_keys), _CHECKED_FRAMES))
     if not head:
@@ -177,6 +181,7 @@ def build_index(path: Path) -> FrameIndex:
         key_seek_times=packets.seek_times[keys],
         has_keys=has_keys,
         by_timestamp=by_timestamp,
+        headers=headers if by_timestamp else None,
         duration_seconds=float(duration),
         width=first.width,
         height=first.height,

@@ -119,6 +119,8 @@ class _PyAVReader:
         self._container: InputContainer | None = None  # opened when the first frame is asked for
         self._decoded: Iterator[tuple[int, VideoFrame]] | None = None
         self._next = 0
+        self._wanted: frozenset[int] = frozenset()  # presentation times of the frames that are being asked for
+        self._last_wanted = -1
 
     @property
     def num_frames(self) -> int:
@@ -163,8 +165,12 @@ class _PyAVReader:
 
     def _one_by_one(self, indices: Sequence[int], height: int, width: int) -> Iterator[Tensor]:
         last, frame = -1, torch.empty(0)
+        wanted = frozenset(self._index.timestamps[np.asarray(indices, dtype=np.int64)].tolist())
+        last_wanted = max(wanted, default=-1)
         for index in indices:
             if index != last:
+                # Anew for each, since another stream of the same reader may have come between.
+                self._wanted, self._last_wanted = wanted, last_wanted
                 last, frame = index, self._pictures.rgb(self._frame(index), height=height, width=width)
             yield frame
 
@@ -185,15 +191,15 @@ class _PyAVReader:
         key = int(np.searchsorted(self._index.key_positions, index, side="right")) - 1
         start = int(self._index.key_positions[key]) if key >= 0 else 0
         is_near = self._decoded is not None and self._next <= index and start <= self._next + _SEEK_PAYS_AFTER
-        found = None
-        if is_near:
-            with suppress(CorruptVideoError):  # what lies between may be damaged, and the key frame after that sound
-                found = self._advance(index)
+        found = self._advance_if_sound(index) if is_near else None
+        if found is None and self._index.headers is not None:
+            self._start_at(key, skip=True)
+            found = self._advance_if_sound(index)
         # Not every key frame is a clean start: under periodic intra refresh the decoder drops frames after it,
         # and some containers land behind it. From the start of the file nothing is dropped.
         for earlier in (key, key - 1, -1):
             if found is None:
-                self._start_at(earlier)
+                self._start_at(earlier, skip=False)
                 found = self._advance(index)
         if found is None:
             raise CorruptVideoError(
@@ -211,8 +217,17 @@ class _PyAVReader:
                 return frame if position == index else None
         return None
 
-    def _start_at(self, key: int) -> None:
-        """Continue decoding at key frame number `key`, or at the start of the file where it is below 0."""
+    def _advance_if_sound(self, index: int) -> VideoFrame | None:
+        """None also if what lies before it is damaged, since the frame itself may be sound."""
+        with suppress(CorruptVideoError):
+            return self._advance(index)
+        return None
+
+    def _start_at(self, key: int, *, skip: bool) -> None:
+        """Continue decoding at key frame number `key`, or at the start of the file where it is below 0.
+
+        With `skip`, without frames that are neither wanted nor referenced.
+        """
         if key < 0 or self._container is None:
             self.close()
             self._container, self._stream = open_container(self._path, threads=self._threads)
@@ -221,16 +236,25 @@ class _PyAVReader:
             try:
                 self._container.seek(int(self._index.key_seek_times[key]), stream=self._stream)
             except av.error.FFmpegError:  # the container cannot be sought
-                self._start_at(-1)
+                self._start_at(-1, skip=skip)
                 return
             self._next = int(self._index.key_positions[key])
         packets = packets_of(self._container, self._stream)
         if self._index.has_keys:  # some containers land between two key frames
             packets = from_key_frame(packets)
+        if skip:
+            packets = (packet for packet in packets if not self._can_skip(packet))
         if self._index.by_timestamp:
             self._decoded = self._number(packets)
         else:
             self._decoded = enumerate(decode_packets(packets, path=self._path))
+
+    def _can_skip(self, packet: "Packet[VideoStream]") -> bool:
+        """Neither wanted now, nor perhaps by whoever reads on after the frames that are asked for, nor referenced."""
+        headers, time = self._index.headers, packet.pts
+        if headers is None or time is None or time in self._wanted or time > self._last_wanted:
+            return False
+        return headers.is_unreferenced(packet)
 
     def _number(self, packets: "Iterator[Packet[VideoStream]]") -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers, without those that are shown before the first packet.

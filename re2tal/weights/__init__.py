@@ -4,7 +4,7 @@ from re2tal.weights.errors import WeightsError
 from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, write_weights
 from re2tal.weights.hashing import hash_of_weights
 from re2tal.weights.intact import require_intact
-from re2tal.weights.loading import Pretrained, load_detector, load_pretrained, require_kind
+from re2tal.weights.loading import Pretrained, fitted, load_detector, load_pretrained, require_kind
 from re2tal.weights.names import BACKBONE_PREFIX, Layout, NameMap, map_names
 from re2tal.weights.pickles import load_pickle
 from re2tal.weights.placing import Difference, Placement, compare, place, refuse, require_finite
@@ -20,6 +20,7 @@ __all__ = [
     "WeightsError",
     "WeightsFile",
     "compare",
+    "fitted",
     "hash_of_weights",
     "load_detector",
     "load_pickle",

@@ -27,6 +27,8 @@ _IMPORTED_FORMAT = "re2tal-weights-1"
 """What `format` says in the metadata of a file that `write_weights` wrote."""
 
 _AVERAGED, _LAST = "state_dict_ema", "state_dict"
+_ENTRIES = (_AVERAGED, _LAST, "module", "model", "target_encoder", "encoder")
+"""Under which files have their weights; VideoMAE's, InternVideo2's and V-JEPA 2's under the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,9 @@ def read_weights(path: Path, *, kind: Kind | None = None) -> WeightsFile:
     """Read any file of weights that is known here; nothing in it is executed.
 
     Known are checkpoints of our training, what `write_weights` wrote, and, with the names of mmaction2, torchvision,
-    Re2TAL or OpenTAD, safetensors files and files of `torch.save` that hold `state_dict_ema` (taken first),
-    `state_dict`, or the tensors themselves.
+    transformers, Re2TAL, OpenTAD or a video transformer's authors, safetensors files and files of `torch.save` that
+    hold `state_dict_ema` (taken first), `state_dict`, `module`, `model`, `target_encoder`, `encoder`, or the tensors
+    themselves.
 
     Args:
         path: of the file.
@@ -102,7 +105,7 @@ def read_weights(path: Path, *, kind: Kind | None = None) -> WeightsFile:
         raise WeightsError(f"{path} holds a {type(content).__name__}, not weights; give a file of named tensors")
     if content.get("format") == CHECKPOINT_FORMAT:
         return _own_checkpoint(path, content)
-    entry = next((key for key in (_AVERAGED, _LAST) if isinstance(content.get(key), Mapping)), None)
+    entry = next((key for key in _ENTRIES if isinstance(content.get(key), Mapping)), None)
     file = _translate(path, content if entry is None else content[entry], kind=kind)
     is_training = file.layout.part == "detector" and entry is not None
     return replace(
@@ -171,12 +174,16 @@ def _translate(path: Path, state: Mapping[Any, Any], *, kind: Kind | None = None
         names = map_names(tensors)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    return WeightsFile(
-        path=path,
-        tensors={ours: tensors[theirs] for theirs, ours in names.ours.items()},
-        dropped=names.dropped,
-        layout=names.layout,
-    )
+    own = {ours: tensors[theirs] for theirs, ours in names.ours.items()}
+    for theirs, parts in names.cut.items():
+        fused = tensors[theirs]
+        if not fused.ndim or len(fused) % len(parts):
+            raise WeightsError(
+                f"{path}: {shown(theirs)} holds {len(parts)} equal parts along its first dimension, which its shape "
+                f"{tuple(fused.shape)} cannot be; download or convert the file again"
+            )
+        own.update(zip(parts, fused.chunk(len(parts)), strict=True))
+    return WeightsFile(path=path, tensors=own, dropped=names.dropped, layout=names.layout)
 
 
 def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:

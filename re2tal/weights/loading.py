@@ -1,23 +1,27 @@
 """Load a file of weights into a network: pretrained weights into a backbone, a checkpoint into a detector."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
-from re2tal.reversible import set_coefficients
+from re2tal.reversible import coefficients, set_coefficients
 from re2tal.weights.errors import WeightsError
 from re2tal.weights.files import WeightsFile, read_weights
 from re2tal.weights.names import Kind
 from re2tal.weights.placing import Placement, place
+from re2tal.weights.transformers import FAMILIES
 
-__all__ = ["Pretrained", "load_detector", "load_pretrained", "require_kind"]
+__all__ = ["Pretrained", "fitted", "load_detector", "load_pretrained", "require_kind"]
 
 _OPENMMLAB = "https://download.openmmlab.com/mmaction/v1.0/recognition"
 _OPENTAD = "https://github.com/sming256/OpenTAD/tree/main/configs/re2tal"
 _SWIN = "swin-tiny-p244-w877_in1k-pre_8xb8-amp-32x2x1-30e_kinetics400-rgb"
 _SLOWFAST = "slowfast_r101_8xb8-8x8x1-256e_kinetics400-rgb"
+
+_VIDEOMAE = "vit-{}-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-{}.pth"
 
 # The published files of pretrained weights: name, what it is, where it is offered.
 _SOURCES = (
@@ -46,7 +50,43 @@ _SOURCES = (
         "Video Swin-T trained on Kinetics-400, as torchvision offers it",
         "download https://download.pytorch.org/models/swin3d_t-7615ae03.pth",
     ),
+    *(
+        (
+            _VIDEOMAE.format(size, digest),
+            f"VideoMAE {size} trained on Kinetics-400, as mmaction2 offers it",
+            f"download {_OPENMMLAB}/videomae/{_VIDEOMAE.format(size, digest)}",
+        )
+        for size, digest in (("base", "860a3cd3"), ("large", "229dbb03"))
+    ),
+    (
+        "vit_g_hybrid_pt_1200e_k710_ft.pth",
+        "VideoMAE V2-g trained on Kinetics-710 by its authors",
+        "fill in the form that the model zoo of https://github.com/OpenGVLab/VideoMAEv2 links",
+    ),
+    (
+        "vitl.pt",
+        "V-JEPA 2's ViT-L, as its authors offer it",
+        "download https://dl.fbaipublicfiles.com/vjepa2/vitl.pt",
+    ),
+    (
+        "mvit_v2_s-ae3be167.pth",
+        "MViTv2-S trained on Kinetics-400, as torchvision offers it",
+        "download https://download.pytorch.org/models/mvit_v2_s-ae3be167.pth",
+    ),
 )
+
+
+@runtime_checkable
+class FitsWeights(Protocol):
+    """A network of a size of its own, such as of frames, which weights of another size can be made to suit."""
+
+    def fit(self, weights: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], str | None]:
+        """The weights (under the network's names) for this network, and what was done to them, for the log."""
+
+
+def fitted(weights: Mapping[str, Tensor], network: nn.Module) -> tuple[Mapping[str, Tensor], str | None]:
+    """As `FitsWeights.fit`; networks that have it not take weights as they are."""
+    return network.fit(weights) if isinstance(network, FitsWeights) else (weights, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +97,8 @@ class Pretrained:
     placement: Placement
     warning: str | None
     """What a reader of the log should know of the choice of the file, if anything."""
+    note: str | None = None
+    """What was done to suit them to the network's size."""
 
 
 def load_pretrained(
@@ -65,7 +107,7 @@ def load_pretrained(
     """Load the backbone in the file `path` into `network`; of a detector's checkpoint its backbone alone.
 
     Args:
-        network: `SwinTrunk`, `SlowFast` or `FactoryTrunk`, rewired or not.
+        network: of a backbone, rewired or not.
         kind: which of them.
         reversible: whether it is rewired.
         allow: patterns of the network's names that may be missing, unknown or of another shape.
@@ -80,8 +122,9 @@ def load_pretrained(
     require_kind(file, kind)
     if kind == "factory":
         file = _of_library(file, network)
+    tensors, note = fitted(file.tensors, network)
     placement = place(
-        file.tensors,
+        tensors,
         network,
         source=path,
         fix="give the weights of this network, set its sizes to those of the file, or allow names that may differ "
@@ -89,7 +132,8 @@ def load_pretrained(
         allow=allow,
         dropped=file.dropped,
     )
-    return Pretrained(file=file, placement=placement, warning=_warning(file, reversible=reversible))
+    warning = _warning(file, network, reversible=reversible)
+    return Pretrained(file=file, placement=placement, warning=warning, note=note)
 
 
 def load_detector(
@@ -162,7 +206,18 @@ def _of_library(file: WeightsFile, network: nn.Module) -> WeightsFile:
     return replace(file, tensors=tensors, dropped={**file.dropped, **others})
 
 
-def _warning(file: WeightsFile, *, reversible: bool) -> str | None:
+def _warning(file: WeightsFile, network: nn.Module, *, reversible: bool) -> str | None:
+    if file.layout.kind in FAMILIES:
+        if (
+            reversible
+            and file.layout.rewired is False
+            and all((c.alpha, c.beta) == (0, 1) for c in coefficients(network))
+        ):
+            return (
+                "they are of the network that is not rewired, and the rewired one computes something else; begin near "
+                "it with backbone.alpha=0.75, backbone.beta=0.25 and training.anneal_epochs"
+            )
+        return None
     if reversible and file.layout.rewired is False:
         return "they are of the network that is not rewired: a place to start from, behind the published Re2 weights"
     if not reversible and file.layout.rewired:

@@ -3,7 +3,8 @@
 One map serves every layout, since no two of them give one name to different things. `network` is `SwinTrunk` or
 `SlowFast`; ours are
 
-* of a backbone: the network's own, `features.0.0.attn.qkv.weight`, `slow_path.layer1.0.conv1.conv.weight`
+* of a backbone: the network's own, `features.0.0.attn.qkv.weight`, `slow_path.layer1.0.conv1.conv.weight`; those of
+  video transformers are in `re2tal.weights.transformers`
 * of a detector: `backbone.network.<these>`, `pyramid.embed.0.conv.weight`, `head.cls_head.weight`
 
 A detector of features that others have extracted (kind "precomputed") has no names of a backbone.
@@ -16,27 +17,27 @@ Names of a rewired network are those of the plain one; files of the reference te
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from re2tal.common.untrusted import some
 from re2tal.weights.errors import WeightsError
+from re2tal.weights.transformers import CLASSIFIER, FAMILIES, NORMALISATION, family_of
 
 __all__ = ["BACKBONE_PREFIX", "Kind", "Layout", "NameMap", "Part", "is_recomputed", "map_names"]
 
-Kind = Literal["swin", "slowfast", "factory", "precomputed"]
+Kind = Literal["swin", "slowfast", "videomae", "vjepa2", "internvideo2", "mvit", "factory", "precomputed"]
 Part = Literal["backbone", "detector"]
 
 BACKBONE_PREFIX = "backbone.network."
 """What stands before the network's own names in a detector of ours."""
 
-_CLASSIFIER = "the classifier of the pretraining"
-_NORMALISATION = "pixel statistics, which the backbone has built in"
 _RECOMPUTED = "computed from the window size"
 
 _PARTS = {"projection.": "pyramid.", "neck.fpn_norms.": "pyramid.norms.", "rpn_head.": "head."}
 _KINDS: dict[Kind, str] = {
     "swin": "Video Swin",
     "slowfast": "SlowFast",
+    **{cast(Kind, kind): family.title for kind, family in FAMILIES.items()},
     "factory": "network of a library or of one's own",
     "precomputed": "features of others",
 }
@@ -56,7 +57,7 @@ class Layout:
     kind: Kind
     part: Part
     writer: str
-    """The program whose names they are: mmaction2, Re2TAL, torchvision, OpenTAD or re2tal."""
+    """Whose names they are: mmaction2, Re2TAL, torchvision, transformers, OpenTAD, its authors or re2tal."""
     rewired: bool | None
     """Whether the network was rewired when its weights were trained; None if the names do not tell."""
 
@@ -78,6 +79,8 @@ class NameMap:
     layout: Layout
     ours: dict[str, str]
     """The file's name -> ours."""
+    cut: dict[str, tuple[str, ...]]
+    """The file's name of a fused tensor -> ours, of its equal parts along the first dimension."""
     dropped: dict[str, str]
     """The file's name -> why it is left out on purpose."""
 
@@ -95,34 +98,43 @@ def map_names(names: Collection[str]) -> NameMap:
     """
     layout = _recognise(names)
     ours: dict[str, str] = {}
+    cut: dict[str, tuple[str, ...]] = {}
     dropped: dict[str, str] = {}
     taken: dict[str, str] = {}
     for name in names:
         own, reason = (_detector_name if layout.part == "detector" else _backbone_name)(name, layout.kind)
         if reason:
             dropped[name] = reason
-        elif own in taken:
-            raise WeightsError(f"it holds {own} twice, as {taken[own]} and as {name}; keep one of them")
-        else:
+            continue
+        for part in (own,) if isinstance(own, str) else own:
+            if part in taken:
+                raise WeightsError(f"it holds {part} twice, as {taken[part]} and as {name}; keep one of them")
+            taken[part] = name
+        if isinstance(own, str):
             ours[name] = own
-            taken[own] = name
-    return NameMap(layout=layout, ours=ours, dropped=dropped)
+        else:
+            cut[name] = own
+    return NameMap(layout=layout, ours=ours, cut=cut, dropped=dropped)
 
 
 def _recognise(names: Collection[str]) -> Layout:
-    kind = _kind(names)
+    transformer = family_of(names)
+    kind = cast(Kind, transformer[0]) if transformer is not None else _kind(names)
     if kind is None and _any(names, *_PARTS, "pyramid.", "head.cls_head."):
         kind = "precomputed"
     if kind is None:
         raise WeightsError(
-            f"it holds no Video Swin and no SlowFast: its {len(names)} names are {some(names)}; "
-            "known are the names of mmaction2, torchvision, OpenTAD and this package"
+            f"it holds no Video Swin and no SlowFast: its {len(names)} names are {some(names)}; known are the names of "
+            "mmaction2, torchvision, OpenTAD and this package, and those of VideoMAE, V-JEPA 2 and InternVideo2"
         )
     rewired = any(".inv_block." in name or ".Fm." in name for name in names)
     if _any(names, "backbone.model.", *_PARTS):
         return Layout(kind=kind, part="detector", writer="OpenTAD", rewired=rewired)
     if _any(names, BACKBONE_PREFIX, "pyramid.", "head.cls_head."):
         return Layout(kind=kind, part="detector", writer="re2tal", rewired=None)
+    if transformer is not None:
+        is_ours = transformer[1] == "re2tal"
+        return Layout(kind=kind, part="backbone", writer=transformer[1], rewired=None if is_ours else False)
     if _any(names, "features."):
         return Layout(kind=kind, part="backbone", writer="torchvision", rewired=None)
     if rewired:
@@ -145,23 +157,28 @@ def _any(names: Iterable[str], *prefixes: str) -> bool:
     return any(name.startswith(prefixes) for name in names)
 
 
-def _detector_name(name: str, kind: Kind) -> tuple[str, str | None]:
-    """Our name and, if the tensor is left out, why."""
+_Own = tuple[str | tuple[str, ...], str | None]
+"""Our name, or our names of a fused tensor's parts, and, if the tensor is left out, why."""
+
+
+def _detector_name(name: str, kind: Kind) -> _Own:
     if name.startswith("backbone.model."):
         own, reason = _backbone_name(name.removeprefix("backbone.model."), kind)
-        return BACKBONE_PREFIX + own, reason
+        ours = BACKBONE_PREFIX + own if isinstance(own, str) else tuple(BACKBONE_PREFIX + part for part in own)
+        return ours, reason
     for theirs, own in _PARTS.items():
         if name.startswith(theirs):
             return own + name.removeprefix(theirs), None
     return name, _RECOMPUTED if is_recomputed(name) else None
 
 
-def _backbone_name(name: str, kind: Kind) -> tuple[str, str | None]:
-    """Our name and, if the tensor is left out, why."""
+def _backbone_name(name: str, kind: Kind) -> _Own:
+    if kind in FAMILIES:
+        return FAMILIES[kind].place(name)
     if name.startswith("cls_head.") or (kind == "swin" and name.startswith("head.")):
-        return name, _CLASSIFIER
+        return name, CLASSIFIER
     if name.startswith("data_preprocessor."):
-        return name, _NORMALISATION
+        return name, NORMALISATION
     if is_recomputed(name):
         return name, _RECOMPUTED
     return _network_name(name.removeprefix("backbone."), kind), None

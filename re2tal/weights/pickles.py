@@ -1,9 +1,9 @@
 """Read what `torch.save` wrote without running anything that the file says.
 
 `torch.load(weights_only=True)` builds tensors and plain containers and calls nothing else, so it refuses files of
-mmengine: beside the weights they keep the history of the training, objects of mmengine made of numpy arrays. The
-classes of that history are allowed here, but as empty placeholders: their contents are dropped, and neither mmengine
-nor numpy is asked.
+mmengine: beside the weights they keep the history of the training, objects of mmengine made of numpy arrays; and
+VideoMAE's, which keep the options of their command line. The classes of these are allowed here, but as empty
+placeholders: their contents are dropped, and neither mmengine nor numpy is asked.
 """
 
 import re
@@ -47,6 +47,7 @@ _DROPPED = tuple(
     map(
         _stand_in,
         (
+            "argparse.Namespace",
             "mmengine.logging.history_buffer.HistoryBuffer",
             "builtins.getattr",
             "numpy.dtype",

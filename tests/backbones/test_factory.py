@@ -173,8 +173,6 @@ def test_what_does_not_fit_is_told(config: FactoryConfig, message: str) -> None:
 def test_settings_that_contradict_each_other_are_told(experiment_file: Path) -> None:
     with pytest.raises(ValueError, match="clip_frames=1, got 4"):
         changed(PICTURES, clip_frames=4)
-    with pytest.raises(ValueError, match="set reversible=True, or"):
-        changed(PICTURES, activation_checkpointing=True)
     for options, message in (
         (["data.sampling.num_steps=9"], "takes 4 frames at a time .* clips have 18; give them a multiple"),
         (["data.crop_size=(8,8)"], r"takes frames of backbone.size=\(16, 16\), and data.crop_size is \(8, 8\)"),

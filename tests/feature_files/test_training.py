@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from re2tal.config import ExperimentConfig, load_config, read_json_config
-from re2tal.config.building import describe
+from re2tal.config.building import build_detector, describe
 from tests.feature_files.packages import make_videos, write_package
 
 CONFIGS = Path(__file__).parents[2] / "configs/features"
@@ -142,6 +143,19 @@ def test_a_config_survives_being_written(small: Path) -> None:
 
 def published(name: str) -> ExperimentConfig:
     return load_config(CONFIGS / f"{name}.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "pyramid", "parameters"),
+    # Counted layer by layer for 2048 channels and 20 classes.
+    [("tridet_thumos_i3d", "sgp", 15_989_604), ("temporalmaxer_thumos_i3d", "max_pool", 7_123_996)],
+)
+def test_other_detectors_take_the_features_of_actionformer(name: str, pyramid: str, parameters: int) -> None:
+    config, actionformer = published(name), published("actionformer_thumos_i3d")
+    assert (config.data, config.pyramid.kind) == (actionformer.data, pyramid)
+    with torch.device("meta"):
+        detector = build_detector(config, num_classes=20)
+    assert sum(parameter.numel() for parameter in detector.parameters()) == parameters
 
 
 def test_all_eight_data_sets_have_a_config() -> None:

@@ -193,8 +193,8 @@ def test_near_frames_are_decoded_once_and_far_frames_from_their_key_frame(
 
     with open_video(path, threads=1) as reader:
         monkeypatch.setattr(reader_module, "decode_packets", counting)
-        reader.frames([2])
-        reader.frames([3, 6])
+        reader.frames([0, 1, 2])
+        reader.frames([3, 4, 5, 6])
         assert len(decoded) == 7
         decoded.clear()
         reader.frames([45])

@@ -8,7 +8,7 @@ import torch
 
 from re2tal.common.memory_size import format_memory
 from re2tal.config import ExperimentConfig
-from re2tal.experiments.planning.memory import available_memory
+from re2tal.experiments.planning.memory import available_memory, is_lack_of_memory
 from re2tal.experiments.planning.plan import what_fits
 
 __all__ = ["OutOfMemory", "explaining_lack_of_memory"]
@@ -30,7 +30,7 @@ def explaining_lack_of_memory(config: ExperimentConfig, *, device: torch.device,
         yield
         return
     except RuntimeError as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         reason = str(error).strip().splitlines()[0]
     # The error is gone, and with it the tensors of the step that failed.
@@ -38,10 +38,6 @@ def explaining_lack_of_memory(config: ExperimentConfig, *, device: torch.device,
     if device.type == "cuda":
         torch.cuda.empty_cache()
     raise OutOfMemory(_message(config, reason, memory=memory, device=device, processes=processes))
-
-
-def _is_lack_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def _message(config: ExperimentConfig, reason: str, *, memory: int, device: torch.device, processes: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["available_memory", "resident_memory"]
+__all__ = ["available_memory", "is_lack_of_memory", "resident_memory"]
 
 
 def available_memory(device: torch.device) -> int:
@@ -16,6 +16,11 @@ def available_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     return min(_limits())
+
+
+def is_lack_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch raised it because a tensor did not fit into what is free."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def resident_memory() -> int:

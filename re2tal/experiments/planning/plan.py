@@ -1,5 +1,6 @@
 """Memory of a training step in every training strategy, and what is the most that fits."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -264,8 +265,9 @@ class Estimates:
         return round(_BEYOND_TENSORS[strategy](allocated / MIB) * MIB)
 
     def longest_clip(self, strategy: TrainingStrategy, memory: int, *, num_clips: int) -> Estimate | None:
-        """In whole strides of the deepest level."""
-        unit = self.config.pyramid.strides[-1]
+        """In whole strides of the deepest level, and whole sub-clips."""
+        sub_clip, frames_per_step = self.config.backbone.clip_multiple, self.config.data.sampling.frames_per_step
+        unit = math.lcm(self.config.pyramid.strides[-1], sub_clip // math.gcd(sub_clip, frames_per_step))
         return _largest(
             lambda units: self.of(strategy, num_clips=num_clips, num_steps=units * unit),
             memory,

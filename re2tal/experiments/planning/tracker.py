@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from re2tal.reversible.dry_run import is_computing_a_tile
 
-__all__ = ["TILE", "MemoryTracker"]
+__all__ = ["TILE", "MemoryTracker", "answer_without_values"]
 
 TILE = "tile"
 """Label of what a branch of a reversible chain allocates while it is computed or differentiated."""
@@ -72,7 +72,7 @@ class MemoryTracker(TorchDispatchMode):
         return {label: size for label, size in fullest.items() if size}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = None if self._has_values else _answer(func, args)
+        result = None if self._has_values else answer_without_values(func, args)
         if result is None:
             result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
@@ -101,7 +101,7 @@ _EQUAL = torch.ops.aten.equal.default
 _INDEX = torch.ops.aten.index.Tensor
 
 
-def _answer(func: Any, args: Any) -> Any:
+def answer_without_values(func: Any, args: Any) -> Any:
     """What depends on values that are not there; None for everything else."""
     if func is _VALUE:
         return False if args[0].dtype == torch.bool else 1.0 if args[0].is_floating_point() else 1

@@ -11,16 +11,24 @@ from re2tal.common.extension import OneOf
 from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
+from re2tal.networks.backbones.internvideo2 import InternVideoConfig
 from re2tal.networks.backbones.precomputed import PrecomputedConfig
 from re2tal.networks.backbones.slowfast import SlowFastConfig
 from re2tal.networks.backbones.swin import SwinConfig
+from re2tal.networks.backbones.videomae import MvitConfig, VideoMaeConfig, VjepaConfig
 from re2tal.reversible import call_asking_once, set_coefficients, set_tiles
 
 __all__ = ["Backbone", "BackboneConfig", "build_backbone"]
 
-BackboneConfig = Annotated[NetworkConfig, OneOf(SwinConfig, SlowFastConfig, FactoryConfig, PrecomputedConfig)]
+BackboneConfig = Annotated[
+    NetworkConfig,
+    OneOf(
+        *(SwinConfig, SlowFastConfig, FactoryConfig, VideoMaeConfig, VjepaConfig, InternVideoConfig, MvitConfig),
+        PrecomputedConfig,
+    ),
+]
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 @runtime_checkable

@@ -23,7 +23,9 @@ class NetworkConfig(Extensible):
     `out_channels`, a field or a property of the class.
     """
 
-    weight_names: ClassVar[Literal["swin", "slowfast", "factory", "precomputed"]] = "factory"
+    weight_names: ClassVar[
+        Literal["swin", "slowfast", "videomae", "vjepa2", "internvideo2", "mvit", "factory", "precomputed"]
+    ] = "factory"
     """Whose names of weights are known; "factory": they stay as a file has them."""
     strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain",)
     """In which `re2tal plan` can dry-run a step; "reversible" where `rewired` does without values of tensors."""
@@ -50,8 +52,9 @@ class NetworkConfig(Extensible):
     """Train nothing of the backbone and keep it in eval mode: it is the same function of the frames from beginning to
     end, so its features may be stored (`re2tal extract`, `data.features`)."""
     pretrained: Path | None = None
-    """File of weights that training starts from: of mmaction2, torchvision, the published Re2 weights, a detector's
-    checkpoint, or what `re2tal import-weights` made of one. None: fresh weights."""
+    """File of weights that training starts from: of mmaction2, torchvision, transformers, the authors of a video
+    transformer, the published Re2 weights, a detector's checkpoint, or what `re2tal import-weights` made of one. None:
+    fresh weights."""
     pretrained_allow: tuple[str, ...] = ()
     """Names (or patterns like `features.6.*`) that may be missing, unknown or of another shape in that file."""
 
@@ -77,6 +80,11 @@ class NetworkConfig(Extensible):
     def executed_file(self) -> str | None:
         """The source of code that building the network executes, if there is any beside its class."""
         return None
+
+    @property
+    def clip_multiple(self) -> int:
+        """Clips have a multiple of so many frames."""
+        return 1
 
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take, by a ValueError."""

@@ -1,7 +1,5 @@
 """Any network of torchvision, timm, transformers or a file of one's own as a backbone.
 
-Such networks take clips of one length, so a longer clip is cut into sub-clips that go through side by side.
-
 B batch, C channels, T frames, P sub-clips, H/W space, N tokens.
 """
 
@@ -14,15 +12,15 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from re2tal.common.untrusted import some
-from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
-from re2tal.networks.backbones.pixels import PixelNorm
+from re2tal.networks.backbones.config import TrainingStrategy
+from re2tal.networks.backbones.sub_clips import SubClipConfig, SubClipTrunk
 from re2tal.networks.zoo.named import create
 from re2tal.reversible import rewire
 
 __all__ = ["FactoryConfig", "FactoryTrunk", "rewire_factory"]
 
 
-class FactoryConfig(NetworkConfig):
+class FactoryConfig(SubClipConfig):
     """A network by its name, and what it takes and gives.
 
     What it gives is recognised by its dimensions: (B, C), one feature of a sub-clip; (B, N, C), tokens, those of a time
@@ -31,6 +29,7 @@ class FactoryConfig(NetworkConfig):
     """
 
     strategies: ClassVar[tuple[TrainingStrategy, ...]] = ()
+    size_fix = "set both alike, and the size among backbone.options if the network has one"
     kind: Literal["factory"] = "factory"
     factory: str
     """torchvision:NAME, timm:NAME, transformers:CLASS (such as VideoMAEModel), or path/to/file.py:FUNCTION, which
@@ -43,10 +42,6 @@ class FactoryConfig(NetworkConfig):
     """Modules whose place an identity takes: the last layer of a classifier, what is not called."""
     takes: Literal["BCTHW", "BTCHW", "BCHW"] = "BCTHW"
     """Order of the dimensions of its input; BCHW: single pictures."""
-    clip_frames: PositiveInt = 16
-    """Frames that it takes at a time."""
-    size: tuple[PositiveInt, PositiveInt] = (224, 224)
-    """(height, width) of the frames that it takes."""
     time_positions: PositiveInt = 1
     """Times that the tokens of one sub-clip stand for: frames over the length of a tubelet. 1 if it gives no tokens."""
     out_channels: PositiveInt
@@ -57,15 +52,6 @@ class FactoryConfig(NetworkConfig):
         if self.takes == "BCHW" and self.clip_frames != 1:
             raise ValueError(
                 f"a network of single pictures (takes='BCHW') has clip_frames=1, got {self.clip_frames}; set it to 1"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _blocks_are_not_checkpointed(self) -> "FactoryConfig":
-        if self.activation_checkpointing:
-            raise ValueError(
-                "activation_checkpointing knows the blocks of Swin and SlowFast alone; set reversible=True, or "
-                "activation_checkpointing=False"
             )
         return self
 
@@ -83,27 +69,19 @@ class FactoryConfig(NetworkConfig):
         """A factory in a file."""
         return self.factory if ".py:" in self.factory else None
 
-    def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
-        """Refuse clips that it cannot take."""
-        if num_frames % self.clip_frames:
-            raise ValueError(
-                f"{self.factory} takes {self.clip_frames} frames at a time (backbone.clip_frames), and clips have "
-                f"{num_frames}; give them a multiple of that"
-            )
-        if crop_size != self.size:
-            raise ValueError(
-                f"{self.factory} takes frames of backbone.size={self.size}, and data.crop_size is {crop_size}; set "
-                "both alike, and the size among backbone.options if the network has one"
-            )
+    @property
+    def title(self) -> str:
+        """The factory."""
+        return self.factory
 
 
-class FactoryTrunk(nn.Module):
-    """Frames in, one feature for every time position of every sub-clip out."""
+class FactoryTrunk(SubClipTrunk):
+    """What a factory makes, as a backbone."""
+
+    config: FactoryConfig
 
     def __init__(self, config: FactoryConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.normalise = PixelNorm()
+        super().__init__(config)
         self.net = create(config.factory, config.options)
         for name in config.left_out:
             parent, _, last = name.rpartition(".")
@@ -116,27 +94,13 @@ class FactoryTrunk(nn.Module):
                 ) from None
             setattr(self.net.get_submodule(parent), last, nn.Identity())
 
-    @property
-    def sub_clip_frames(self) -> int:
-        """Frames that the network takes at a time."""
-        return self.config.clip_frames
-
     def inputs(self, sub_clips: Tensor) -> dict[str, Any]:
         """What the network is called with, for sub-clips in its own order of dimensions."""
         first = next(iter(inspect.signature(self.net.forward).parameters))
         return {first: sub_clips, **self.config.arguments}
 
-    def forward(self, frames: Tensor) -> tuple[Tensor]:
-        """(B, 3, T, H, W) uint8 RGB, or normalised, with T a multiple of `clip_frames` -> one (B, C, T', 1, 1)."""
-        batch, _, num_frames = frames.shape[:3]
-        self.config.require_clips(num_frames=num_frames, crop_size=(frames.shape[3], frames.shape[4]))
-        sub_clips = frames.unflatten(2, (-1, self.config.clip_frames)).transpose(1, 2)  # (B, P, 3, T / P, H, W)
-        features = self.of_sub_clips(sub_clips.flatten(0, 1))  # (B * P, C, T' / P)
-        return (self.joined(features.unflatten(0, (batch, -1))),)
-
-    def of_sub_clips(self, sub_clips: Tensor) -> Tensor:
-        """(N, 3, `clip_frames`, H, W) uint8 RGB, or normalised -> (N, C, T' / P): each sub-clip's own features."""
-        sub_clips = self.normalise(sub_clips)
+    def features(self, sub_clips: Tensor) -> Tensor:
+        """(N, 3, `clip_frames`, H, W), normalised -> (N, C, T' / P)."""
         match self.config.takes:
             case "BCTHW":
                 pass
@@ -145,11 +109,6 @@ class FactoryTrunk(nn.Module):
             case "BCHW":
                 sub_clips = sub_clips.squeeze(2)
         return self._pooled(_first_tensor(self.net(**self.inputs(sub_clips))))
-
-    @staticmethod
-    def joined(features: Tensor) -> Tensor:
-        """(B, P, C, T' / P) features of the sub-clips of clips -> (B, C, T', 1, 1), as `forward` gives them."""
-        return features.transpose(1, 2).flatten(2)[..., None, None]
 
     def _pooled(self, found: Tensor) -> Tensor:
         """The mean over space of what the network gives for sub-clips."""

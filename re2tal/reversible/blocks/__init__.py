@@ -13,10 +13,24 @@ from re2tal.reversible.blocks.bottleneck import split_bottleneck, split_torchvis
 from re2tal.reversible.blocks.split import Split
 from re2tal.reversible.blocks.swin import patch_embedding, patch_merging, split_swin_block
 from re2tal.reversible.blocks.timesformer import is_divided, split_timesformer_layer
+from re2tal.reversible.blocks.vision import (
+    split_intern_video_block,
+    split_mvit_block,
+    split_video_mae_layer,
+    split_vjepa2_layer,
+)
 
-__all__ = ["Split", "known_blocks", "needs_splitter", "split_between", "split_block"]
+__all__ = ["Split", "is_called_in_turn", "known_blocks", "needs_splitter", "split_between", "split_block"]
 
+_IN_TURN: dict[str, Callable[[nn.Module], Split]] = {
+    "re2tal.networks.backbones.internvideo2.InternVideoBlock": split_intern_video_block,
+    "torchvision.models.video.mvit.MultiscaleBlock": split_mvit_block,
+    "transformers.models.videomae.modeling_videomae.VideoMAELayer": split_video_mae_layer,
+    "transformers.models.vjepa2.modeling_vjepa2.VJEPA2Layer": split_vjepa2_layer,
+}
+"""Of which their networks hold lists, and call one after the other."""
 _SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
+    **_IN_TURN,
     "re2tal.networks.backbones.slowfast.Bottleneck": split_bottleneck,
     "torchvision.models.swin_transformer.SwinTransformerBlock": split_swin_block,
     "torchvision.models.video.resnet.BasicBlock": split_torchvision_bottleneck,
@@ -40,6 +54,11 @@ _BETWEEN: dict[str, Callable[[nn.Module], Split]] = {
 def known_blocks() -> list[str]:
     """Qualified names of the block classes that can be split."""
     return list(_SPLITTERS)
+
+
+def is_called_in_turn(block: nn.Module) -> bool:
+    """Whether lists of blocks of this class are known to be called in their order, as an `nn.Sequential` does."""
+    return _kind(block) in _IN_TURN
 
 
 def needs_splitter(block: nn.Module) -> bool:

@@ -24,6 +24,8 @@ _KNOWN = (
     "torchvision.",
     "re2tal.networks.backbones.",
     "transformers.models.timesformer.",
+    "transformers.models.videomae.",
+    "transformers.models.vjepa2.",
     "transformers.activations",
 )
 """Where classes are from that are known to do nothing beside computing their result."""

@@ -100,8 +100,10 @@ class PatchedBlock(_Guarded):
         if given is None or given.stream.numel() == 0:  # there is nothing to add to, or nothing at all
             return self.own()(*args, **kwargs)
         guard, key = self.guard()
-        if not kwargs and len(args) == 1 and (member := self._known_member(guard, key)) is not None:
-            return self.chain.run(given.stream, [member])
+        if (member := self._known_member(guard, key)) is not None and (known := self._known[key]) is not None:
+            result = known.result(self.module, args, kwargs)
+            if result is not None:
+                return result(self.chain.run(given.stream, [member]))
         found = self._split_for(given, guard, key)
         if isinstance(found, str):
             with self._told(f"{found}; {_OUTSIDE}"):
@@ -120,8 +122,9 @@ class PatchedBlock(_Guarded):
         if is_hooked(self.module):
             return None
         guard, key = self.guard()
-        if (known := self._known_member(guard, key)) is not None:
-            return known
+        if (member := self._known_member(guard, key)) is not None:
+            known = self._known[key]
+            return member if known is not None and known.returns is None else None
         given = CallArguments.of((x,), {})
         found = self._lookup(key, given) if given is not None else None
         if isinstance(found, BlockSplit) and found.whole and found.output == Ref(0) and found.stored is None:

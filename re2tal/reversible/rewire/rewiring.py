@@ -11,7 +11,7 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible.blocks import Split, known_blocks, split_between, split_block
+from re2tal.reversible.blocks import Split, is_called_in_turn, known_blocks, split_between, split_block
 from re2tal.reversible.chain import Chain
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.guards import unhooked
@@ -78,7 +78,7 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
         ValueError: no block can be rewired, with the reason for each; the model is left as it was.
     """
     _refuse_rewired(model)
-    known = _known_sequentials(model)
+    known = _known_sequentials(model, with_example=example is not None)
     planned = None if example is None else plan(model, example).without(_inside(known))
     if not known and (planned is None or not planned.chains):
         raise ValueError(_nothing_found(model, planned))
@@ -143,7 +143,7 @@ def examine(model: nn.Module, example: Example) -> Rewiring:
         ValueError: the model cannot be called with the example, or is rewired already.
     """
     _refuse_rewired(model)
-    known = _known_sequentials(model)
+    known = _known_sequentials(model, with_example=True)
     return _report(model, plan(model, example).without(_inside(known)), known)
 
 
@@ -181,10 +181,18 @@ _Sequentials = list[dict[nn.Module, Split | None]]
 """For each, its children."""
 
 
-def _known_sequentials(model: nn.Module) -> _Sequentials:
-    """Those that hold blocks of known classes, which there is a chain of."""
-    children = [list(module.children()) for module in model.modules() if type(module) is nn.Sequential]
-    found = [{block: split_block(block) for block in blocks} for blocks in children]
+def _known_sequentials(model: nn.Module, *, with_example: bool) -> _Sequentials:
+    """Those that hold blocks of known classes, which there is a chain of; lists, too, whose order is known.
+
+    With an example, lists of which a block was changed are left to it.
+    """
+    sequentials = [module for module in model.modules() if type(module) is nn.Sequential]
+    found = [{block: split_block(block) for block in module.children()} for module in sequentials]
+    for module in model.modules():
+        if type(module) is nn.ModuleList and all(is_called_in_turn(block) for block in module):
+            splits = {block: split_block(block) for block in module}
+            if not with_example or all(s is not None and (s.exact or not s.branches) for s in splits.values()):
+                found.append(splits)
     known = [splits for splits in found if any(splits.values())]
     return known if any(split and split.branches for splits in known for split in splits.values()) else []
 
@@ -214,7 +222,8 @@ def _report(model: nn.Module, planned: RewiringPlan, known: _Sequentials) -> Rew
     for splits in known:
         for block, split in splits.items():
             if split is not None and not split.branches:
-                planned.refused[block] = "it changes the shape; it is computed again, though"
+                again = "; it is computed again, though" if split.transition is not None else ""
+                planned.refused[block] = f"it changes the shape{again}"
     lengths = [len(members) for members in _known_chains(known)]
     return planned.report(model, elsewhere=elsewhere, lengths=lengths)
 
