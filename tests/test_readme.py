@@ -24,7 +24,9 @@ REDUCED = {
     "make install": "",
     "make demo": "",
     "make test": "",
-    "python benchmarks/ways_of_training.py": "--frames 4 --size 32 --depths 1 --repeats 0 --pictures pictures",
+    "python benchmarks/ways_of_training.py": (
+        "--frames 4 --size 32 --depths 1 --repeats 0 --pictures pictures --ways plain checkpoint tiles auto"
+    ),
     "re2tal rewire torchvision:r3d_18": "",
     "re2tal plan": "--quick",
     "re2tal show": "",

@@ -27,7 +27,8 @@ def plan(
     """Tell before training what memory a step will take, of what, and the longest clip and largest batch that fit.
 
     A step is run dry, on tensors without values, in each training strategy: plain, with checkpointed blocks, and
-    reversible. Neither videos nor weights are needed.
+    reversible. Neither videos nor weights are needed. With backbone.reversible="auto" steps on short clips are timed,
+    too, and it is told what would be stored.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def plan(
     import torch
 
     from re2tal.config import load_config
-    from re2tal.experiments.planning import make_plan, parse_memory
+    from re2tal.experiments.planning import make_plan, parse_memory, plan_storage
     from re2tal.training import counting
 
     settings = load_config(config, cfg_options or [])
@@ -58,10 +59,18 @@ def plan(
             quick=quick,
             tell=tell,
         )
+    stored = None
+    if settings.backbone.reversible == "auto" and not settings.backbone.frozen:
+        on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        budget = None if memory is None else parse_memory(memory)
+        stored = plan_storage(settings, device=on, memory=budget, processes=processes)
     if json:
-        print(json_format.dumps(made.as_json()))
-    else:
-        _print_plan(made)
+        more = {} if stored is None else {"storage": stored.as_json()}
+        print(json_format.dumps(made.as_json() | more))
+        return
+    _print_plan(made)
+    if stored is not None:
+        print(f"auto: {stored}")
 
 
 def _print_plan(plan: "MemoryPlan") -> None:

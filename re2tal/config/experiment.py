@@ -93,6 +93,16 @@ class ExperimentConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _memory_is_there_to_be_spent(self) -> "ExperimentConfig":
+        if self.training.memory is not None and self.backbone.reversible != "auto":
+            raise ValueError(
+                f"training.memory is what activations are stored in, got {self.training.memory} with "
+                f"backbone.reversible={self.backbone.reversible}, which stores the same in any; set it to auto, or "
+                "training.memory=None"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _recall_is_of_segments(self) -> "ExperimentConfig":
         evaluation = self.evaluation
         if self.postprocess.point_seconds is not None and (evaluation.recall_multiples or evaluation.average_recall_at):

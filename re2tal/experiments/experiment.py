@@ -28,7 +28,7 @@ from re2tal.detections import write_detections
 from re2tal.evaluation import PrecisionResult
 from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs
-from re2tal.experiments.planning import explaining_lack_of_memory
+from re2tal.experiments.planning import explaining_lack_of_memory, resumed_or_planned
 from re2tal.experiments.pretrained import start_from_pretrained
 from re2tal.experiments.run_folders import find_run
 from re2tal.experiments.tester import Tester
@@ -101,6 +101,7 @@ def train(
     clip_bytes = config.data.clip_bytes(channels=config.backbone.out_channels)
     loader = load_epochs(clips, config.training, processes=processes, clip_bytes=clip_bytes)
     note_config(config, folder.config, processes=processes)
+    started |= _spend_memory(config, model, processes=processes, resumed=checkpoint)
     trainer = Trainer(
         model,
         config=config.training,
@@ -238,9 +239,28 @@ def _write_adapter(path: Path, model: Detector, checkpoint: Mapping[str, Any], *
         return
     if frozen := {f"backbone.{name}" for name in backbone.frozen_names()}:
         write_part(
-            path, checkpoint, frozen=frozen, kind=config.backbone.weight_names, rewired=config.backbone.reversible
+            path, checkpoint, frozen=frozen, kind=config.backbone.weight_names, rewired=config.backbone.is_rewired
         )
         log.info("what was trained of it: %s (%.1f MB)", path, path.stat().st_size / 1e6)
+
+
+def _spend_memory(
+    config: ExperimentConfig, model: Detector, *, processes: Processes, resumed: Path | None
+) -> dict[str, Any]:
+    """With backbone.reversible="auto", choose what the backbone stores; returns what checkpoints tell of it."""
+    if config.backbone.reversible != "auto" or config.backbone.frozen:
+        return {}
+    plan = None
+    if processes.is_main:
+        told = None if resumed is None else read_checkpoint(resumed, mmap=True).get("storage")
+        plan = resumed_or_planned(
+            config, told, device=processes.device, backbone=model.backbone, processes=processes.world_size
+        )
+        log.info("memory: %s", plan)
+    plan = processes.from_main(plan)
+    assert plan is not None
+    plan.apply(model.backbone)
+    return {"storage": plan.as_json()}
 
 
 def _introduce(
@@ -305,7 +325,7 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
         )
     model = build_detector(config, num_classes=len(class_names))
     weights = completed_by_pretrained(weights, model, config.backbone)
-    load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.reversible)
+    load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.is_rewired)
     log.info("weights of %s", weights)
     return model
 

@@ -18,7 +18,7 @@ def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) 
         model.backbone.get_submodule("network"),
         path=config.pretrained,
         kind=config.weight_names,
-        reversible=config.reversible,
+        reversible=config.is_rewired,
         allow=config.pretrained_allow,
         adapters=getattr(model.backbone, "adapter_names", ()),
     )

@@ -185,7 +185,7 @@ def start_from_detector(model: Detector, config: ExperimentConfig, *, class_name
         model,
         file,
         kind=config.backbone.weight_names,
-        reversible=config.backbone.reversible,
+        reversible=config.backbone.is_rewired,
         fix=_advice(file, config),
     )
     log.info("starts from %s: classes %s", file, changes)

@@ -86,7 +86,7 @@ def load_trained(
     class_names = weights.class_names or _class_names_of(settings, path=path)
     model = build_detector(settings, num_classes=len(class_names))
     weights = completed_by_pretrained(weights, model, settings.backbone)
-    load_detector(model, weights, kind=settings.backbone.weight_names, reversible=settings.backbone.reversible)
+    load_detector(model, weights, kind=settings.backbone.weight_names, reversible=settings.backbone.is_rewired)
     log.info("weights of %s", weights)
     labels = settings.postprocess.video_labels
     return TrainedDetector(
@@ -108,7 +108,7 @@ def completed_by_pretrained(weights: WeightsFile, model: Detector, config: Backb
         weights,
         model,
         pretrained=config.pretrained,
-        reversible=config.reversible,
+        reversible=config.is_rewired,
         allow=config.pretrained_allow,
         adapters=getattr(model.backbone, "adapter_names", ()),
     )
@@ -126,7 +126,7 @@ def load_backbone(config: ExperimentConfig, *, weights: Path | None) -> Backbone
         backbone.network,
         path=weights,
         kind=config.backbone.weight_names,
-        reversible=config.backbone.reversible,
+        reversible=config.backbone.is_rewired,
         allow=config.backbone.pretrained_allow if weights == config.backbone.pretrained else (),
         adapters=backbone.adapter_names,
     )

@@ -36,6 +36,8 @@ from re2tal.reversible.rewire.rewiring import (
     sharding_units,
     unrewire,
 )
+from re2tal.reversible.rewire.storing import set_storage, storage
+from re2tal.reversible.spending import Spending, fastest_storage, measure_costs, spend_memory, stored_bytes
 from re2tal.reversible.stored import StoredWarning
 from re2tal.reversible.tiles import Mode, Tile, TileSize, Tiling
 
@@ -50,6 +52,7 @@ __all__ = [
     "ReconstructionWarning",
     "ReversibleChain",
     "Rewiring",
+    "Spending",
     "StoredWarning",
     "StreamOverflowError",
     "Tile",
@@ -61,10 +64,12 @@ __all__ = [
     "coefficients",
     "compile_branches",
     "examine",
+    "fastest_storage",
     "first_non_finite",
     "first_to_differ",
     "headrooms",
     "keep_on_host",
+    "measure_costs",
     "reconstruction_error",
     "reconstruction_errors",
     "reconstruction_tensors",
@@ -74,8 +79,12 @@ __all__ = [
     "set_coefficients",
     "set_headrooms",
     "set_mode",
+    "set_storage",
     "set_tiles",
     "sharding_units",
+    "spend_memory",
+    "storage",
+    "stored_bytes",
     "unrewire",
     "verify",
 ]

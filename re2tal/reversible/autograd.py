@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from re2tal.reversible.branch_call import trainable, version_of
+from re2tal.reversible.branch_call import version_of
 from re2tal.reversible.fixed_point import Pair, Stream
 from re2tal.reversible.host_memory import kept_on_host
 from re2tal.reversible.malloc import return_freed_memory
@@ -46,8 +46,9 @@ def run_step(
     parts = step.by_block() if graph else [step]
     keep = graph and closing and not streams.steps
     first = len(streams.steps)
+    x_needs = any(tensor is not None and tensor.requires_grad for tensor in (u, v))
     with torch.no_grad():
-        streams.advance(step, parts=parts, graph=graph)
+        streams.advance(step, parts=parts, graph=graph, x_needs=x_needs)
     for place, part in enumerate(parts):
         node = _Node(streams, part, first + place, keep, inside=place > 0, ends=place == len(parts) - 1)
         with kept_on_host(keep and streams.chain.on_host):
@@ -142,15 +143,12 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     part.check_unmodified()
     u_needs, v_needs, *needs = ctx.needs_input_grad[1:]
     walk = _unpacked(ctx, node) if node.kept else streams.walk(node.index + 1)
-    return_freed_memory(walk.v)
+    if not streams.storage.activations:
+        return_freed_memory(walk.v)
     dv, dw = _received(walk, dy, streams, like=walk.v) if node.ends else _left(walk)
     count, x_needs = len(part.tensors), u_needs or v_needs
-    learning = [index for index, call in enumerate(part.calls) if trainable(call.parameters)]
-    first = 0 if x_needs or any(needs[:count]) else learning[0]  # nothing before it needs a gradient
     with streams.replaying(part):
-        du, dv, of_args, found = streams.undo(
-            part, walk, dv, dw, leaves=part.leaves(needs[:count]), first=first, x_needs=x_needs
-        )
+        du, dv, of_args, found = streams.undo(part, walk, dv, dw, leaves=part.leaves(needs[:count]), x_needs=x_needs)
     if streams.pair is None:  # nobody will walk here again
         for call in part.calls:
             call.dropped = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 from torch.nn.modules.batchnorm import _NormBase
 
 from re2tal.reversible.branch import Branch
@@ -154,6 +155,10 @@ class BranchCall:
         """What the streams' coefficients dropped when the branch's result was added."""
         may_compile = compiler is not None and not branch.constants and not guard.tensors
         self._compiled = self._variants(compiler) if compiler is not None and may_compile else None
+        self.input: Tensor | None = None
+        """The stream that it was computed of, where that is stored."""
+        self.graph: Gradients | None = None
+        """Its graph, where that is stored."""
 
     def _variants(self, compiler: BranchCompiler) -> CompiledCall | None:
         buffers = list(self.branch.buffers())
@@ -212,29 +217,39 @@ class BranchCall:
     def replayed(self) -> Iterator[list[Tensor]]:
         """Inside, the branch runs on what it had in the forward pass and leaves no trace.
 
-        Yields a leaf for each parameter that needs a gradient, in the order of `trainable(self.parameters)`. The branch
-        runs on these and not on the parameters, because the hooks of a parameter run whenever a gradient with respect
-        to it is computed: differentiating the parameter here, and once more where its gradient arrives, would run every
-        hook twice. Buffers move in the forward pass and only there.
+        Yields what `on_leaves` does. Buffers move in the forward pass and only there.
         """
         assert self.state is not None
         self.state.restore()
+        buffers = [slot.module._buffers.get(slot.name) for slot in self.buffers]
+        try:
+            for slot in self.buffers:
+                slot.module._buffers[slot.name] = slot.tensor if slot.copy is None else slot.copy.clone()
+            with self.on_leaves() as leaves:
+                yield leaves
+        finally:
+            for slot, buffer in zip(self.buffers, buffers, strict=True):
+                slot.module._buffers[slot.name] = buffer
+
+    @contextmanager
+    def on_leaves(self) -> Iterator[list[Tensor]]:
+        """Inside, the branch runs on leaves that stand for its parameters.
+
+        Yields one for each parameter that needs a gradient, in the order of `trainable(self.parameters)`. The hooks of
+        a parameter run whenever a gradient with respect to it is computed: differentiating the parameter here, and once
+        more where its gradient arrives, would run every hook twice.
+        """
         leaves = {id(parameter): parameter.detach().requires_grad_() for parameter in trainable(self.parameters)}
         present = [slot.module._parameters.get(slot.name) for slot in self.parameters]
-        buffers = [slot.module._buffers.get(slot.name) for slot in self.buffers]
         try:
             for slot in self.parameters:
                 # A parameter that was frozen since stays what it was.
                 frozen = slot.tensor.detach() if slot.tensor.requires_grad else slot.tensor
                 _hold(slot, leaves.get(id(slot.tensor), frozen))
-            for slot in self.buffers:
-                slot.module._buffers[slot.name] = slot.tensor if slot.copy is None else slot.copy.clone()
             yield list(leaves.values())
         finally:
             for slot, tensor in zip(self.parameters, present, strict=True):
                 _hold(slot, tensor)
-            for slot, buffer in zip(self.buffers, buffers, strict=True):
-                slot.module._buffers[slot.name] = buffer
 
     def result_shape(self) -> tuple[int, ...]:
         """Of what the branch returns."""
@@ -329,27 +344,38 @@ class Gradients:
         self._shared = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in self._prepared)
         self._sums: list[Tensor | None] = [None] * (len(self._wanted) + len(self._shared))
 
+    def compute(self, x: Tensor, tile: Tile) -> Tensor:
+        """`f` of one tile, with its graph."""
+        with torch.enable_grad(), entered(self._autocast):
+            return self._call.compute(x, self._shared, tile, self._args)
+
     def tile(self, x: Tensor, tile: Tile, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         """`f` of one tile and, if `x` needs it, its gradient, for the gradient of the result of the whole."""
-        with torch.enable_grad(), entered(self._autocast):
-            f = self._call.compute(x, self._shared, tile, self._args)
+        f = self.compute(x, tile)
+        dx = self.differentiated(x, f, part_of(gradient, tile.write).to(f.dtype)) if f.requires_grad else None
+        return f.detach(), dx
+
+    def differentiated(
+        self, x: Tensor, f: Tensor | GradientEdge, gradient: Tensor, *, retain: bool = False
+    ) -> Tensor | None:
+        """The gradient of `x`, if it needs it; those of all else are added up."""
+        outputs: Any = [f]
         inputs = [x, *self._wanted, *self._shared]
         places = [place for place, tensor in enumerate(inputs) if tensor.requires_grad]
+        wanted = [inputs[place] for place in places]
         dx = None
-        if f.requires_grad and places:
+        if places:
             # Outside autocast, as backward passes run.
             with computing_a_tile():
-                found = torch.autograd.grad(
-                    f, [inputs[place] for place in places], part_of(gradient, tile.write).to(f.dtype), allow_unused=True
-                )
+                found = torch.autograd.grad(outputs, wanted, [gradient], retain_graph=retain, allow_unused=True)
             for place, grad in zip(places, found, strict=True):
                 if place == 0:
                     dx = grad
                 elif grad is not None:
                     _add(self._sums, place - 1, grad)
-        return f.detach(), dx
+        return dx
 
-    def sums(self) -> list[Tensor | None]:
+    def sums(self, *, retain: bool = False) -> list[Tensor | None]:
         """The gradients of `leaves` and `parameters` after the last tile."""
         count = len(self._wanted)
         sums = self._sums
@@ -361,12 +387,14 @@ class Gradients:
                 [tensor for tensor, _ in reached],
                 [tensor for tensor in self._wanted if tensor.requires_grad],
                 [grad for _, grad in reached],
+                retain_graph=retain,
                 allow_unused=True,
             )
             places = (place for place, tensor in enumerate(self._wanted) if tensor.requires_grad)
             for place, grad in zip(places, found, strict=True):
                 if grad is not None:
                     _add(sums, place, grad)
+        self._sums = [None] * len(sums)
         return sums[:count]
 
 

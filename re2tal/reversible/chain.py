@@ -30,6 +30,7 @@ from re2tal.reversible.fixed_point import (
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.step import SidewaysError, Step
+from re2tal.reversible.storage import Storage
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.streams import Streams
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size, most_bytes
@@ -64,6 +65,7 @@ class Chain:
         coefficients: alpha and beta; Re2TAL's unless `set_coefficients` changes them.
         on_host: keep the last pair of streams in the host's memory until the backward pass needs it.
         compiler: of the branches; None: they are computed as they are.
+        storage: what is stored in mode "reversible" although it could be computed again; nothing unless it is set.
         headroom: the streams may grow to `2 ** headroom` times the largest value of the input. Grows by itself when
             that is not enough.
         reconstruction_error: after a backward pass, the largest difference between the two recovered streams at the
@@ -77,6 +79,7 @@ class Chain:
         self.mode = mode
         self.tile_size = tile_size
         self.coefficients = Coefficients()
+        self.storage = Storage()
         self.headroom = 8
         self.compiler: BranchCompiler | None = None
         self.on_host = False
@@ -180,7 +183,8 @@ class Chain:
         self, x: Tensor, place: Streams | Pair | None, step: Step, args: Sequence[object], *, closing: bool
     ) -> Tensor:
         u, v = None, x
-        return_freed_memory(x)  # before streams are put into its holes
+        if not self.storage.activations:
+            return_freed_memory(x)  # before streams are put into its holes
         if place is None:
             self.reconstruction_error = self.reconstruction_error if not torch.is_grad_enabled() else None
             place = Streams.start(x, FixedPoint.around(x, headroom=self.headroom), chain=self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,30 +14,39 @@ from re2tal.reversible.autograd import differentiable_once
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
 from re2tal.reversible.devices import empty_as
-from re2tal.reversible.guards import Guard
+from re2tal.reversible.guards import Guard, restored
 from re2tal.reversible.host_memory import kept_on_host
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.streams import restored
-from re2tal.reversible.tiles import Mode, TileSize, add_to, most_bytes, part_of, put_into
+from re2tal.reversible.storage import Storage, StoredGradients, stored
+from re2tal.reversible.tiles import Mode, Tile, TileSize, add_to, most_bytes, part_of, put_into
 
 __all__ = ["run_checkpointed"]
 
 
 def run_checkpointed(
-    branch: Branch, guard: Guard, x: Tensor, *, mode: Mode, size: TileSize, on_host: bool = False
+    branch: Branch,
+    guard: Guard,
+    x: Tensor,
+    *,
+    mode: Mode,
+    size: TileSize,
+    storage: Storage,
+    on_host: bool = False,
 ) -> Tensor:
     """`branch(x)`, whose backward pass runs it again, tile by tile or, where it must be, as a whole.
 
-    In mode "store" by the same steps, under ordinary autograd. `on_host`: `x` is kept in the host's memory until then.
+    In mode "store" by the same steps, under ordinary autograd; with activations in storage it is not run again.
+    `on_host`: `x` is kept in the host's memory until then.
     """
     limit = most_bytes(size, x.device)
     branch_call = BranchCall(branch, guard, tuple(x.shape), args=False, limit=limit, device=x.device)
     branch_call.begin()
     if mode == "store":
         return branch_call.with_graph(x, ())
-    call = _Call(branch_call, autocast_contexts(x.device))
-    with kept_on_host(on_host):
+    is_stored = torch.is_grad_enabled() and storage.of(0) == "activations"
+    call = _Call(branch_call, autocast_contexts(x.device), is_stored)
+    with kept_on_host(on_host and not is_stored):
         result: Tensor = _Checkpointed.apply(call, x, *trainable(branch_call.parameters))
     return result
 
@@ -46,6 +57,8 @@ class _Call:
 
     branch_call: BranchCall
     autocast: list[torch.autocast]
+    is_stored: bool
+    """Whether graphs of the forward pass stay for it."""
 
 
 class _Checkpointed(torch.autograd.Function):
@@ -55,10 +68,8 @@ class _Checkpointed(torch.autograd.Function):
         ctx.save_for_backward(x)
         branch_call = call.branch_call
         out: Tensor | None = None
-        with entered(call.autocast):
-            prepared = branch_call.prepare(x)
-            for tile in branch_call.tiles:
-                y = branch_call.compute(part_of(x, tile.read), prepared, tile, ())
+        with closing(_results(call, x, x_needs=ctx.needs_input_grad[1])) as results:
+            for tile, y in results:
                 if not branch_call.in_tiles:
                     return y
                 if out is None:
@@ -76,13 +87,34 @@ class _Checkpointed(torch.autograd.Function):
         return differentiable_once(found)
 
 
+def _results(call: _Call, x: Tensor, *, x_needs: bool) -> Generator[tuple[Tile, Tensor]]:
+    """What the branch gives, tile by tile, without a graph outside."""
+    branch_call = call.branch_call
+    if call.is_stored:
+        with stored(branch_call, x, args=(), leaves=(), autocast=call.autocast) as gradients:
+            for tile in branch_call.tiles:
+                part = part_of(x, tile.read).detach()
+                yield tile, gradients.computed(part.requires_grad_() if x_needs else part, tile)
+        return
+    with entered(call.autocast):
+        prepared = branch_call.prepare(x)
+        for tile in branch_call.tiles:
+            yield tile, branch_call.compute(part_of(x, tile.read), prepared, tile, ())
+
+
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     call: _Call = ctx.call
     branch_call = call.branch_call
     branch_call.check_unmodified()
     (x,) = ctx.saved_tensors
-    return_freed_memory(x)
     dx = torch.zeros_like(x) if ctx.needs_input_grad[1] else None
+    if isinstance(graph := branch_call.graph, StoredGradients):
+        retain = torch._C._autograd._get_current_graph_task_keep_graph()
+        sums = graph.backward(dy, dx, retain=retain)
+        if not retain:
+            branch_call.graph = None
+        return None, dx, *sums
+    return_freed_memory(x)
     with preserved(*branch_call.devices), restored([branch_call.guard]), branch_call.replayed() as parameters:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
         for tile in branch_call.tiles:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from operator import is_
 from types import CellType, ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["Guard", "Onlooker", "described", "has_global_hooks", "is_hooked", "saving_unseen", "unhooked"]
+__all__ = ["Guard", "Onlooker", "described", "has_global_hooks", "is_hooked", "restored", "saving_unseen", "unhooked"]
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _OF_MODULE = frozenset(vars(nn.Module())) - {"training"} | {"_is_full_backward_hook", "_is_hf_initialized"}
@@ -284,6 +284,16 @@ def _replace(
     module.__dict__.update(attributes)
     module._modules.clear()
     module._modules.update(children)
+
+
+@contextmanager
+def restored(guards: Sequence[Guard]) -> Iterator[None]:
+    """Inside, the modules of all of them are what they were."""
+    with ExitStack() as stack:
+        for guard in guards:
+            if not guard.holds():
+                stack.enter_context(guard.restored())
+        yield
 
 
 @contextmanager

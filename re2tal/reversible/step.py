@@ -79,6 +79,12 @@ class Step:
         """Of the blocks, each once."""
         return list(dict.fromkeys(call.guard for call in self.calls))
 
+    def first(self, *, x_needs: bool) -> int:
+        """No branch before this one needs a gradient; `x_needs`: whether the step's input does."""
+        if x_needs or any(self.learning):
+            return 0
+        return next((index for index, call in enumerate(self.calls) if trainable(call.parameters)), 0)
+
     def filled(self, tensors: Sequence[Tensor]) -> list[object]:
         """The arguments, with `tensors` in the places of tensors."""
         replacement = iter(tensors)

@@ -18,30 +18,26 @@ anybody may see or change it, and `du` and `dv` wait in the `Walk` for the step 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from re2tal.reversible.branch_call import (
-    BranchCall,
-    Gradients,
-    entered,
-    trainable,
-)
+from re2tal.reversible.branch_call import BranchCall, Gradients, entered, trainable
 from re2tal.reversible.checks import require_kept
 from re2tal.reversible.dr2net import Coefficients
-from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, magnitude
-from re2tal.reversible.guards import Guard, saving_unseen
+from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, difference, magnitude
+from re2tal.reversible.guards import restored, saving_unseen
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import GeneratorState, preserved
 from re2tal.reversible.step import SidewaysError, Step
-from re2tal.reversible.tiles import Part, add_to, part_of
+from re2tal.reversible.storage import Storage, StoredGradients, stored
+from re2tal.reversible.tiles import Part, Tile, add_to, part_of
 
-__all__ = ["Streams", "Walk", "count_held_bytes", "restored"]
+__all__ = ["Streams", "Walk", "count_held_bytes"]
 
 
 class ChainSettings(Protocol):
@@ -50,6 +46,7 @@ class ChainSettings(Protocol):
     coefficients: Coefficients
     on_host: bool
     reconstruction_error: Tensor | None
+    storage: Storage
 
 
 @dataclass
@@ -97,7 +94,7 @@ class Streams:
     ) -> None:
         self.starts_equal, self._found = starts_equal, found
         self.format, self.dtype, self.chain = format, dtype, chain
-        self.coefficients = chain.coefficients
+        self.coefficients, self.storage = chain.coefficients, chain.storage
         self.pair: tuple[Tensor, Tensor] | None = (u, v)
         self.steps: list[Step] = []
         self.is_broken = False
@@ -136,10 +133,17 @@ class Streams:
 
     # Forward
 
-    def advance(self, step: Step, *, parts: Sequence[Step], graph: bool) -> None:
-        """Move the pair on; the backward pass will take back the `parts` of the step one by one. See `run_step`."""
+    def advance(self, step: Step, *, parts: Sequence[Step], graph: bool, x_needs: bool) -> None:
+        """Move the pair on; see `run_step`.
+
+        Args:
+            step: the next.
+            parts: of it, which the backward pass will take back one by one.
+            graph: there may be a backward pass.
+            x_needs: whether what comes before the step needs a gradient.
+        """
         self.is_broken = True
-        found = self._add(step)
+        found = self._add(step, x_needs=x_needs if graph else None)
         try:
             require_kept(self.format, found)
             step.check_effects()
@@ -156,30 +160,41 @@ class Streams:
                 call.dropped = None
         self.is_broken = False
 
-    def _add(self, step: Step) -> list[Tensor]:
-        """Returns the magnitudes of what was added and of the sums."""
+    def _add(self, step: Step, *, x_needs: bool | None) -> list[Tensor]:
+        """Returns the magnitudes of what was added and of the sums; without a backward pass `x_needs` is None."""
         assert self.pair is not None
         u, v = self.pair
         found, self._found = [*self._found], ()
         state: GeneratorState | None = None
-        for call in step.calls:
+        before = self.num_branches(len(self.steps))
+        for index, call in enumerate(step.calls):
             state = call.begin(state)
+            what = "nothing" if x_needs is None else self.storage.of(before + index)
             w = u
             # Kept without gradients, too, until it is clear that the step need not be taken back.
             call.dropped = self.coefficients.mix(w, v, keep=True)
             if self.coefficients.alpha:
                 found += magnitude(w)
-            for part, f in self._computed(step, call, v):
-                steps = self.format.steps(f)
-                found += magnitude(steps)
-                add_to(w, part, self.format.integers(steps))
-                del f, steps  # before the next tile is computed
+            if what == "inputs":
+                call.input = v.clone()
+            if what == "activations":
+                results = self._stored(
+                    step, call, v, x_needs=bool(x_needs) or index > step.first(x_needs=bool(x_needs))
+                )
+            else:
+                results = self._computed(step, call, v)
+            with closing(results):
+                for part, f in results:
+                    steps = self.format.steps(f)
+                    found += magnitude(steps)
+                    add_to(w, part, self.format.integers(steps))
+                    del f, steps  # before the next tile is computed
             found += magnitude(w)
             u, v = v, w
         self.pair = (u, v)
         return found
 
-    def _computed(self, step: Step, call: BranchCall, v: Tensor) -> Iterator[tuple[Part, Tensor]]:
+    def _computed(self, step: Step, call: BranchCall, v: Tensor) -> Generator[tuple[Part, Tensor]]:
         """`f(v)` tile by tile, without a graph."""
         with _graph_for(call), entered(step.autocast):
             found = call.prepare(self.like(v).to(step.dtype))
@@ -192,6 +207,22 @@ class Streams:
             del x
             yield tile.write, f
             del f
+
+    def _stored(self, step: Step, call: BranchCall, v: Tensor, *, x_needs: bool) -> Generator[tuple[Part, Tensor]]:
+        """`f(v)` tile by tile, with graphs that stay."""
+        leaves = step.leaves(step.learning)
+        like = self.like(v).to(step.dtype)
+        with stored(call, like, args=step.filled(leaves), leaves=leaves, autocast=step.autocast) as gradients:
+            for tile in call.tiles:
+                yield tile.write, gradients.computed(self._read(v, tile, step).requires_grad_(x_needs), tile)
+
+    def _read(self, v: Tensor, tile: Tile, step: Step) -> Tensor:
+        """What a branch is given."""
+        return self.format.read(part_of(v, tile.read)).to(step.dtype)
+
+    def num_branches(self, steps: int) -> int:
+        """In the first so many steps."""
+        return sum(len(step.calls) for step in self.steps[:steps])
 
     # Backward
 
@@ -234,8 +265,8 @@ class Streams:
     def finish(self, walk: Walk) -> None:
         """The walk has reached the start, where both streams were the same."""
         self._walk = None
-        if self.starts_equal:
-            error = _difference(walk.v, walk.w)
+        if self.starts_equal and not self.storage.branches:
+            error = difference(walk.v, walk.w)
             known = self.chain.reconstruction_error
             self.chain.reconstruction_error = error if known is None else torch.maximum(known, error)
 
@@ -256,7 +287,7 @@ class Streams:
         return v, w
 
     def undo(
-        self, step: Step, walk: Walk, dv: Tensor, dw: Tensor, *, leaves: Sequence[Tensor], first: int, x_needs: bool
+        self, step: Step, walk: Walk, dv: Tensor, dw: Tensor, *, leaves: Sequence[Tensor], x_needs: bool
     ) -> tuple[Tensor, Tensor, list[Tensor | None], dict[int, Tensor]]:
         """Take a step back, with gradients.
 
@@ -266,74 +297,80 @@ class Streams:
             dv: gradient of the first stream; changed.
             dw: of the second; changed.
             leaves: the tensors among the arguments, on which the branches run.
-            first: no branch before this one needs a gradient, unless the step's input does.
-            x_needs: whether that does.
+            x_needs: whether the step's input needs a gradient.
 
         Returns:
             The gradients of the streams before the step, of `leaves`, and of parameters by their identities.
         """
         of_args: list[Tensor | None] = [None] * len(leaves)
         of_parameters: dict[int, Tensor] = {}
+        first = step.first(x_needs=x_needs)
+        retain = torch._C._autograd._get_current_graph_task_keep_graph()
+        before = self.num_branches(walk.done - 1)
         for index in reversed(range(len(step.calls))):
-            return_freed_memory(walk.v)
+            if not self.storage.activations:  # else there is enough
+                return_freed_memory(walk.v)
             call = step.calls[index]
-            with call.replayed() as parameters:
-                gradients = Gradients(
-                    call,
-                    self.like(walk.v).to(step.dtype),
-                    args=step.filled(leaves),
-                    leaves=leaves,
-                    parameters=parameters,
-                    autocast=step.autocast,
+            # Where nothing is stored, down to the start, to see whether both streams come back.
+            is_recovered = not self.storage.branches or before + index > self.storage.branches
+            if isinstance(call.graph, StoredGradients):
+                sums = call.graph.backward(dw, dv, retain=retain)
+            else:
+                needs = x_needs or index > first
+                sums = self._computed_again(
+                    step, call, walk, dv, dw, leaves=leaves, x_needs=needs, is_recovered=is_recovered
                 )
-                for tile in call.tiles:
-                    x = (
-                        self.format.read(part_of(walk.v, tile.read))
-                        .to(step.dtype)
-                        .requires_grad_(index > first or x_needs)
-                    )
-                    f, dx = gradients.tile(x, tile, dw)
-                    if dx is not None:
-                        add_to(dv, tile.read, dx)
-                    add_to(walk.w, tile.write, self.format.integers(self.format.steps(f)), sign=-1)
-                    del x, f, dx
-                sums = gradients.sums()
+            if not retain:
+                call.graph = call.input = None
             of_args = [_sum(a, b) for a, b in zip(of_args, sums[: len(leaves)], strict=True)]
             for parameter, grad in zip(trainable(call.parameters), sums[len(leaves) :], strict=True):
                 if grad is not None:
                     known = of_parameters.get(id(parameter))
                     of_parameters[id(parameter)] = grad if known is None else known + grad
-            self.coefficients.unmix(walk.w, walk.v, call.dropped)
+            if is_recovered:
+                self.coefficients.unmix(walk.w, walk.v, call.dropped)
             self.coefficients.add_gradients(dv, dw)
             walk.v, walk.w = walk.w, walk.v
             dv, dw = dw, dv
         walk.done -= 1
         return dv, dw, of_args, of_parameters
 
+    def _computed_again(
+        self,
+        step: Step,
+        call: BranchCall,
+        walk: Walk,
+        dv: Tensor,
+        dw: Tensor,
+        *,
+        leaves: Sequence[Tensor],
+        x_needs: bool,
+        is_recovered: bool,
+    ) -> list[Tensor | None]:
+        """Compute a branch again and differentiate it: adds to `dv`, takes what the branch gives from `walk.w` unless
+        nobody needs that, and returns the gradients of arguments and parameters."""
+        v = walk.v if call.input is None else call.input
+        with call.replayed() as parameters:
+            gradients = Gradients(
+                call,
+                self.like(v).to(step.dtype),
+                args=step.filled(leaves),
+                leaves=leaves,
+                parameters=parameters,
+                autocast=step.autocast,
+            )
+            for tile in call.tiles:
+                f, dx = gradients.tile(self._read(v, tile, step).requires_grad_(x_needs), tile, dw)
+                if dx is not None:
+                    add_to(dv, tile.read, dx)
+                if is_recovered:
+                    add_to(walk.w, tile.write, self.format.integers(self.format.steps(f)), sign=-1)
+                del f, dx
+            return gradients.sums()
+
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return b if a is None else a if b is None else a + b
-
-
-def _difference(v: Tensor, w: Tensor) -> Tensor:
-    """The largest difference of two streams relative to the largest value, part by part: no other stream fits in."""
-    zero = torch.zeros((), dtype=torch.float32 if v.dtype == torch.int32 else torch.float64, device=v.device)
-    difference = largest = zero
-    size = 2**20 if v.is_cpu else 2**26
-    for a, b in zip(torch.split(v.flatten(), size), torch.split(w.flatten(), size), strict=True):
-        if a.numel():
-            difference = torch.maximum(difference, (a - b).abs_().amax())
-            largest = torch.maximum(largest, a.abs().amax())
-    return difference / largest.clamp(min=1)
-
-
-@contextmanager
-def restored(guards: Sequence[Guard]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for guard in guards:
-            if not guard.holds():
-                stack.enter_context(guard.restored())
-        yield
 
 
 @contextmanager

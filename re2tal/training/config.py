@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from re2tal.common.memory_size import parse_memory
 from re2tal.common.settings import Settings
 from re2tal.common.untrusted import shown
 from re2tal.training.precision import Amp
@@ -42,6 +43,9 @@ class TrainingConfig(Settings):
     amp: Amp = "none"
     """Mixed precision; fp16 scales the loss and lets the processes exchange gradients in fp16. auto: bf16 or fp16 where
     the device computes in it, float32 elsewhere."""
+    memory: str | None = None
+    """What a training process may take in all, like "6GiB", with backbone.reversible="auto". None: what is free on the
+    device at the start, less a tenth, on a processor a fifth and the batches that wait."""
     anneal_epochs: float = Field(default=0, ge=0)
     """Epochs in which the coefficients of a rewired backbone go linearly from backbone.alpha and backbone.beta to
     Re2TAL's, 0 and 1; fractions are allowed. 0: they stay as they are."""
@@ -82,6 +86,13 @@ class TrainingConfig(Settings):
     None: fresh weights, and those of backbone.pretrained."""
     start_from_classes: dict[str, str] = {}
     """Classes that were renamed since `start_from` was trained: {"name in the checkpoint": "name in the data"}."""
+
+    @field_validator("memory")
+    @classmethod
+    def _memory_is_a_size(cls, memory: str | None) -> str | None:
+        if memory is not None:
+            parse_memory(memory)
+        return memory
 
     @model_validator(mode="after")
     def _check_batch(self) -> "TrainingConfig":

@@ -205,6 +205,7 @@ def _own_checkpoint(path: Path, content: Mapping[str, Any]) -> WeightsFile:
     try:
         backbone = {} if about.config is None else parse_json(about.config)["backbone"]
         rewired = None if about.config is None else backbone["reversible"]
+        rewired = True if rewired == "auto" else rewired
         is_factory = backbone.get("kind") == "factory" or "source" in backbone
     except (TypeError, JsonError, KeyError, AttributeError):
         raise WeightsError(f"{path}: its `config` is not that of an experiment; take another checkpoint") from None

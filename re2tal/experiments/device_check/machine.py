@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from re2tal.common.memory_size import MIB
 from re2tal.experiments.device_check.context import PartContext, Row
 from re2tal.experiments.device_check.exactness import DTYPES
 from re2tal.experiments.device_check.measuring import elapsed
-from re2tal.experiments.planning.memory import MIB, available_memory
+from re2tal.experiments.planning.memory import available_memory
 
 __all__ = ["describe_machine"]
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from re2tal.common.memory_size import MIB
 from re2tal.experiments.device_check.context import LACK, PartContext, Row, attempted
 from re2tal.experiments.device_check.exactness import DTYPES
 from re2tal.experiments.device_check.measuring import (
@@ -16,7 +17,6 @@ from re2tal.experiments.device_check.measuring import (
     saving_elsewhere,
 )
 from re2tal.experiments.device_check.sizes import StepStrategy
-from re2tal.experiments.planning.memory import MIB
 from re2tal.networks.backbones import Backbone
 from re2tal.training import chosen_precision
 

@@ -98,6 +98,11 @@ class FinetuneConfig(Settings):
     def _backbone_learns_what_is_wanted(self) -> "FinetuneConfig":
         if self.backbone.frozen:
             raise ValueError("fine-tuning trains the backbone, got backbone.frozen=True; set it to False")
+        if self.backbone.reversible == "auto" or self.training.memory is not None:
+            raise ValueError(
+                "what memory has room for is planned for detectors alone, got backbone.reversible="
+                f"{self.backbone.reversible} and training.memory={self.training.memory}; set True and None"
+            )
         if self.training.start_from is not None:
             raise ValueError(
                 f"training.start_from is for detectors, got {self.training.start_from}; give the weights to start "

@@ -172,7 +172,7 @@ def _write_backbone(path: Path, best: Path, *, config: FinetuneConfig) -> None:
         path=path,
         tensors=tensors,
         dropped={},
-        layout=Layout(kind=backbone.weight_names, part="backbone", writer="re2tal", rewired=backbone.reversible),
+        layout=Layout(kind=backbone.weight_names, part="backbone", writer="re2tal", rewired=backbone.is_rewired),
         averaged=True,
         epoch=content["epoch"],
         coefficients=content["coefficients"],

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
+from re2tal.common.memory_size import format_memory
 from re2tal.config import ExperimentConfig
-from re2tal.experiments.planning.memory import available_memory, format_memory, is_lack_of_memory
+from re2tal.experiments.planning.memory import available_memory, is_lack_of_memory
 from re2tal.experiments.planning.plan import what_fits
 
 __all__ = ["OutOfMemory", "explaining_lack_of_memory"]

@@ -7,14 +7,26 @@ from typing import Any
 
 import torch
 
+from re2tal.common.memory_size import MIB
 from re2tal.config import ConfigError, ExperimentConfig
 from re2tal.config.building import count_classes
 from re2tal.experiments.planning.dry_run import DryRun
-from re2tal.experiments.planning.memory import MIB, available_memory, resident_memory
+from re2tal.experiments.planning.memory import available_memory, resident_memory
 from re2tal.networks.backbones.config import TrainingStrategy
 from re2tal.reversible.tiles import most_bytes
 
-__all__ = ["PARTS", "STRATEGIES", "Estimate", "MemoryPlan", "TrainingStrategy", "make_plan", "strategy_of", "what_fits"]
+__all__ = [
+    "PARTS",
+    "STRATEGIES",
+    "Estimate",
+    "Estimates",
+    "MemoryPlan",
+    "TrainingStrategy",
+    "clips_of_a_process",
+    "make_plan",
+    "strategy_of",
+    "what_fits",
+]
 
 STRATEGIES: dict[TrainingStrategy, dict[str, bool]] = {
     "plain": {"reversible": False, "activation_checkpointing": False},
@@ -153,8 +165,8 @@ def make_plan(
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     memory = available_memory(device) if memory is None else memory
-    estimates = _Estimates(config, device=device, processes=processes)
-    num_clips = _clips_of_a_process(config, processes)
+    estimates = Estimates(config, device=device, processes=processes)
+    num_clips = clips_of_a_process(config, processes)
     own = strategy_of(config)
     strategies = (
         [own]
@@ -175,8 +187,8 @@ def make_plan(
 
 def what_fits(config: ExperimentConfig, *, memory: int, device: torch.device, processes: int = 1) -> list[str]:
     """Settings, as `--cfg-options` takes them, each of which alone makes a step fit; the least harmful first."""
-    estimates = _Estimates(config, device=device, processes=processes)
-    num_clips = _clips_of_a_process(config, processes)
+    estimates = Estimates(config, device=device, processes=processes)
+    num_clips = clips_of_a_process(config, processes)
     strategy = strategy_of(config)
     # It did not fit, whatever was expected.
     memory = min(memory, estimates.of(strategy, num_clips=num_clips).total * 9 // 10)
@@ -195,7 +207,8 @@ def what_fits(config: ExperimentConfig, *, memory: int, device: torch.device, pr
     return found
 
 
-def _clips_of_a_process(config: ExperimentConfig, processes: int) -> int:
+def clips_of_a_process(config: ExperimentConfig, processes: int) -> int:
+    """That go through the network at a time."""
     pieces = processes * config.training.accumulate
     if config.training.batch_size % pieces:
         raise ConfigError(
@@ -205,7 +218,7 @@ def _clips_of_a_process(config: ExperimentConfig, processes: int) -> int:
     return config.training.batch_size // pieces
 
 
-class _Estimates:
+class Estimates:
     """Of one experiment on one device, each made once."""
 
     def __init__(self, config: ExperimentConfig, *, device: torch.device, processes: int) -> None:

@@ -24,10 +24,14 @@ class MemoryTracker(TorchDispatchMode):
 
     Made for fake tensors: where a program asks for a value it gets 1 or False, and a selection by a mask is as large as
     it can be.
+
+    Args:
+        has_values: tensors are real, and asked themselves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_values: bool = False) -> None:
         super().__init__()
+        self._has_values = has_values
         self.label = ""
         self._known: dict[int, int] = {}
         """Address of a storage that lives: its number."""
@@ -68,7 +72,7 @@ class MemoryTracker(TorchDispatchMode):
         return {label: size for label, size in fullest.items() if size}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = answer_without_values(func, args)
+        result = None if self._has_values else answer_without_values(func, args)
         if result is None:
             result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):

@@ -37,8 +37,10 @@ class NetworkConfig(Extensible):
     strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain",)
     """In which `re2tal plan` can dry-run a step; "reversible" where `rewired` does without values of tensors."""
 
-    reversible: bool = False
-    """Rewire the stages, so that training stores no activations inside them."""
+    reversible: bool | Literal["auto"] = False
+    """Rewire the stages, so that training stores no activations inside them; "auto": rewire them, and store as many
+    activations as `training.memory` has room for, which saves the time of computing them again. The gradients are the
+    same, bit for bit."""
     alpha: float = Field(default=0.0, ge=0, le=1)
     """How much of its input a module of a rewired stage passes on beside what it adds (Dr2Net). 0 is Re2TAL; 1, with
     `beta` near 0, is near the network that was rewired, whose weights then need no training on trimmed clips first.
@@ -80,6 +82,11 @@ class NetworkConfig(Extensible):
         @property
         def out_channels(self) -> int:
             """Channels of all its feature maps together."""
+
+    @property
+    def is_rewired(self) -> bool:
+        """Whether the network computes what a rewired one does, whatever it stores."""
+        return self.reversible is not False
 
     @abstractmethod
     def build_network(self) -> nn.Module:

@@ -20,6 +20,7 @@ from re2tal.reversible.chain import Chain, Member, eagerly, is_exported, is_obse
 from re2tal.reversible.checkpointed import run_checkpointed
 from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooked
 from re2tal.reversible.patched import Patched, own_forward, patched
+from re2tal.reversible.storage import Storage
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
 from re2tal.reversible.tracing import BlockSplit, CallArguments, Refused, check, record, refuse_objects, split
@@ -296,6 +297,7 @@ class PatchedBetween(_Guarded):
         self.tile_size: TileSize = "auto"
         self.mode: Mode = "reversible"
         self.on_host = False
+        self.storage = Storage()
         self._splits: dict[Hashable, Split | None] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -316,8 +318,8 @@ class PatchedBetween(_Guarded):
             reason = "it was changed, so it is not known how to compute it in tiles"
             with self.fallbacks.told(reason) if self.mode == "reversible" else nullcontext():
                 return self.own()(*args, **kwargs)
-        mode, size, on_host = self.mode, self.tile_size, self.on_host
-        return run_checkpointed(split.transition, guard, x, mode=mode, size=size, on_host=on_host)
+        mode, size, storage, on_host = self.mode, self.tile_size, self.storage, self.on_host
+        return run_checkpointed(split.transition, guard, x, mode=mode, size=size, storage=storage, on_host=on_host)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_splits": {}}
