@@ -45,7 +45,9 @@ def test_a_pass_over_rendered_videos_is_read_and_computed_once(
     rows = {(row["way"], row["workers"]): row for row in result["reading"]}
     assert len(rows) == 4
     assert rows["in runs", 0]["twice"] == 0 and rows["in runs", 0]["opened"] == 2
-    assert rows["one by one", 0]["decoded"] - rows["one by one", 0]["twice"] == rows["in runs", 0]["decoded"]
+    # Behind its last wanted frame a clip's frames are all decoded, so that a run of clips may decode some more frames.
+    distinct = rows["one by one", 0]["decoded"] - rows["one by one", 0]["twice"]
+    assert distinct <= rows["in runs", 0]["decoded"] < 1.05 * distinct
     assert rows["one by one", 2]["twice"] > rows["in runs", 2]["twice"]
     (row,) = result["features"]
     assert (row["clips"], row["pieces"]) == (3, 24)

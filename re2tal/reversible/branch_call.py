@@ -9,25 +9,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge
 from torch.nn.modules.batchnorm import _NormBase
 
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.compiled import BranchCompiler, CompiledCall, autocast_contexts
-from re2tal.reversible.devices import is_dense
 from re2tal.reversible.dry_run import computing_a_tile, to_compute
-from re2tal.reversible.guards import Guard
+from re2tal.reversible.guards import Guard, saving_unseen
 from re2tal.reversible.observers import observers
 from re2tal.reversible.rng import GeneratorState
-from re2tal.reversible.tiles import Cut, Join, Tile, Tiling, part_of, prefers_few_tiles
+from re2tal.reversible.tiles import Cut, Join, Tile, Tiling, prefers_few_tiles
 
 __all__ = [
     "BranchCall",
-    "Gradients",
     "Slot",
     "autocast_contexts",
     "branch_dtype",
     "entered",
+    "graph_for",
     "may_move",
     "trainable",
     "version_of",
@@ -157,7 +155,7 @@ class BranchCall:
         self._compiled = self._variants(compiler) if compiler is not None and may_compile else None
         self.input: Tensor | None = None
         """The stream that it was computed of, where that is stored."""
-        self.graph: Gradients | None = None
+        self.graph: object = None
         """Its graph, where that is stored."""
 
     def _variants(self, compiler: BranchCompiler) -> CompiledCall | None:
@@ -315,93 +313,12 @@ def may_move(module: nn.Module) -> bool:
     return not type(module).__module__.startswith(("torch.nn.modules.", "torchvision."))
 
 
-class Gradients:
-    """A backward pass through one call: computes tiles again, differentiates them, and adds up.
-
-    Args:
-        call: to differentiate; inside its `replayed`.
-        like: of the input's shape and type.
-        args: for every tile.
-        leaves: tensors among `args`.
-        parameters: the leaves on which the branch runs, all of which need gradients.
-        autocast: of the forward pass.
-    """
-
-    def __init__(
-        self,
-        call: BranchCall,
-        like: Tensor,
-        *,
-        args: Sequence[object],
-        leaves: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        autocast: Sequence[torch.autocast],
-    ) -> None:
-        self._call, self._args, self._autocast = call, args, autocast
-        self._wanted = [*leaves, *parameters]
-        with torch.enable_grad(), entered(autocast):
-            self._prepared = call.prepare(like)
-        self._shared = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in self._prepared)
-        self._sums: list[Tensor | None] = [None] * (len(self._wanted) + len(self._shared))
-
-    def compute(self, x: Tensor, tile: Tile) -> Tensor:
-        """`f` of one tile, with its graph."""
-        with torch.enable_grad(), entered(self._autocast):
-            return self._call.compute(x, self._shared, tile, self._args)
-
-    def tile(self, x: Tensor, tile: Tile, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`f` of one tile and, if `x` needs it, its gradient, for the gradient of the result of the whole."""
-        f = self.compute(x, tile)
-        dx = self.differentiated(x, f, part_of(gradient, tile.write).to(f.dtype)) if f.requires_grad else None
-        return f.detach(), dx
-
-    def differentiated(
-        self, x: Tensor, f: Tensor | GradientEdge, gradient: Tensor, *, retain: bool = False
-    ) -> Tensor | None:
-        """The gradient of `x`, if it needs it; those of all else are added up."""
-        outputs: Any = [f]
-        inputs = [x, *self._wanted, *self._shared]
-        places = [place for place, tensor in enumerate(inputs) if tensor.requires_grad]
-        wanted = [inputs[place] for place in places]
-        dx = None
-        if places:
-            # Outside autocast, as backward passes run.
-            with computing_a_tile():
-                found = torch.autograd.grad(outputs, wanted, [gradient], retain_graph=retain, allow_unused=True)
-            for place, grad in zip(places, found, strict=True):
-                if place == 0:
-                    dx = grad
-                elif grad is not None:
-                    _add(self._sums, place - 1, grad)
-        return dx
-
-    def sums(self, *, retain: bool = False) -> list[Tensor | None]:
-        """The gradients of `leaves` and `parameters` after the last tile."""
-        count = len(self._wanted)
-        sums = self._sums
-        reached = [
-            (tensor, grad) for tensor, grad in zip(self._prepared, sums[count:], strict=True) if grad is not None
-        ]
-        if reached:
-            found = torch.autograd.grad(
-                [tensor for tensor, _ in reached],
-                [tensor for tensor in self._wanted if tensor.requires_grad],
-                [grad for _, grad in reached],
-                retain_graph=retain,
-                allow_unused=True,
-            )
-            places = (place for place, tensor in enumerate(self._wanted) if tensor.requires_grad)
-            for place, grad in zip(places, found, strict=True):
-                if grad is not None:
-                    _add(sums, place, grad)
-        self._sums = [None] * len(sums)
-        return sums[:count]
-
-
-def _add(sums: list[Tensor | None], place: int, grad: Tensor) -> None:
-    """In place, in memory that nobody else sees."""
-    total = sums[place]
-    if total is None:
-        sums[place] = grad.clone() if grad._base is not None or not is_dense(grad) else grad
-    else:
-        total += grad
+@contextmanager
+def graph_for(call: BranchCall) -> Iterator[bool]:
+    """Yields whether the branch computes with a graph although nobody needs it."""
+    if not call.needs_graph:
+        with torch.no_grad():
+            yield False
+        return
+    with torch.enable_grad(), saving_unseen():
+        yield True

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from re2tal.reversible.autograd import differentiable_once
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.branch_call import BranchCall, Gradients, autocast_contexts, entered, trainable
+from re2tal.reversible.branch_call import BranchCall, autocast_contexts, entered, trainable
 from re2tal.reversible.devices import empty_as
+from re2tal.reversible.gradients import Gradients
 from re2tal.reversible.guards import Guard, restored
 from re2tal.reversible.host_memory import kept_on_host
 from re2tal.reversible.malloc import return_freed_memory

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from re2tal.reversible.branch_call import BranchCall, Gradients
+from re2tal.reversible.branch_call import BranchCall
+from re2tal.reversible.gradients import Gradients
 from re2tal.reversible.tiles import Tile, add_to, part_of
 
 __all__ = ["Storage", "StoredGradients", "stored"]

@@ -26,11 +26,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from re2tal.reversible.branch_call import BranchCall, Gradients, entered, trainable
+from re2tal.reversible.branch_call import BranchCall, entered, graph_for, trainable
 from re2tal.reversible.checks import require_kept
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, difference, magnitude
-from re2tal.reversible.guards import restored, saving_unseen
+from re2tal.reversible.gradients import Gradients
+from re2tal.reversible.guards import restored
 from re2tal.reversible.malloc import return_freed_memory
 from re2tal.reversible.rng import GeneratorState, preserved
 from re2tal.reversible.step import SidewaysError, Step
@@ -196,11 +197,11 @@ class Streams:
 
     def _computed(self, step: Step, call: BranchCall, v: Tensor) -> Generator[tuple[Part, Tensor]]:
         """`f(v)` tile by tile, without a graph."""
-        with _graph_for(call), entered(step.autocast):
+        with graph_for(call), entered(step.autocast):
             found = call.prepare(self.like(v).to(step.dtype))
             prepared = tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in found)
         for tile in call.tiles:
-            with _graph_for(call) as graph, entered(step.autocast):
+            with graph_for(call) as graph, entered(step.autocast):
                 x = self.format.read(part_of(v, tile.read)).to(step.dtype).requires_grad_(graph)
                 args = step.filled(step.leaves(step.learning) if graph else step.tensors)
                 f = call.compute(x, prepared, tile, args).detach()
@@ -371,17 +372,6 @@ class Streams:
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return b if a is None else a if b is None else a + b
-
-
-@contextmanager
-def _graph_for(call: BranchCall) -> Iterator[bool]:
-    """Yields whether the branch computes with a graph although nobody needs it."""
-    if not call.needs_graph:
-        with torch.no_grad():
-            yield False
-        return
-    with torch.enable_grad(), saving_unseen():
-        yield True
 
 
 # For who counts bytes
