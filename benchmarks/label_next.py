@@ -442,7 +442,7 @@ def main() -> None:
             future.result()
     rows = [
         row
-        for row in read_lines(args.out / f"{args.data}.jsonl")
+        for row in sorted(read_lines(args.out / f"{args.data}.jsonl"), key=lambda row: int(row["seed"]))
         if row["seed"] in args.seeds and row["steps"] == plan.steps and row["round"] < plan.rounds
     ]
     if args.picture is not None:
