@@ -12,7 +12,6 @@ Everything a training loop would hold counts as activation: input, streams, save
 """
 
 import argparse
-import copy
 import json
 import math
 import resource
@@ -20,42 +19,46 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+from torch import Tensor
 
 from re2tal.config.presets import demo_slowfast, demo_swin
-from re2tal.networks.backbones import (
-    Backbone,
-    BackboneConfig,
-    FactoryConfig,
-    SlowFastConfig,
-    SwinConfig,
-    build_backbone,
+from re2tal.experiments.device_check.measuring import (
+    NETWORKS,
+    build_with,
+    gradient_errors,
+    gradients,
+    run_step,
+    saving_elsewhere,
 )
-from re2tal.reversible import reconstruction_error, set_mode, set_tiles, spend_memory
+from re2tal.experiments.device_check.sizes import StepStrategy
+from re2tal.networks.backbones import Backbone, BackboneConfig, FactoryConfig
+from re2tal.reversible import reconstruction_error, set_tiles, spend_memory
 
 VIT = FactoryConfig(factory="timm:vit_small_patch16_224", takes="BCHW", clip_frames=1, out_channels=384)
 CONFIGS: dict[str, BackboneConfig] = {
-    "swin_tiny": SwinConfig(drop_path=0.0),
-    "slowfast101": SlowFastConfig(),
+    "swin_tiny": NETWORKS["Swin-T"],
+    "slowfast101": NETWORKS["SlowFast-101"],
     "vit_small": VIT.model_copy(update={"options": {"num_classes": 0}}),
     "demo_slowfast": demo_slowfast(reversible=False),
     "demo_swin": demo_swin(reversible=False),
 }
+STRATEGIES: dict[str, StepStrategy] = {
+    "plain": "plain",
+    "checkpoint": "checkpointed",
+    "selective": "selective",
+    "offload": "offloaded",
+    "compile": "plain",
+    "store": "stored",
+    "reversible": "reversible",
+    "auto": "reversible",
+}
 REWIRED = ("store", "reversible", "auto")
-MODES = ("plain", "checkpoint", "selective", "offload", "compile", *REWIRED)
 WITH_SHARE = ("compile", "auto")
-NOT_RECOMPUTED = [
-    getattr(torch.ops.aten, name).default
-    for name in ("mm", "bmm", "addmm", "convolution", "_scaled_dot_product_flash_attention_for_cpu")
-]
-"""Operations whose results selective checkpointing keeps: those that take the time."""
 MIB = 2**20
 MANY_FRAMES = 256
 """A longer clip is stepped through once after the warm-up."""
@@ -78,41 +81,14 @@ def resident_mib() -> float:
 
 
 def build(backbone: str, mode: str, *, tiles: str = "auto", depths: list[int] | None = None) -> Backbone:
-    """The network as a mode trains it; what the mode decides of a step is in `around`, and of `auto` in `spend`."""
-    is_rewired = mode in REWIRED
-    changes: dict[str, Any] = {"reversible": is_rewired}
-    if mode in ("checkpoint", "selective"):
-        if backbone == "vit_small":
-            raise ValueError(f"--mode {mode} knows the blocks of Swin and SlowFast alone, got --backbone {backbone}")
-        changes["activation_checkpointing"] = True
+    """The network as a mode trains it; what is yet to be done before the first step is in `prepare`."""
+    config = CONFIGS[backbone]
     if depths:
-        changes["depths" if "swin" in backbone else "blocks"] = tuple(depths)
-    model = build_backbone(CONFIGS[backbone].model_copy(update=changes)).train()
-    if mode == "selective":
-        for module in list(model.modules()):
-            for name, stage in module.named_children():
-                if type(stage).__name__ == "CheckpointedSequential":
-                    setattr(module, name, SelectiveSequential(*stage.children()))
-    if is_rewired:
-        set_mode(model, "store" if mode == "store" else "reversible")
-        if tiles != "auto":
-            set_tiles(model, None if tiles == "off" else round(float(tiles) * MIB))
+        config = config.model_copy(update={"depths" if "swin" in backbone else "blocks": tuple(depths)})
+    model = build_with(config, STRATEGIES[mode])
+    if mode in REWIRED and tiles != "auto":
+        set_tiles(model, None if tiles == "off" else round(float(tiles) * MIB))
     return model
-
-
-class SelectiveSequential(nn.Sequential):
-    """Whose blocks are computed again in the backward pass but for the operations that take the time."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        contexts = partial(create_selective_checkpoint_contexts, NOT_RECOMPUTED)
-        for block in self:
-            x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
-        return x
-
-
-def around(mode: str) -> AbstractContextManager[Any]:
-    """A step."""
-    return torch.autograd.graph.save_on_cpu() if mode == "offload" else nullcontext()
 
 
 def compiled(model: Backbone, share: float) -> Backbone:
@@ -147,10 +123,8 @@ def spend(model: Backbone, frames: Tensor, share: float) -> dict[str, Any]:
 def step(model: Backbone, frames: Tensor, dtype: torch.dtype, mode: str = "plain") -> tuple[float, float]:
     """One forward and backward pass; seconds of the forward pass and of both."""
     start = time.perf_counter()
-    with around(mode), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        features = model(frames, frames.shape[2] // 2)
-    forward_s = time.perf_counter() - start
-    features.square().mean().backward()
+    with saving_elsewhere(STRATEGIES[mode], device=frames.device):
+        forward_s = run_step(model, frames, frames.shape[2] // 2, dtype=dtype)
     return forward_s, time.perf_counter() - start
 
 
@@ -166,35 +140,18 @@ def infer(model: Backbone, frames: Tensor, dtype: torch.dtype) -> tuple[float, f
 # Errors of gradients
 
 
-def gradients(model: Backbone, frames: Tensor, *, mode: str, double: bool = False) -> dict[str, Tensor]:
-    """By name, of a copy of the model in one of its modes."""
-    model = copy.deepcopy(model)
-    model.zero_grad(set_to_none=True)
-    if double:
-        model.double()
-    set_mode(model, "store" if mode == "store" else "reversible")
-    step(model, frames, torch.float32)
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-def errors(ours: dict[str, Tensor], reference: dict[str, Tensor]) -> dict[str, float]:
-    """Relative L2 of every parameter's gradient: the worst and the median."""
-    found = {
-        name: float((ours[name].double() - grad.double()).norm() / grad.double().norm())
-        for name, grad in reference.items()
-        if float(grad.norm()) > 0
-    }
-    worst = max(found, key=lambda name: (math.isnan(found[name]), found[name]))
-    return {"worst": found[worst], "median": statistics.median(found.values()), "of": worst}
-
-
 def compare(model: Backbone, frames: Tensor) -> dict[str, Any]:
     """Reversible against plain autograd on the same grid, and both against plain autograd in float64."""
-    ours, store = (gradients(model, frames, mode=mode) for mode in ("reversible", "store"))
-    exact = gradients(model, frames, mode="store", double=True)
+    inputs = frames, frames.shape[2] // 2
+    ours, _ = gradients(model, *inputs, strategy="reversible")
+    store, _ = gradients(model, *inputs, strategy="stored")
+    exact, _ = gradients(model, *inputs, strategy="stored", dtype=torch.float64)
     return {
-        "gradient_error": errors(ours, store),
-        "gradient_error_float64": {"reversible": errors(ours, exact), "store": errors(store, exact)},
+        "gradient_error": gradient_errors(ours, store),
+        "gradient_error_float64": {
+            "reversible": gradient_errors(ours, exact),
+            "store": gradient_errors(store, exact),
+        },
     }
 
 
@@ -208,10 +165,14 @@ def error_in_float64(args: argparse.Namespace) -> dict[str, Any]:
         torch.manual_seed(0)
         model = build(args.backbone, mode, tiles=tiles, depths=args.depths).double()
         prepare(model, mode, clip, args.share)
-        step(model, clip, torch.float32, mode)
-        named = {name.replace("_orig_mod.", ""): p.grad for name, p in model.named_parameters()}
-        found.append({name: grad for name, grad in named.items() if grad is not None})
-    return {"mode": args.mode, "tiles": args.tiles, "share": args.share, "float64": errors(*found)}
+        step(model, clip, torch.float64, mode)
+        found.append({own_name(name): p.grad for name, p in model.named_parameters() if p.grad is not None})
+    return {"mode": args.mode, "tiles": args.tiles, "share": args.share, "float64": gradient_errors(*found)}
+
+
+def own_name(name: str) -> str:
+    """A parameter's, without those of what wraps its module."""
+    return name.replace("_orig_mod.", "").replace("_checkpoint_wrapped_module.", "")
 
 
 # One case
@@ -279,7 +240,7 @@ def tile_option(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=CONFIGS, default="swin_tiny")
-    parser.add_argument("--mode", choices=MODES, default="reversible")
+    parser.add_argument("--mode", choices=STRATEGIES, default="reversible")
     parser.add_argument(
         "--tiles", type=tile_option, default="auto", help="MiB that a tile may take; auto, or off for whole branches"
     )

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -29,7 +32,9 @@ def test_reversible_gradients_of_the_full_networks_are_those_of_plain_autograd(
     assert exact["reversible"]["worst"] <= 1.5 * exact["store"]["worst"]
 
 
-@pytest.mark.parametrize(("mode", "tiles"), [("plain", "auto"), ("checkpoint", "auto"), ("reversible", "off")])
+@pytest.mark.parametrize(
+    ("mode", "tiles"), [("plain", "auto"), ("checkpoint", "auto"), ("reversible", "off"), ("auto", "auto")]
+)
 def test_every_mode_is_measured(mode: str, tiles: str) -> None:
     # In a process of its own: in another, memory that was freed before would be used again and not be seen.
     arguments = ["--mode", mode, "--tiles", tiles, "--frames", "4", "--size", "32", "--repeats", "0", "--json"]
@@ -37,6 +42,36 @@ def test_every_mode_is_measured(mode: str, tiles: str) -> None:
     result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert result["activation_mib"] >= result["parameter_gradients_mib"] > 0
     assert (result["mode"], result["tiles"], result["depths"]) == (mode, tiles, [1, 1, 2, 1])
+
+
+@pytest.mark.parametrize("mode", ["selective", "offload", "auto"])
+def test_every_mode_has_the_gradients_of_plain_autograd(
+    mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--mode", mode, "--error", "--share", "0.5", "--size", "32", "--depths", "1", "1", "2", "1"]
+    assert run("train_step.py", arguments, monkeypatch, capsys)["float64"]["worst"] < 1e-10
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products of linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        return func(*args, **(kwargs or {}))
+
+
+def test_selective_checkpointing_computes_no_product_again() -> None:
+    program, counts = import_module("train_step"), {}
+    for mode in ("plain", "selective", "checkpoint"):
+        model = program.build("swin_tiny", mode, depths=[1, 1, 2, 1])
+        with Products() as products:
+            program.step(model, torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8), torch.float32, mode)
+        counts[mode] = products.count
+    assert counts["selective"] == counts["plain"] < counts["checkpoint"]
 
 
 def test_a_forward_pass_without_gradients_is_measured(

@@ -16,10 +16,10 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     checkpoint_wrapper,
 )
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
-from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from re2tal.experiments.device_check.sizes import Sizes, StepStrategy
-from re2tal.networks.backbones import Backbone, BackboneConfig, Bottleneck, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.networks.backbones import Backbone, BackboneConfig, SlowFastConfig, SwinConfig, build_backbone
+from re2tal.networks.backbones.activation_checkpointing import blocks_of
 from re2tal.reversible import set_mode, set_tiles
 
 __all__ = [
@@ -51,10 +51,12 @@ def described(network: str, sizes: Sizes) -> tuple[str, BackboneConfig]:
 
 _EXPENSIVE = [
     torch.ops.aten.mm.default,
+    torch.ops.aten.bmm.default,
     torch.ops.aten.addmm.default,
     torch.ops.aten.convolution.default,
     torch.ops.aten._scaled_dot_product_flash_attention.default,
     torch.ops.aten._scaled_dot_product_efficient_attention.default,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
 ]
 """What selective checkpointing keeps the results of."""
 
@@ -66,16 +68,13 @@ def build_with(config: BackboneConfig, strategy: StepStrategy) -> Backbone:
     model = build_backbone(config.model_copy(update=changes)).train()
     if strategy == "selective":
         wrap = partial(checkpoint_wrapper, context_fn=partial(create_selective_checkpoint_contexts, _EXPENSIVE))
-        apply_activation_checkpointing(model, checkpoint_wrapper_fn=wrap, check_fn=_is_block)
+        blocks = set(blocks_of(model.network))
+        apply_activation_checkpointing(model, checkpoint_wrapper_fn=wrap, check_fn=blocks.__contains__)
     elif rewired:
         set_mode(model, "store" if strategy == "stored" else "reversible")
         if strategy == "whole":
             set_tiles(model, None)
     return model
-
-
-def _is_block(module: nn.Module) -> bool:
-    return isinstance(module, SwinTransformerBlock | Bottleneck)
 
 
 def saving_elsewhere(strategy: StepStrategy, *, device: torch.device) -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["checkpoint_block", "checkpoint_blocks"]
+__all__ = ["blocks_of", "checkpoint_block", "checkpoint_blocks"]
 
 _LISTS = (nn.Sequential, nn.ModuleList)
 
@@ -39,10 +39,16 @@ def checkpoint_block(block: nn.Module) -> None:
 
 
 def checkpoint_blocks(network: nn.Module) -> nn.Module:
-    """Checkpoint every block, in place; names and state dict stay as they are.
+    """Checkpoint every block of `blocks_of`, in place; names and state dict stay as they are."""
+    for block in blocks_of(network):
+        checkpoint_block(block)
+    return network
 
-    Blocks are of a class that an `nn.Sequential` or `nn.ModuleList` holds several of, and have modules inside; of a
-    block in a block the outer one counts.
+
+def blocks_of(network: nn.Module) -> list[nn.Module]:
+    """What is checkpointed as one: modules of a class that an `nn.Sequential` or `nn.ModuleList` holds several of.
+
+    They have modules inside; of a block in a block the outer one counts.
 
     Raises:
         ValueError: there are none.
@@ -56,9 +62,7 @@ def checkpoint_blocks(network: nn.Module) -> nn.Module:
             f"{type(network).__name__} has no list of several blocks of one class to checkpoint; set "
             "backbone.activation_checkpointing=False"
         )
-    for block in blocks:
-        checkpoint_block(block)
-    return network
+    return blocks
 
 
 def _blocks_in(module: nn.Module, kinds: Collection[type[nn.Module]]) -> Iterator[nn.Module]:
