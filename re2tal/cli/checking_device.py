@@ -1,5 +1,6 @@
 """The command `re2tal check-device`."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,8 @@ def check_device(
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     minutes = minutes or (8.0 if device == "cuda" else 2.0)
+    # Ended by another program, what it has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"checking {device}, for at most {minutes:g} minutes", file=sys.stderr)
     report = check(device, minutes=minutes, out=out, tell=lambda line: print(readable(line), file=sys.stderr))
     for title, rows in tables_of(report):

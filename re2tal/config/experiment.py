@@ -261,6 +261,8 @@ def _unknown_key(values: Mapping[str, Any], key: str, *, inside: Sequence[str], 
     guesses = list(dict.fromkeys([*same_name, *near]))[:3]
     where = ".".join(inside) or "the config"
     has = f"{where} has {', '.join(place)}" if isinstance(place, dict) else f"{where} has no settings inside"
+    if place is None:
+        has = f"{where} is None, which has nothing inside; set {where} itself"
     return f"there is no setting {shown(key)}" + _did_you_mean(guesses) + f"; {has}"
 
 
