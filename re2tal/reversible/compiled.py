@@ -292,7 +292,7 @@ def _compile(
     function: Callable[..., Any] | None = None
     try:
         if any(is_traceable_wrapper_subclass(tensor) for tensor in inputs.tensors):
-            raise NotImplementedError("it computes with tensors of other classes than torch's own")
+            raise TypeError("it computes with tensors of other classes than torch's own")
         with preserved(x.device), torch.inference_mode(False), torch.enable_grad(), _without_autocast(x.device):
             tensors = [_ordinary(tensor) for tensor in inputs.tensors]
             function = _by_backend(backend, body, tensors)
