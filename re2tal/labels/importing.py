@@ -97,7 +97,7 @@ def import_annotations(
         problems=problems,
         num_files=len(folder.files),
         num_records=sum(len(reading.records) for reading in readings) + collector.num_from_problems,
-        notes=[*_tiers(readings, options), *_links(folder), *_passed_over(videos)],
+        notes=[*_tiers(readings, options), *_annotators(readings, options), *_links(folder), *_passed_over(videos)],
         hints=collector.hints(),
     )
     return ImportedLabels(database=database, root=videos, video_pattern=pattern, report=report)
@@ -145,6 +145,18 @@ def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
     return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
 
 
+def _annotators(readings: Sequence[Reading], options: ImportOptions) -> list[str]:
+    """Several people who may have labelled the same."""
+    by = Counter(name for reading in readings for record in reading.records if (name := record.fields.get("annotator")))
+    if len(by) < 2 or "annotator" in options.only:
+        return []
+    listed = some(f"{name!r} ({count})" for name, count in by.most_common())
+    return [
+        f"the annotations are of {len(by)} annotators, {listed}, all of which count, also where they overlap; --only "
+        "annotator=NAME takes one's alone"
+    ]
+
+
 def _links(folder: VideoFolder) -> list[str]:
     if not folder.linked:
         return []
@@ -166,6 +178,7 @@ def _mentions(readings: Iterable[Reading]) -> Iterator[tuple[Media, ...]]:
         yield from (record.media for record in reading.records)
         yield from (coverage.media for coverage in reading.covered)
         yield from ((Media(name=name),) for name in reading.listed)
+        yield from (problem.media for problem in reading.problems if problem.media)
 
 
 def _find_files(readings: Sequence[Reading], folder: VideoFolder) -> dict[str, PurePosixPath | None]:

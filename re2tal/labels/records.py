@@ -57,6 +57,8 @@ class Problem:
     where: str
     """File and line, or the place inside the file."""
     detail: str
+    media: tuple["Media", ...] = ()
+    """Names of its video, where the reader of the file knows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +136,9 @@ class Reading:
         if name and _is_above_zero(seconds):
             self.lengths[name] = ToldLength(seconds=float(seconds), fps=float(fps) if _is_above_zero(fps) else None)
 
-    def drop(self, reason: Reason, where: str, detail: str) -> None:
+    def drop(self, reason: Reason, where: str, detail: str, *, media: tuple[Media, ...] = ()) -> None:
         """Note that an annotation is left out."""
-        self.problems.append(Problem(reason=reason, where=where, detail=detail))
+        self.problems.append(Problem(reason=reason, where=where, detail=detail, media=media))
 
 
 def _is_above_zero(value: object) -> TypeGuard[float]:

@@ -3,15 +3,18 @@
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from re2tal.labels.records import SourceError
 
 __all__ = ["HEAD_ROWS", "Table", "TableRow", "choose_delimiter", "decode", "parse_head", "parse_table", "table_rows"]
 
+_END = "\x1aend of table"
+_SEP = re.compile(r"sep=(?P<delimiter>[\t;,|])(?:\r\n|\r|\n)")
 _DELIMITERS = "\t;,|"
 _SAMPLE_LINES, _SAMPLE_LETTERS = 50, 2**20
 HEAD_ROWS = 200
@@ -78,19 +81,35 @@ def parse_head(text: str) -> Table:
 
 def table_rows(text: str, *, delimiter: str) -> Iterator[TableRow]:
     """The rows of a delimited text, one after the other; blank ones are left out."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # A last line of our own shows whether a quotation mark is left open, which would swallow all that follows it.
+    reader = csv.reader(chain(io.StringIO(_without_sep(text), newline=""), [_END]), delimiter=delimiter)
+    begin = 1
     try:
         for cells in reader:
+            if cells and cells[-1].endswith(_END):
+                if len(cells) > 1 or cells[0] != _END:
+                    raise SourceError(f"a quotation mark in line {begin} is not closed; close it, or take it out")
+                return
             row = TableRow(line=reader.line_num, cells=tuple(cells))
+            begin = reader.line_num + 1
             if not row.is_blank:
                 yield row
     except csv.Error as error:
         raise SourceError(f"line {reader.line_num} is not part of a table: {error}") from None
 
 
+def _without_sep(text: str) -> str:
+    """Without the line by which spreadsheets tell themselves the delimiter; the numbers of the others stay."""
+    found = _SEP.match(text)
+    return text if found is None else "\n" + text[found.end() :]
+
+
 def choose_delimiter(text: str) -> str:
     """The one that gives the most columns, the same in most lines."""
-    lines = [line for line in islice(io.StringIO(text[:_SAMPLE_LETTERS]), _SAMPLE_LINES) if line.strip()]
+    if found := _SEP.match(text):
+        return found["delimiter"]
+    sample = io.StringIO(text[:_SAMPLE_LETTERS], newline="")
+    lines = [line for line in islice(sample, _SAMPLE_LINES) if line.strip()]
 
     def fit(delimiter: str) -> tuple[float, int]:
         widths = _widths(lines, delimiter)

@@ -5,8 +5,10 @@ person_id. Key frames of AVA are a second apart, from 902 to 1798, and a row say
 one. Where the second column is a frame (MultiSports, with videos called `<sport>/v_<id>`), rows are of every frame.
 """
 
+import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from re2tal.labels.formats.runs import Runs
@@ -18,6 +20,8 @@ from re2tal.labels.times import Time, TimeError, Unit, parse_time
 __all__ = ["is_ava", "read_ava"]
 
 _COLUMNS = 8
+_MOST_APART: Mapping[Unit, float] = {"seconds": 1.0, "milliseconds": 1000.0, "frames": math.inf}
+"""What a key frame stands for at most; of frames, whose rate is not known here, what all videos of a file tell."""
 _MULTISPORTS = re.compile(r"(?:.*/)?(?:aerobic_gymnastics|basketball|football|volleyball)/v_.+")
 
 
@@ -59,9 +63,11 @@ def read_ava(path: Path, table: Table, *, options: ReadOptions) -> Reading:
         assert moment is not None
         action = row.cells[6].strip()
         videos.setdefault(row.cells[0].strip(), {}).setdefault(moment, {}).setdefault(action, row.line)
+    gaps = [two - one for moments in videos.values() for one, two in pairwise(sorted(moments))]
     for video, moments in videos.items():
         unit: Unit = options.unit or ("frames" if _MULTISPORTS.fullmatch(video) else "seconds")
-        _add(video, moments, unit=unit, subset=subset, options=options, reading=reading)
+        step = min([_MOST_APART[unit], *(gaps or [1.0])])
+        _add(video, moments, unit=unit, step=step, subset=subset, options=options, reading=reading)
     if not options.class_names:
         reading.notes.append(f"{path} numbers its classes; give their names with --classes")
     return reading
@@ -72,13 +78,13 @@ def _add(
     moments: Mapping[float, Mapping[str, int]],
     *,
     unit: Unit,
+    step: float,
     subset: str | None,
     options: ReadOptions,
     reading: Reading,
 ) -> None:
-    """Key frames that follow one another make a segment; each stands for the time half-way to the next."""
+    """Key frames a step apart make a segment; each stands for the time half-way to the next."""
     times = sorted(moments)
-    step = min((two - one for one, two in zip(times, times[1:], strict=False)), default=1.0)
     before = 0.0 if unit == "frames" else step / 2
     runs = Runs()
     for moment in times:

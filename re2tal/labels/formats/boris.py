@@ -13,19 +13,19 @@ Layouts, as BORIS 4 to 9 write them (github.com/olivierfriard/BORIS, export_obse
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
 from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
 from re2tal.labels.formats.spreadsheets import NOTHING
-from re2tal.labels.records import Media, Reading, ReadOptions, SourceError
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError
 from re2tal.labels.tables import Table
-from re2tal.labels.times import TimeError, parse_time
+from re2tal.labels.times import Time, TimeError, parse_time
 
 __all__ = ["boris_header", "is_boris_project", "read_boris_project", "read_boris_table"]
 
@@ -42,25 +42,53 @@ class _Playlist:
     lengths: tuple[float | None, ...]
     offset: float
 
-    def measured(self, options: ReadOptions) -> _Playlist:
+    def measured(self, options: ReadOptions, *, all_of: bool = False) -> _Playlist:
         """With the lengths of the videos themselves where the file tells none that is needed."""
-        if len(self.names) == 1:
+        if len(self.names) == 1 and not all_of:
             return self
         told = zip(self.names, self.lengths, strict=True)
         return replace(self, lengths=tuple(options.length_of(n) if length is None else length for n, length in told))
 
     def find(self, seconds: float, *, name: str | None = None) -> tuple[Media, ...]:
         """The video that shows a time, none if the lengths before it are not known; `name` if the table tells it."""
-        if name is not None and not any(_same_file(name, other) for other in self.names):
+        exact = name in self.names  # else one file may have the name of another in another folder
+        if name is not None and not exact and not any(_same_file(name, other) for other in self.names):
             return (Media(name=name, origin_seconds=-self.offset),)
-        lengths = [length if length is not None else float("nan") for length in self.lengths]
-        begins = list(accumulate(lengths, initial=self.offset))
-        for number, (video, begin) in enumerate(zip(self.names, begins, strict=False)):
-            is_last = number == len(self.names) - 1
-            here = _same_file(name, video) if name is not None else seconds < begins[number + 1] or is_last
-            if here and begin == begin:  # a number
-                return (Media(name=video, origin_seconds=-begin),)
+        for media, end in self._in_turn():
+            here = (
+                (name == media.name if exact else _same_file(name, media.name)) if name is not None else seconds < end
+            )
+            if here:
+                return (media,)
         return ()
+
+    @property
+    def in_turn(self) -> tuple[Media, ...]:
+        """The videos of which it is known when they begin."""
+        return tuple(media for media, _ in self._in_turn())
+
+    def _in_turn(self) -> Iterator[tuple[Media, float]]:
+        """With the times at which they end, "not a number" where that is not known; the last one goes on."""
+        begin = self.offset
+        for video, length in zip(self.names, (*self.lengths[:-1], math.inf), strict=True):
+            end = begin + (math.nan if length is None else length)
+            yield Media(name=video, origin_seconds=-begin), end
+            if length is None:
+                return
+            begin = end
+
+    def covered(self, interval: tuple[float, float] | None) -> Iterator[Coverage]:
+        """All videos; where an observation was limited to an interval, which leaves the offset out, what lies in it."""
+        lengths = [length for length in self.lengths if length is not None]
+        if interval is None or len(lengths) < len(self.names):
+            yield from (Coverage(media=(Media(name=name),)) for name in self.names)
+            return
+        whole = sum(lengths)
+        start, stop = (self.offset + min(seconds, whole) for seconds in (interval[0], interval[1] or whole))
+        for media, end in self._in_turn():
+            first, last = max(start, -media.origin_seconds), min(stop, end)
+            stretches = ((Time(seconds=first), Time(seconds=last)),) if last > first else ()
+            yield Coverage(media=(media,), stretches=stretches, is_exact=True)
 
 
 def is_boris_project(content: Any) -> bool:
@@ -82,8 +110,8 @@ def read_boris_project(path: Path, content: Any, options: ReadOptions) -> Readin
             reading.drop("no video time", where, f"{reason}; all of its events are left out")
             continue
         playlist = _project_playlist(observation).measured(options)
-        for video in playlist.names:
-            reading.listed.setdefault(video, None)
+        interval = _interval(observation)
+        reading.covered += playlist.measured(options, all_of=interval is not None).covered(interval)
         events = _project_events(
             observation, name=name, where=where, behaviors=behaviors, playlist=playlist, reading=reading
         )
@@ -102,6 +130,15 @@ def _unusable(observation: Any) -> str | None:
     if observation.get("media_creation_date_as_offset"):
         return "counts time by the clock (media creation date), not from the beginning of its video"
     return None
+
+
+def _interval(observation: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The times that an observation was limited to, the second 0 for the end; None if it was not."""
+    told = observation.get("observation time interval")
+    if not isinstance(told, list) or len(told) != 2:
+        return None
+    start, end = (_number(value) or 0.0 for value in told)
+    return (start, end) if start > 0 or end > start else None
 
 
 def _project_playlist(observation: Mapping[str, Any]) -> _Playlist:
@@ -127,11 +164,17 @@ def _project_events(
 ) -> Iterable[CodedEvent]:
     """The events with their status, which a project does not write down."""
     is_on: set[tuple[str, ...]] = set()
+    sound: list[tuple[float, int, list[Any]]] = []
     for number, event in enumerate(observation["events"], start=1):
+        seconds = _number(event[0]) if isinstance(event, list) and len(event) > 2 else None
+        if seconds is None:
+            detail = f"an event is [time, subject, code, ...], got {shown(event)}"
+            reading.drop("incomplete entry", f"{where}, event {number}", detail)
+        else:
+            sound.append((seconds, number, event))
+    # A start and its stop are told apart by order alone, and files that were merged need not be in order.
+    for seconds, number, event in sorted(sound, key=lambda item: item[:2]):
         here = f"{where}, event {number}"
-        if not isinstance(event, list) or len(event) < 3 or _number(event[0]) is None:
-            reading.drop("incomplete entry", here, f"an event is [time, subject, code, ...], got {shown(event)}")
-            continue
         subject, code = str(event[1] or ""), str(event[2] or "")
         modifiers = str(event[3] or "") if len(event) > 3 else ""
         if code not in behaviors:
@@ -147,10 +190,10 @@ def _project_events(
             "behavior": code, "subject": subject, "modifiers": modifiers, "observation": name,
             "category": str(behaviors[code].get("category") or ""),
         }  # fmt: skip
-        seconds = _number(event[0])
-        assert seconds is not None
-        media = playlist.find(seconds)
-        yield CodedEvent(where=here, status=status, seconds=seconds, key=key, fields=fields, media=media)
+        media, in_turn = playlist.find(seconds), playlist.in_turn
+        yield CodedEvent(
+            where=here, status=status, seconds=seconds, key=key, fields=fields, media=media, in_turn=in_turn
+        )
 
 
 def boris_header(table: Table) -> int | None:
@@ -197,7 +240,7 @@ def read_boris_table(path: Path, table: Table, options: ReadOptions) -> Reading:
             playlist = _table_playlist(cells, media=played or (media,)).measured(options)
             events += _row_events(cells, where=where, media=media, playlist=playlist)
         except TimeError as error:
-            reading.drop("unparsable time", where, str(error))
+            reading.drop("unparsable time", where, str(error), media=(Media(name=media),))
     add_events(events, reading=reading)
     return reading
 
@@ -227,14 +270,16 @@ def _row_events(cells: Mapping[str, str], *, where: str, media: str, playlist: _
     def event(status: str, column: str, *, number: str = "") -> CodedEvent:
         # Rows of segments are pairs already: the line tells them apart where segments of one behaviour overlap.
         seconds = parse_time(cells[column]).seconds
+        of_time = playlist.find(seconds) if column == "Stop (s)" else ()  # perhaps in a later file than the row's
         return CodedEvent(
             where=where,
             status=status,
             seconds=seconds,
             key=(*key, number),
             fields=fields,
-            media=playlist.find(seconds, name=media),
+            media=of_time or playlist.find(seconds, name=media),
             listed_as=media,
+            in_turn=playlist.in_turn,
         )
 
     if "Time" in cells:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import shown, some
 from re2tal.labels.columns import find_columns
 from re2tal.labels.formats.runs import Runs
 from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
@@ -34,11 +34,15 @@ _STATES: dict[str, bool | None] = {
 _BACKGROUND = frozenset({"background", "none", "nothing", "no behavior", "no behaviour", "no label", "unlabeled"})
 _FRAMES = frozenset({
     "", "frame", "frames", "frame number", "frame no", "frame nr", "frame id", "frame idx", "frame index", "index",
-    "idx", "unnamed 0", "image index",
+    "idx", "unnamed 0", "image index", "bild", "bildnummer", "image", "fotogramma", "fotograma", "beeld",
 })  # fmt: skip
 _CLOCKS = frozenset({
     "time", "times", "time s", "time sec", "time seconds", "seconds", "sec", "s", "t", "timestamp", "timestamps",
-    "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds",
+    "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds", "zeit", "zeit s", "temps",
+    "temps s", "tiempo", "tiempo s", "tempo", "tempo s", "tijd", "tijd s",
+})  # fmt: skip
+_MILLISECONDS = frozenset({
+    "time ms", "time msec", "time milliseconds", "ms", "milliseconds", "timestamp ms", "timestamps ms", "t ms",
 })  # fmt: skip
 _FEATURES = ("low_prob_detections_", "probability_", "result ")
 """Columns of 0 and 1 that are no labels: features of SimBA, the sum of EthoVision's selection."""
@@ -46,7 +50,7 @@ _LABELS = frozenset({"label", "labels", "class", "action", "activity", "behavior
 _EVEN = 0.25
 """Share of a step that rows of a regular clock may be off."""
 _FEW_NAMES = 12
-"""Rows of names of classes that a table must have: fewer may be events that lie evenly by chance."""
+"""Rows of names of classes that a table must have, or of a column that is alone: fewer may be anything by chance."""
 
 
 _MEASURED_ROWS = 20
@@ -72,6 +76,8 @@ class FrameColumns:
     """What the first row counts: 1 where frames are counted from 1."""
     counts: bool = False
     """Whether larger numbers are points that were counted, as BORIS does."""
+    others: str = ""
+    """What is said of the columns of other numbers, which are no classes; empty where there are none."""
 
 
 def is_per_frame(head: Table) -> bool:
@@ -81,7 +87,7 @@ def is_per_frame(head: Table) -> bool:
 
 def frame_columns(head: Table) -> FrameColumns | None:
     """Which columns are what; None if this is no table of frames."""
-    if len(head.rows) < 3 or len(head.rows[0].cells) < 2:
+    if len(head.rows) < 3 or (len(head.rows[0].cells) < 2 and len(head.rows) <= _FEW_NAMES):
         return None
     header = [cell.strip() for cell in head.rows[0].cells]
     rows = [row.cells for row in head.rows[1:]]
@@ -112,14 +118,34 @@ def frame_columns(head: Table) -> FrameColumns | None:
         return None
     if rest and clock is None:
         return None
-    return FrameColumns(clock=clock, unit=unit, states=states, video=video, step=step, first=first, counts=counts)
+    others = _told_others(header, head.rows[1:], rest=rest, counts=counts)
+    return FrameColumns(
+        clock=clock, unit=unit, states=states, video=video, step=step, first=first, counts=counts, others=others
+    )
+
+
+def _told_others(header: Sequence[str], rows: Sequence[TableRow], *, rest: Sequence[int], counts: bool) -> str:
+    """The number of columns that are no classes, and the cell for which the most likely one is none."""
+    odd = {
+        number: [row for row in rows if not _is_state(_cell(row.cells, number), counts=counts)]
+        for number in rest
+        if header[number] and not header[number].lower().startswith(_FEATURES)
+    }
+    if not odd:
+        return ""
+    likely = min(odd, key=lambda number: (len(odd[number]), number))
+    row = odd[likely][0]
+    cell = shown(_cell(row.cells, likely))
+    return (
+        f"{len(odd)} columns of other values are no classes, such as {header[likely]!r} with {cell} in line {row.line}"
+    )
 
 
 def _clock_of(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, video: int | None
 ) -> tuple[int | None, Unit, float, float]:
     """The column that counts evenly, what it counts, its step and where it begins."""
-    for names in (_CLOCKS, _FRAMES):
+    for names in (_CLOCKS, _MILLISECONDS, _FRAMES):
         for number, name in enumerate(header):
             if number == video or _plain(name) not in names:
                 continue
@@ -133,11 +159,12 @@ def _clock_of(
             if len(steps) < len(pairs) or not steps:
                 continue
             step = steps[len(steps) // 2]
-            if step <= 0 or steps[0] < step * (1 - _EVEN) - 1e-3:
+            rounding = 1.0 if names is _MILLISECONDS else 1e-3
+            if step <= 0 or steps[0] < step * (1 - _EVEN) - rounding:
                 continue
             first = values[0] or 0.0
-            if names is _CLOCKS:
-                return number, "seconds", step, 0.0
+            if names is not _FRAMES:
+                return number, "seconds" if names is _CLOCKS else "milliseconds", step, 0.0
             if step == round(step):
                 return number, "frames", step, 1.0 if first == 1 and step == 1 else 0.0
     return None, "frames", 1.0, 0.0
@@ -219,7 +246,7 @@ def read_frame_rows(
             video.labels.add(on, start=start, end=end, where=row.line)
     if columns.states and not states:
         raise SourceError(f"{reading.path} has no column of 0 and 1 only, from the first row to the last")
-    _tell_columns(columns.states, states, reading=reading)
+    _tell_columns(columns.states, states, others=columns.others, reading=reading)
     for name, video in videos.items():
         _add(video, media=(Media(name=name),) if name else media, unit=columns.unit, reading=reading)
 
@@ -278,19 +305,21 @@ def _timed(
         yield last[0], (last[1], last[1] + columns.step), last[2]
 
 
-def _tell_columns(wanted: Mapping[int, str], states: Mapping[int, str], *, reading: Reading) -> None:
+def _tell_columns(wanted: Mapping[int, str], states: Mapping[int, str], *, others: str, reading: Reading) -> None:
     if wanted:
         names = [repr(name) for name in states.values() if _plain(name) not in _BACKGROUND]
         lost = [repr(name) for number, name in wanted.items() if number not in states]
         told = f"; {len(lost)} columns hold other numbers further down and are none, such as {lost[0]}" if lost else ""
         reading.notes.append(
             f"{reading.path} has a row for each frame; its classes are {some(names)} (--only label=NAME takes one "
-            f"alone){told}"
+            f"alone){told}{f'; {others}' if others else ''}"
         )
 
 
 def _add(video: _FrameVideo, *, media: tuple[Media, ...], unit: Unit, reading: Reading) -> None:
     def time(value: float) -> Time:
+        if unit == "milliseconds":
+            return Time(seconds=value / 1000)
         return Time(frames=value) if unit == "frames" else Time(seconds=value)
 
     stretches = tuple((time(run.start), time(run.end)) for run in video.looked)

@@ -24,6 +24,8 @@ from re2tal.labels.times import Time, TimeError, Unit, parse_time
 
 __all__ = ["NOTHING", "is_charades", "is_epic_kitchens", "read_charades_table", "read_csv", "read_epic_kitchens"]
 
+_TITLE_ROWS, _MOST_TITLES = 20, 2
+"""Rows among which a header is looked for where the first has so few cells."""
 NOTHING = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 """What tables write where there is no value."""
 
@@ -117,6 +119,8 @@ def read_csv(path: Path, table: Table, *, options: ReadOptions) -> Reading:
 def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str], Sequence[TableRow], Columns]:
     """Names of the columns, the rows after them, and which column is what."""
     first = [cell.strip() for cell in table.rows[0].cells]
+    if (begin := _title_rows(table)) is not None:
+        return _header(path, Table(rows=table.rows[begin:], delimiter=table.delimiter), options=options)
     if not options.columns and (without := _headerless(first)):
         names = [*without, *(f"column {number}" for number in range(len(without) + 1, len(first) + 1))]
         return names, table.rows, find_columns(names, named={})
@@ -134,6 +138,19 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
     if "label" not in columns.of and not options.label:
         raise SourceError(f"{path} has no column that is known as the label; it has {there}; name it with --label")
     return first, table.rows[1:], columns
+
+
+def _title_rows(table: Table) -> int | None:
+    """How many rows stand above the header, such as a title; None if there are none, or no header is recognised."""
+
+    def is_header(row: TableRow) -> bool:
+        known = find_columns(row.cells, named={}).of
+        return "start" in known and bool({"end", "duration"} & known.keys()) and {"label", "video"} <= known.keys()
+
+    first = [cell.strip() for cell in table.rows[0].cells]
+    if _headerless(first) or len({*filter(None, first)}) > _MOST_TITLES:
+        return None
+    return next((number for number, row in enumerate(table.rows[:_TITLE_ROWS]) if is_header(row)), None) or None
 
 
 def _headerless(first: Sequence[str]) -> list[str]:
@@ -166,6 +183,9 @@ def _read_row(
     if "video" in columns.of and not cell("video"):
         reading.drop("incomplete entry", where, f"names no video: {' | '.join(row.cells)[:80]!r}")
         return
+    if any(text.strip() for text in row.cells[len(header) :]) or "\n" in cell("video"):
+        reading.drop("incomplete entry", where, _misread(row, header))
+        return
     media = (Media(name=cell("video")),) if "video" in columns.of else named_like(reading.path)
     told = subset_name(cell("subset")) or subset
     ends = "end" if "end" in columns.of else "duration"
@@ -179,11 +199,20 @@ def _read_row(
         start = parse_time(cell("start"), unit=unit or "seconds")
         end = None if cell(ends).lower() in NOTHING else parse_time(cell(ends), unit=unit or "seconds")
     except TimeError as error:
-        reading.drop("unparsable time", where, str(error))
+        reading.drop("unparsable time", where, str(error), media=media)
         return
     if end is not None and ends == "duration":
         end = Time(seconds=start.seconds + end.seconds, frames=start.frames + end.frames)
     reading.records.append(Record(where=where, media=media, start=start, end=end, fields=cells, subset=told))
+
+
+def _misread(row: TableRow, header: Sequence[str]) -> str:
+    """What a row says that has been split in the wrong places, whose times and label would be others."""
+    what = f"has {len(row.cells)} cells under {len(header)} columns" if len(row.cells) > len(header) else "is several"
+    return (
+        f"{what}: {' | '.join(row.cells)[:80]!r}; text with a comma needs quotation marks, which are closed again, and "
+        "decimal commas another delimiter"
+    )
 
 
 def _by_name(header: Sequence[str], row: TableRow) -> Mapping[str, str]:

@@ -61,6 +61,12 @@ def read_subtitles(path: Path, text: str) -> Reading:
     return reading
 
 
+def _begins_cue(lines: list[str]) -> bool:
+    """Whether the next cue begins, with its number or without, though no blank line is before it."""
+    is_numbered = lines[0].strip().isdecimal() and len(lines) > 1 and _TIMES.fullmatch(lines[1]) is not None
+    return is_numbered or _TIMES.fullmatch(lines[0]) is not None
+
+
 def _cues(text: str) -> Iterator[tuple[int, str, str, str, str]]:
     """Line, start, end, text and the line above of every cue; other blocks, as notes and styles, have no times."""
     lines = text.lstrip("\ufeff").splitlines()
@@ -71,7 +77,7 @@ def _cues(text: str) -> Iterator[tuple[int, str, str, str, str]]:
         if found is None:
             continue
         line, shown = number, []
-        while number < len(lines) and lines[number].strip() and "-->" not in lines[number]:
+        while number < len(lines) and lines[number].strip() and not _begins_cue(lines[number : number + 2]):
             shown.append(lines[number])
             number += 1
         label = " ".join(html.unescape(_TAGS.sub("", " ".join(shown))).split())
