@@ -15,6 +15,7 @@ __all__ = [
     "JsonError",
     "UnsafeNameError",
     "brief",
+    "is_text",
     "parse_json",
     "path_inside",
     "readable",
@@ -127,6 +128,11 @@ def brief(text: str, *, length: int = _LONGEST_SHOWN) -> str:
         return text
     end = length // 2
     return f"{text[: length - end]}[... {len(text) - length} characters ...]{text[-end:]}"
+
+
+def is_text(name: str) -> bool:
+    """Whether a name of a file can be written as UTF-8; of others Python keeps the bytes as half surrogate pairs."""
+    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def path_inside(folder: Path, name: str, *, allow_links: bool = False) -> Path:

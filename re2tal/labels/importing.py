@@ -13,7 +13,7 @@ from typing import Any
 from re2tal.common.annotation_files import annotation_lines
 from re2tal.common.atomic import atomic_text
 from re2tal.common.labelled import read_labelled
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import shown, some
 from re2tal.common.video_files import videos_passed_over
 from re2tal.labels.collecting import Collector, ImportedVideo, ImportOptions, chosen_file
 from re2tal.labels.lengths import ToldVideos
@@ -158,13 +158,18 @@ def _annotators(readings: Sequence[Reading], options: ImportOptions) -> list[str
 
 
 def _links(folder: VideoFolder) -> list[str]:
-    if not folder.linked:
-        return []
-    count = len(folder.linked)
-    return [
-        f"{count} links, such as {folder.linked[0]}, lead out of the folder of the videos and are not followed; if you "
-        "have made them, --allow-links takes what they lead to"
-    ]
+    told = []
+    if folder.linked:
+        told.append(
+            f"{len(folder.linked)} links, such as {folder.linked[0]}, lead out of the folder of the videos and are not "
+            "followed; if you have made them, --allow-links takes what they lead to"
+        )
+    if folder.unnameable:
+        told.append(
+            f"the names of {len(folder.unnameable)} videos, such as {shown(str(folder.unnameable[0]))}, are no text in "
+            "UTF-8; rename the files"
+        )
+    return told
 
 
 def _passed_over(videos: Path | None) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import is_text, some
 from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, videos_passed_over
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
@@ -28,6 +28,8 @@ class VideoFolder:
         self.root = root
         self.linked: list[Path] = []
         """Links that lead out of the folder and are not followed, unless `allow_links` is set."""
+        self.unnameable: list[Path] = []
+        """Files whose names are no text in UTF-8, which annotations cannot hold."""
         self.files: tuple[PurePosixPath, ...] = tuple(sorted(self._walk(allow_links=allow_links)))
         """Paths relative to the folder."""
         if not self.files:
@@ -58,7 +60,11 @@ class VideoFolder:
             folders[:] = sorted(name for name in folders if is_wanted(Path(folder, name)))
             for name in sorted(names):
                 path = Path(folder, name)
-                if name.lower().endswith(VIDEO_SUFFIXES) and is_wanted(path):
+                if not name.lower().endswith(VIDEO_SUFFIXES) or not is_wanted(path):
+                    continue
+                if not is_text(str(path.relative_to(self.root))):
+                    self.unnameable.append(path)
+                else:
                     yield PurePosixPath(path.relative_to(self.root).as_posix())
 
     def matching(self, patterns: Sequence[str]) -> set[PurePosixPath]:

@@ -150,7 +150,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
         ("run,sit\n0,1\n1,0\n1,0\n", "per-frame"),
         ("x,y\n0.5,1\n1.5,0\n2.5,0\n", None),
         ("video,start,end,label\nWEBVTT,1,2,run\n", "csv"),
-        ("# a remark\nvideo,start,end,label\na,1,2,run\n", None),
+        ("# a remark\nvideo,start,end,label\na,1,2,run\n", "csv"),
     ],
 )
 def test_what_looks_alike_is_not_confused(text: str, format_: str | None, tmp_path: Path) -> None:

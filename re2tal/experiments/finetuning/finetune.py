@@ -28,6 +28,7 @@ from re2tal.experiments.finetuning import (
 )
 from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.pretrained import start_from_pretrained
+from re2tal.experiments.resumed import compare_with_resumed
 from re2tal.networks.backbones import build_backbone
 from re2tal.training import (
     LeaveSignalsToMain,
@@ -74,6 +75,8 @@ def finetune(
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
         start_from_pretrained(model, config.backbone)
+    else:
+        compare_with_resumed(checkpoint, config, class_names=class_names)
     note_config(config, folder.config, processes=processes)
     trainer = Trainer(
         model.to(processes.device),

@@ -95,7 +95,7 @@ def frame_columns(head: Table) -> FrameColumns | None:
     if "start" in known and {"end", "duration"} & known.keys() or any(name and _is_number(name) for name in header):
         return None
     video = known.get("video")
-    if video is not None and (header[video].lower() in _FRAMES or all(_is_number(row[video]) for row in rows if row)):
+    if video is not None and (header[video].lower() in _FRAMES or all(_is_number(_cell(row, video)) for row in rows)):
         video = None
     clock, unit, step, first = _clock_of(header, rows, video=video)
     counts = clock == 0 and header[0] == "time"
