@@ -1,5 +1,6 @@
 """Whatever lies in a folder that is named and is not taken is told, in one line of bounded length."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -144,3 +145,17 @@ def test_names_that_are_no_text_and_links_to_nowhere_are_told_and_the_rest_is_do
     imported = bring_in(labels, videos=videos, empty=("*",))
     assert "\udcff" not in imported.database
     assert any("names of 1 videos" in note and "rename" in note for note in imported.report.notes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="systems tell what may be read in other ways")
+def test_folders_that_may_not_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "a.mp4", "closed/b.mp4")
+    scandir = os.scandir
+
+    def guarded(path: str) -> Any:  # the tests may run as somebody who may read everything
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert videos_passed_over(tmp_path) == f"1 folders that you may not read, such as {tmp_path / 'closed'}"

@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["NotWritableError", "atomic_path", "atomic_text", "lock_of_process", "require_writable"]
+__all__ = ["DISK_FULL", "NotWritableError", "atomic_path", "atomic_text", "lock_of_process", "require_writable"]
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system answers where there is no room for a file."""
 
 
 class NotWritableError(ValueError):
@@ -51,6 +55,10 @@ def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
             os.fsync(file.fileno())
         unfinished.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in DISK_FULL and error.filename in (None, str(unfinished)):  # writing does not tell the name
+            error.filename = str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

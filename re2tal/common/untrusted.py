@@ -15,6 +15,7 @@ __all__ = [
     "JsonError",
     "UnsafeNameError",
     "brief",
+    "from_spreadsheet",
     "is_text",
     "parse_json",
     "path_inside",
@@ -182,6 +183,11 @@ def spreadsheet_safe(text: str) -> str:
     for control characters."""
     text = _CONTROL.sub(" ", text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+
+
+def from_spreadsheet(text: str) -> str:
+    """`text` of a cell without the apostrophe that `spreadsheet_safe` puts in front."""
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def visible(text: str) -> str:

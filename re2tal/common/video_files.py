@@ -65,23 +65,28 @@ class PassedOver:
 
 
 def videos_passed_over(folder: Path, *, taken: Collection[Path] | None = None) -> str:
-    """One line on the files below a folder of videos that are not taken for videos; empty if there are none.
+    """One line on what lies below a folder of videos and is not taken; empty if there is none.
 
-    Hidden files and folders are not counted.
+    That is files that are no videos by their names, and folders that may not be read. Hidden files and folders are not
+    counted.
 
     Args:
         folder: see there.
         taken: the files that are taken; None: those with an ending of `VIDEO_SUFFIXES`.
     """
-    passed_over = PassedOver()
-    for path in _files(folder):
+    passed_over, closed = PassedOver(), list[Path]()
+    for path in _files(folder, closed=closed):
         is_taken = path in taken if taken is not None else path.suffix.lower() in VIDEO_SUFFIXES
         if not is_taken:
             passed_over.add(path)
-    return passed_over.told(folder) if passed_over else ""
+    told = [passed_over.told(folder)] if passed_over else []
+    if closed:
+        told.append(f"{len(closed)} folders that you may not read, such as {closed[0]}")
+    return "; ".join(told)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+def _files(folder: Path, *, closed: list[Path]) -> Iterator[Path]:
+    """All files but hidden ones; folders that may not be read are added to `closed`."""
+    for place, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from re2tal.common.untrusted import spreadsheet_safe
 from re2tal.labels import Record, SourceError, Time
 from tests.labels.support import bring_in, read, reasons, segments_of
 
@@ -200,3 +201,9 @@ def test_videos_of_rows_that_could_not_be_read_are_not_taken_for_empty(tmp_path:
     assert {video: entry.get("labelled") for video, entry in database.items()} == {
         "a": None, "b": [], "c": [], "d": None
     }  # fmt: skip
+
+
+def test_names_that_were_kept_from_being_formulas_come_back(tmp_path: Path, clips: Path) -> None:
+    text = "video,start,end,label\n" + f"a,1,2,{spreadsheet_safe('=run()')}\na,3,4,'tis\n"
+    imported = bring_in(write(tmp_path / "x.csv", text), videos=clips)
+    assert segments_of(imported) == {"a": [(1.0, 2.0, "=run()"), (3.0, 4.0, "'tis")]}

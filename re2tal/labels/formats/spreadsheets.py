@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import from_spreadsheet, some
 from re2tal.labels.columns import Columns, find_columns
 from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError, named_like
 from re2tal.labels.subsets import subset_in_name, subset_name
@@ -174,11 +174,11 @@ def _read_row(
     row: TableRow, *, header: Sequence[str], columns: Columns, unit: Unit | None, subset: str | None, reading: Reading
 ) -> None:
     where = _where(reading.path, row)
-    cells = _by_name(header, row)
+    cells = {name: from_spreadsheet(cell) for name, cell in _by_name(header, row).items()}
 
     def cell(role: str) -> str:
         number = columns.of.get(role)
-        return "" if number is None or number >= len(row.cells) else row.cells[number].strip()
+        return "" if number is None or number >= len(row.cells) else from_spreadsheet(row.cells[number].strip())
 
     if "video" in columns.of and not cell("video"):
         reading.drop("incomplete entry", where, f"names no video: {' | '.join(row.cells)[:80]!r}")
