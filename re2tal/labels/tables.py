@@ -6,15 +6,14 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 
 from re2tal.labels.records import SourceError
 
-__all__ = ["HEAD_ROWS", "Table", "TableRow", "choose_delimiter", "decode", "parse_head", "parse_table", "table_rows"]
+__all__ = ["Table", "TableRow", "decode", "table_rows"]
 
 _DELIMITERS = "\t;,|"
 _SAMPLE_LINES, _SAMPLE_LETTERS = 50, 2**20
-HEAD_ROWS = 200
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the mark of UTF-16
@@ -40,10 +39,21 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of a delimited text; blank ones are left out."""
+    """Rows of a delimited text or a sheet; blank ones are left out."""
 
     rows: tuple[TableRow, ...]
-    delimiter: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What stands in the first row, mostly the names of the columns."""
+        return tuple(cell.strip() for cell in self.rows[0].cells) if self.rows else ()
+
+    def entries(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """The line and the cells of each row after the first, by the names there; "" where a row ends before."""
+        names = self.names
+        for row in self.rows[1:]:
+            cells = (cell.strip() for cell in row.cells)
+            yield row.line, {name: cell for name, cell in zip_longest(names, cells, fillvalue="") if name}
 
 
 def decode(raw: bytes) -> tuple[str, str]:
@@ -64,21 +74,9 @@ def decode(raw: bytes) -> tuple[str, str]:
     return raw.decode("latin-1"), "latin-1"
 
 
-def parse_table(text: str) -> Table:
-    """Split a text into rows, by the delimiter that `choose_delimiter` finds."""
-    delimiter = choose_delimiter(text)
-    return Table(rows=tuple(table_rows(text, delimiter=delimiter)), delimiter=delimiter)
-
-
-def parse_head(text: str) -> Table:
-    """The first rows, which show what a table is; a table of every frame and many columns is large."""
-    delimiter = choose_delimiter(text)
-    return Table(rows=tuple(islice(table_rows(text, delimiter=delimiter), HEAD_ROWS)), delimiter=delimiter)
-
-
-def table_rows(text: str, *, delimiter: str) -> Iterator[TableRow]:
+def table_rows(text: str) -> Iterator[TableRow]:
     """The rows of a delimited text, one after the other; blank ones are left out."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     try:
         for cells in reader:
             row = TableRow(line=reader.line_num, cells=tuple(cells))
@@ -88,7 +86,7 @@ def table_rows(text: str, *, delimiter: str) -> Iterator[TableRow]:
         raise SourceError(f"line {reader.line_num} is not part of a table: {error}") from None
 
 
-def choose_delimiter(text: str) -> str:
+def _delimiter(text: str) -> str:
     """The one that gives the most columns, the same in most lines."""
     lines = [line for line in islice(io.StringIO(text[:_SAMPLE_LETTERS]), _SAMPLE_LINES) if line.strip()]
 

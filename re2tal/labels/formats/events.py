@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from re2tal.labels.records import Media, Reading, Record
-from re2tal.labels.times import Time
+from re2tal.labels.records import Media, Reading
 
 __all__ = ["POINT", "START", "STOP", "CodedEvent", "add_events"]
 
@@ -62,7 +61,4 @@ def _add(event: CodedEvent, *, end: float | None, reading: Reading) -> None:
         if event.listed_as is not None:  # of which nothing is known, least of all that nothing happens in it
             reading.listed.pop(event.listed_as, None)
         return
-    times = Time(seconds=event.seconds), None if end is None else Time(seconds=end)
-    reading.records.append(
-        Record(where=event.where, media=event.media, start=times[0], end=times[1], fields=event.fields)
-    )
+    reading.add(event.where, event.media, (event.seconds, end), event.fields)
