@@ -19,7 +19,7 @@ from re2tal.data.features import FeaturesError
 from re2tal.data.whole import annotations_of
 from re2tal.video import MissingVideoError
 
-__all__ = ["AGNOSTIC_CLASS", "SubsetVideos"]
+__all__ = ["AGNOSTIC_CLASS", "SubsetVideos", "TestSubset"]
 
 AGNOSTIC_CLASS = "action"
 """The only class of a class-agnostic data set."""
@@ -55,6 +55,28 @@ class SubsetVideos:
         else:
             names = find_class_names(annotations, classes=config.classes, num_classes=config.num_classes)
         return SubsetVideos(videos=videos, class_names=names, labels=labels, problems=annotations.problems)
+
+
+class TestSubset:
+    """The test subset of a config, of which a data set makes clips."""
+
+    __test__ = False  # the name makes pytest look for tests in it
+
+    def __init__(self, config: DataSettings, *, leave_out: Collection[str], annotations: Annotations | None) -> None:
+        """
+        Args:
+            config: see there.
+            leave_out: ids of videos not to test on.
+            annotations: those of the config, where they have been read already.
+        """
+        loaded = SubsetVideos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
+        self.videos: tuple[AnnotatedVideo, ...] = loaded.videos
+        self.class_names: tuple[str, ...] = loaded.class_names
+        """In the order of the label indices."""
+        self.labels: frozenset[str] = loaded.labels
+        """Of the actions, as annotated: also where the set is class-agnostic."""
+        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
+        """What was clamped or left out of the annotations."""
 
 
 def _require_files(config: DataSettings, videos: Collection[AnnotatedVideo]) -> None:

@@ -61,8 +61,8 @@ def read_label_studio(file: SourceFile, options: ReadOptions) -> Reading:
         )
     if in_frames:
         reading.notes.append(
-            f"{file.path} counts frames of the timeline at the rate of Label Studio's interface (frameRate, 24 unless it "
-            "is set); taken at the rate of each video, or at --fps"
+            f"{file.path} counts frames of the timeline at the rate of Label Studio's interface (frameRate, 24 unless "
+            "it is set); taken at the rate of each video, or at --fps"
         )
     return reading
 
