@@ -157,7 +157,7 @@ class VideoScores:
     """By video id: label index and score of its best classes, best first."""
 
     def __repr__(self) -> str:
-        return f"VideoLabels({len(self.class_names)} classes, {len(self.best)} videos of {self.source})"
+        return f"VideoScores({len(self.class_names)} classes, {len(self.best)} videos of {self.source})"
 
     def lacking(self, video_ids: Iterable[str]) -> list[str]:
         """Those of the videos that have no scores, each once."""
