@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from re2tal.common.untrusted import is_number
+
 __all__ = ["Time", "TimeError", "Unit", "number_of", "parse_time", "time_of"]
 
 Unit = Literal["seconds", "frames", "milliseconds"]
@@ -79,8 +81,7 @@ def number_of(value: Any) -> float | None:
             return parse_time(value).seconds
         except TimeError:
             return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < 1e9 else None
+    return float(value) if is_number(value) and abs(value) < 1e9 else None
 
 
 def _clock(found: re.Match[str], text: str) -> float:
