@@ -9,18 +9,13 @@ from typing import Any
 import review
 from review import served
 
+from tests.report.browsing import wait_until
 from tests.report.review.review_data import database_of
 
 FOUND = {
     "m1": [(2.0, 4.0, "walk", 0.9), (6.0, 7.0, "groom", 0.6), (10.0, 14.0, "walk", 0.5), (10.2, 14.0, "walk", 0.4)],
     "m2": [(3.0, 5.0, "groom", 0.35)],
 }
-
-
-def watch(tab: Any, wrong: list[str]) -> None:
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    tab.on("request", lambda request: wrong.append(request.url) if "//127.0.0.1:" not in request.url else None)
 
 
 @contextmanager
@@ -30,13 +25,6 @@ def reviewing(tab: Any, videos: Mapping[str, Path], **options: Any) -> Iterator[
         opened(tab, address)
         yield tab
         tab.goto("about:blank")
-
-
-def wait_until(page: Any, expression: str, *, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, f"never true: {expression}"
-        page.wait_for_timeout(20)
 
 
 def opened(page: Any, address: str) -> None:

@@ -1,21 +1,15 @@
-"""A browser, its tabs, and a review to open in one."""
+"""Tabs, and a review to open in one."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import report_page
 from review import served
 
-from tests.report.review.browsing import FOUND, opened, watch
+from tests.report.browsing import watched
+from tests.report.review.browsing import FOUND, opened
 from tests.report.review.review_data import write_clip, write_found
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[Any]:
-    with report_page.browser(viewport={"width": 1280, "height": 900}) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +21,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def tab(context: Any) -> Iterator[Any]:
     """A tab; whatever goes wrong in it fails the test."""
-    opened_tab = context.new_page()
-    wrong: list[str] = []
-    watch(opened_tab, wrong)
-    yield opened_tab
-    opened_tab.close()
-    assert wrong == []
+    with watched(context, lambda url: "//127.0.0.1:" not in url) as opened_tab:
+        yield opened_tab
 
 
 @pytest.fixture

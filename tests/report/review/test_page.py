@@ -8,7 +8,8 @@ import pytest
 import report_page
 import review
 
-from tests.report.review.browsing import chosen, press, reviewing, rows, said, saved, wait_until, written
+from tests.report.browsing import wait_until
+from tests.report.review.browsing import chosen, press, reviewing, rows, said, saved, written
 
 pytest.importorskip("playwright", reason="playwright is not installed; pip install 're2tal[dev]'")
 pytestmark = pytest.mark.skipif(

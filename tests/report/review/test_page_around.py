@@ -10,8 +10,9 @@ import review
 from review import served
 
 from re2tal.video import write_video
+from tests.report.browsing import wait_until
 from tests.report.report_data import HOSTILE
-from tests.report.review.browsing import FOUND, opened, press, reviewing, rows, saved, wait_until, written
+from tests.report.review.browsing import FOUND, opened, press, reviewing, rows, saved, written
 from tests.report.review.review_data import write_found
 
 pytest.importorskip("playwright", reason="playwright is not installed; pip install 're2tal[dev]'")
