@@ -1,12 +1,12 @@
 """The videos of a subset, and whether their files are there."""
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import some
+from re2tal.common.video_files import plain_name
 from re2tal.data.annotations import (
     AnnotationProblem,
     Annotations,
@@ -98,12 +98,8 @@ def _require_files(config: DataSettings, videos: Collection[AnnotatedVideo]) -> 
 
 def _respelled(path: Path) -> str:
     """The file that is probably meant: names look alike whose accents are stored in one character or in two."""
-
-    def plain(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
-
     there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
-    alike = next((name for name in there if plain(name) == plain(path.name)), None)
+    alike = next((name for name in there if plain_name(name) == plain_name(path.name)), None)
     return "" if alike is None else f" (there is {ascii(alike)}, and {ascii(path.name)} is asked for; rename one)"
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from re2tal.common.untrusted import some
+from re2tal.common.video_files import plain_name
 from re2tal.labels.formats import SourceFile
 from re2tal.labels.records import Reading, ReadOptions, SourceError, ToldLength
 from re2tal.labels.sources import read_sources
-from re2tal.labels.videos import VideoFolder, plain_name
+from re2tal.labels.videos import VideoFolder
 from re2tal.video import VideoInfo
 
 __all__ = ["ToldVideos", "read_lengths"]
