@@ -308,7 +308,7 @@ def demo_long(*, data: Path, work_dir: Path = Path("exps/demo_long"), epochs: in
                     "crop_size": (24, 24),
                 }
             ),
-            "training": base.training.model_copy(update={"batch_size": 2, "log_every": 10}),
+            "training": base.training.model_copy(update={"batch_size": 1, "log_every": 12}),
         }
     )
 

@@ -3,9 +3,9 @@
     0 s    70 s                                                        530 s    600 s
     | cue  |   shiver   jump        jump      shiver         jump      |  cue   |
 
-A video begins with a cue, a circle or a pulse, and ends with another one, drawn on its own. In between shapes shiver and
-jump. A jump is called after the first cue: "jump after circle" or "jump after pulse". The last cue follows the same laws,
-so it is not enough to know what there is in a video: half of the time both are, and their order decides.
+A video begins with a cue, a circle or a pulse, and ends with another one, drawn on its own. In between shapes shiver
+and jump. A jump is called after the first cue: "jump after circle" or "jump after pulse". The last cue follows the same
+laws, so it is not enough to know what there is in a video: half of the time both are, and their order decides.
 """
 
 import numpy as np

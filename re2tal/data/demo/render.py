@@ -47,7 +47,9 @@ def render(script: Script, *, num_frames: int, rng: np.random.Generator) -> NDAr
     colours = rng.permutation(COLOURS)
     for shape in range(SHAPES):
         reach = rng.uniform(*REACH)
-        cosines = np.cos(2 * np.pi * phases(script.of_shape(shape), ticks=ticks, length=script.ticks, rng=rng))  # (T, 3)
+        cosines = np.cos(
+            2 * np.pi * phases(script.of_shape(shape), ticks=ticks, length=script.ticks, rng=rng)
+        )  # (T, 3)
         positions = _centre(ticks, reach=reach, rng=rng) + reach * cosines[:, :2]  # (T, 2) in [0, 1]
         radii = rng.uniform(*RADIUS) * SIZE * (1 + SWELL * cosines[:, 2])
         _draw(canvas, positions=positions * SIZE + camera + MARGIN, radii=radii, colour=colours[shape], rng=rng)

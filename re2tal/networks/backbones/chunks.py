@@ -24,7 +24,7 @@ def sampled_features(compute: Callable[[Tensor], Tensor], chunks: Tensor, *, sha
     draws is then the gradient through all chunks, and a single draw of them is noisier, the more so the smaller K.
 
     Cheng and Bertasius, "TALLFormer", ECCV 2022, train a part of a long clip so, with features of the rest from a
-    memory bank; Cheng et al., "Stochastic Backpropagation", CVPR 2022, with features of the rest computed anew, as here.
+    memory bank; Cheng et al., "Stochastic Backpropagation", CVPR 2022, with those of the rest computed anew, as here.
 
     Args:
         compute: (N, 3, F, H, W) chunks -> (N, C, t), each chunk's own features.

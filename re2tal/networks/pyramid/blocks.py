@@ -68,8 +68,11 @@ class Attention(nn.Module):
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(B, C, Q) -> (B, H, Q, C / H)."""
-        batch, channels, steps = x.shape
-        return x.reshape(batch, self.num_heads, channels // self.num_heads, steps).transpose(2, 3)
+        heads = x.unflatten(1, (self.num_heads, -1)).transpose(2, 3)
+        # Kernels whose memory goes with the steps want it so, and PyTorch takes those of all pairs of steps otherwise.
+        # On an accelerator their backward pass adds in any order, and training is to repeat.
+        repeats = x.device.type == "cpu" or not torch.is_grad_enabled()
+        return heads.contiguous() if repeats else heads
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, window: int | None) -> Tensor:
@@ -95,9 +98,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, window: 
     def surrounded(x: Tensor) -> Tensor:
         """(B, H, Q, D) -> (B * blocks, H, size + 2 half, D): every block with what its steps see."""
         blocks = F.pad(x, (0, 0, half, half + missing)).unfold(2, size + 2 * half, size)
-        return blocks.permute(0, 2, 1, 4, 3).flatten(0, 1)
+        return blocks.permute(0, 2, 1, 4, 3).flatten(0, 1).contiguous()
 
-    queries = F.pad(query, (0, 0, 0, missing)).unflatten(2, (num_blocks, size)).transpose(1, 2).flatten(0, 1)
+    queries = (
+        F.pad(query, (0, 0, 0, missing)).unflatten(2, (num_blocks, size)).transpose(1, 2).flatten(0, 1).contiguous()
+    )
     ahead = torch.arange(size + 2 * half, device=mask.device) - torch.arange(size, device=mask.device)[:, None]
     real = F.pad(mask, (half, half + missing)).unfold(1, size + 2 * half, size)  # (B, blocks, size + 2 half)
     # Every query may look at itself, so that no row is empty; masked-out ones are the only rows that this changes.
