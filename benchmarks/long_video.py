@@ -14,8 +14,8 @@ process (benchmarks/experiment_step.py), for each training strategy.
 
 `context`: mAP on the demo's long variant of the same network trained and tested in windows of 64 s, on whole videos,
 and on whole videos with gradients through a quarter of the chunks; windows are trained on so many times more that all
-see as many frames. Two runs at a time, one thread each. A line of exps/long_video/results.jsonl for each run; a call that
-was interrupted goes on where it was, and --read prints the table alone.
+see as many frames. Two runs at a time, one thread each. A line of exps/long_video/results.jsonl for each run; a call
+that was interrupted goes on where it was, and --read prints the table alone.
 """
 
 import argparse

@@ -35,7 +35,8 @@ def write_long_script(rng: np.random.Generator) -> Script:
     room = LONG_SECONDS - 2 * EDGE_SECONDS
     gap = GAP / LONG_FPS
     while True:
-        lengths = np.exp(rng.uniform(*np.log(ACTION_SECONDS), rng.integers(ACTIONS[0], ACTIONS[1] + 1)))
+        shortest, longest = np.log(ACTION_SECONDS)
+        lengths = np.exp(rng.uniform(shortest, longest, rng.integers(ACTIONS[0], ACTIONS[1] + 1)))
         spare = room - lengths.sum() - gap * (len(lengths) + 1)
         if spare >= 0:
             break
