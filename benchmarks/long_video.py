@@ -236,7 +236,12 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--config", type=Path, default=LONG_CONFIG)
-    parser.add_argument("--cfg-options", nargs="+", default=[], help="key=value")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="*",
+        default=["backbone.blocks=(2,2)"],
+        help="key=value, of `shares`; by default two blocks a stage, of which the second can be rewired",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=24, help="passes over whole videos")
     parser.add_argument("--videos", type=int, nargs=2, default=(12, 6), help="to train and to test on")
