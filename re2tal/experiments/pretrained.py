@@ -1,13 +1,19 @@
-"""The weights that the backbone of a run starts from."""
+"""The weights that the backbone of a run starts from, and those that it leaves for others to start from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from re2tal.experiments.finetuning import Classifier
 from re2tal.networks.backbones import BackboneConfig
 from re2tal.networks.detector import Detector
 from re2tal.training import log
 from re2tal.training.annealing import coefficients
-from re2tal.weights import load_pretrained
+from re2tal.weights import Layout, WeightsFile, load_pretrained, write_weights
 
-__all__ = ["start_from_pretrained"]
+__all__ = ["start_from_pretrained", "write_backbone"]
 
 
 def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) -> None:
@@ -38,3 +44,33 @@ def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) 
             *trained,
             *ours,
         )
+
+
+def write_backbone(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    checkpoint: Mapping[str, Any],
+    backbone: BackboneConfig,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write weights of a backbone, under its network's own names, for `backbone.pretrained` of a detector.
+
+    Args:
+        path: of a safetensors file.
+        tensors: all of the network's.
+        checkpoint: of `Trainer`, which they come from.
+        backbone: that they were trained in.
+        metadata: further entries for people to read.
+    """
+    about = WeightsFile(
+        path=path,
+        tensors=tensors,
+        dropped={},
+        layout=Layout(kind=backbone.weight_names, part="backbone", writer="re2tal", rewired=backbone.is_rewired),
+        averaged=True,
+        epoch=checkpoint["epoch"],
+        coefficients=checkpoint["coefficients"],
+    )
+    write_weights(path, tensors, about=about, metadata=metadata)
+    log.info("weights of the backbone, for backbone.pretrained of a detector: %s", path)
