@@ -58,7 +58,11 @@ def swin(*, name: str, reversible: bool) -> ExperimentConfig:
 def videomae(*, name: str, reversible: bool) -> ExperimentConfig:
     """A VideoMAE of 0.57 M parameters, in chunks of 16 frames; its patches have 10 x 10 pixels."""
     backbone = VideoMaeConfig(
-        **{"width": 96, "depth": 4, "heads": 3, "hidden": 384, "patch": 10},
+        width=96,
+        depth=4,
+        heads=3,
+        hidden=384,
+        patch=10,
         size=(60, 80),
         drop_path=0.0,
         fresh_weights="by_width",

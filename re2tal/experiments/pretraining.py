@@ -113,8 +113,8 @@ def pretrain(
     """
     config = config.model_copy(update={"training": masking.training(config.training)})
     prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
-    clips = frames_alone(config, annotations_of(config.data))
     model = masked_network(config, masking).to(processes.device)
+    clips = frames_alone(config, annotations_of(config.data))
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     note_config(config, folder.config, processes=processes)
     trainer = Trainer(
@@ -127,7 +127,8 @@ def pretrain(
         tensorboard=tensorboard_logger(config.training, folder=folder, processes=processes),
     )
     log.info(
-        "%s: tube masking of %d training videos, %d of %d tokens of a time hidden; %.2f M parameters, %d process(es) on %s",
+        "%s: tube masking of %d training videos, %d of %d tokens of a time hidden; %.2f M parameters; %d process(es) "
+        "on %s",
         config.name,
         len(clips),
         model.num_masked,
@@ -158,8 +159,12 @@ def masked_network(config: ExperimentConfig, masking: TubeMasking) -> MaskedVide
     backbone = config.backbone
     if not isinstance(backbone, VideoMaeConfig):
         raise PretrainingError(
-            f"tube masking trains a VideoMAE, and backbone.kind is {backbone.kind!r}; take a config whose backbone is a "
-            "VideoMaeConfig"
+            f"tube masking trains a VideoMAE, and backbone.kind is {backbone.kind!r}; take a config whose backbone is "
+            "a VideoMaeConfig"
+        )
+    if config.data.features is not None:
+        raise PretrainingError(
+            f"tube masking is of frames, got data.features={config.data.features}; set data.features=None"
         )
     try:
         return MaskedVideoMae(backbone, mask_ratio=masking.mask_ratio, decoder_depth=masking.decoder_depth)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from re2tal.common.types import Batch, PixelBatch
 from re2tal.networks.backbones.backbone import build_backbone
+from re2tal.networks.backbones.fresh import draw_by_width
 from re2tal.networks.backbones.pixels import PixelNorm
 from re2tal.networks.backbones.video_transformers import sinusoids
 from re2tal.networks.backbones.videomae import VideoMaeConfig
@@ -77,6 +78,8 @@ class MaskedVideoMae(nn.Module):
                 "decoder_intermediate_size": 4 * width,
             },
         )
+        if config.fresh_weights == "by_width":
+            draw_by_width(nn.ModuleList([net.encoder_to_decoder, net.decoder.decoder_layers]))
         trained = {"drop_path": 0.0, "adapter": None, "train_from": "auto", "frozen": False, "freeze_norms": False}
         encoder: Any = build_backbone(config.model_copy(update=trained)).network.get_submodule("net")
         net.videomae.embeddings, net.videomae.encoder = encoder.embeddings, encoder.encoder
