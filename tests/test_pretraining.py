@@ -116,7 +116,7 @@ def test_the_command(
     assert "hides 16 of the 16 tokens" in told and "from 0.07 to 0.93" in told
     assert "mask_ratio must be in (0, 1), got 1" in re2tal("pretrain", tiny, "--mask-ratio", "1", *options)
     assert "epochs must be at least 1, got 0" in re2tal("pretrain", tiny, "--epochs", "0", *options)
-    assert "tube masking trains a VideoMAE, and backbone.kind is 'slowfast'" in re2tal("pretrain", tiny)
+    assert "tube masking trains a VideoMAE, and backbone is a SlowFastConfig" in re2tal("pretrain", tiny)
 
 
 def test_stored_features_are_refused(tiny: Path, tmp_path: Path) -> None:

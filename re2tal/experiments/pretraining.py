@@ -63,7 +63,7 @@ class TubeMasking:
 
     def training(self, detector: TrainingConfig) -> TrainingConfig:
         """The detector's settings of training with what is different here."""
-        changes = {
+        changes: dict[str, Any] = {
             "epochs": self.epochs,
             "batch_size": self.batch_size or detector.batch_size,
             "learning_rate": self.learning_rate,
@@ -159,8 +159,8 @@ def masked_network(config: ExperimentConfig, masking: TubeMasking) -> MaskedVide
     backbone = config.backbone
     if not isinstance(backbone, VideoMaeConfig):
         raise PretrainingError(
-            f"tube masking trains a VideoMAE, and backbone.kind is {backbone.kind!r}; take a config whose backbone is "
-            "a VideoMaeConfig"
+            f"tube masking trains a VideoMAE, and backbone is a {type(backbone).__name__}; take a config whose backbone "
+            "is a VideoMaeConfig"
         )
     if config.data.features is not None:
         raise PretrainingError(
