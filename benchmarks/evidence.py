@@ -170,7 +170,7 @@ def detect(case: Case, out: Path) -> dict[str, Any]:
     annotations = annotations_of(config.data)
     clips = training_clips(config.data, config.augment, seed=case.seed, annotations=annotations)
     model = build_detector(config, num_classes=len(clips.class_names))
-    start_from_pretrained(model, config.backbone)
+    start_from_pretrained(model.backbone, config.backbone)
     learning = sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
     found = trained(model, config, clips, case)
     metrics = Tester(config, processes=ALONE, annotations=annotations).evaluate(found["average"])

@@ -1,9 +1,11 @@
 """Pre-training on frames without labels, from the command to a detector that starts from it."""
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from re2tal.data import annotations_of
 from re2tal.experiments import experiment
 from re2tal.experiments.pretraining import PretrainingError, TubeMasking, frames_alone, pretrain
 from re2tal.networks.backbones import build_backbone
-from re2tal.training import Processes, RunFolder
+from re2tal.training import Processes, RunFolder, Stopped, Trainer
 from re2tal.weights import load_pretrained, read_weights
 from tests.tiny_experiment import make_tiny_experiment
 
@@ -85,21 +87,28 @@ def test_every_training_video_is_seen_everywhere_and_no_other(tiny: Path) -> Non
     assert {0, 16} <= first <= set(range(17))  # of 48 frames, windows of 32
 
 
-def test_one_seed_gives_one_result_also_where_the_run_was_stopped(tiny: Path, tmp_path: Path) -> None:
-    def weights(name: str, *, resume: Path | None = None, seed: int = 42) -> dict[str, torch.Tensor]:
-        config = config_of(tiny)
+def test_one_seed_gives_one_result_also_where_the_run_was_stopped(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weights(name: str, *, resume: Literal["auto"] | None = None, seed: int = 42) -> Mapping[str, torch.Tensor]:
+        config, run = config_of(tiny), RunFolder(tmp_path / name)
         config = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
-        return dict(
-            read_weights(
-                pretrain(config, MASKING, processes=ALONE, folder=RunFolder(tmp_path / name), resume=resume)
-            ).tensors
-        )
+        return read_weights(pretrain(config, MASKING, processes=ALONE, folder=run, resume=resume)).tensors
 
-    first = weights("first")
-    kept = RunFolder(tmp_path / "first").epoch(3)
-    assert kept.is_file() and not RunFolder(tmp_path / "first").epoch(2).is_file()
-    second, other = weights("second"), weights("other", seed=1)
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    with monkeypatch.context() as patched:
+        step, count = Trainer.step, iter(range(100))
+
+        def interrupted(trainer: Trainer, batches: Any) -> dict[str, float]:
+            if next(count) == 5:  # of eight, in the third epoch
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(trainer, batches)
+
+        patched.setattr(Trainer, "step", interrupted)
+        with pytest.raises(Stopped):
+            weights("stopped")
+    assert not (tmp_path / "stopped" / "backbone.safetensors").exists()
+    first, stopped, other = weights("first"), weights("stopped", resume="auto"), weights("other", seed=1)
+    assert all(torch.equal(value, stopped[name]) for name, value in first.items())
     assert not all(torch.equal(value, other[name]) for name, value in first.items())
 
 
@@ -116,7 +125,17 @@ def test_the_command(
     assert "hides 16 of the 16 tokens" in told and "from 0.07 to 0.93" in told
     assert "mask_ratio must be in (0, 1), got 1" in re2tal("pretrain", tiny, "--mask-ratio", "1", *options)
     assert "epochs must be at least 1, got 0" in re2tal("pretrain", tiny, "--epochs", "0", *options)
-    assert "tube masking trains a VideoMAE, and backbone is a SlowFastConfig" in re2tal("pretrain", tiny)
+    assert "tube masking trains a VideoMAE, and the config's backbone is a SlowFastConfig" in re2tal("pretrain", tiny)
+
+
+def test_it_goes_on_from_the_config_s_weights(tiny: Path, tmp_path: Path) -> None:
+    first = pretrain(config_of(tiny), MASKING, processes=ALONE, folder=RunFolder(tmp_path / "first"))
+    config = load_config(tiny, [BACKBONE % False, f"backbone.pretrained={first}", "backbone.frozen=True"])
+    run = RunFolder(tmp_path / "second")
+    still = TubeMasking(epochs=1, mask_ratio=0.75, decoder_depth=1, learning_rate=1e-12)
+    second = read_weights(pretrain(config, still, processes=ALONE, folder=run)).tensors
+    for name, value in read_weights(first).tensors.items():
+        torch.testing.assert_close(second[name], value)
 
 
 def test_stored_features_are_refused(tiny: Path, tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from re2tal.experiments.finetuning import Classifier
 from re2tal.networks.backbones import BackboneConfig
-from re2tal.networks.detector import Detector
 from re2tal.training import log
 from re2tal.training.annealing import coefficients
 from re2tal.weights import Layout, WeightsFile, load_pretrained, write_weights
@@ -16,17 +14,17 @@ from re2tal.weights import Layout, WeightsFile, load_pretrained, write_weights
 __all__ = ["start_from_pretrained", "write_backbone"]
 
 
-def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) -> None:
-    """Load the weights that the backbone of `model` starts from, if its config names any."""
+def start_from_pretrained(backbone: nn.Module, config: BackboneConfig) -> None:
+    """Load the weights that `backbone` starts from, if its config names any."""
     if config.pretrained is None:
         return
     pretrained = load_pretrained(
-        model.backbone.get_submodule("network"),
+        backbone.get_submodule("network"),
         path=config.pretrained,
         kind=config.weight_names,
         reversible=config.is_rewired,
         allow=config.pretrained_allow,
-        adapters=getattr(model.backbone, "adapter_names", ()),
+        adapters=getattr(backbone, "adapter_names", ()),
     )
     log.info("backbone from %s", pretrained.file)
     log.debug("backbone: %s", pretrained.placement)
@@ -36,7 +34,7 @@ def start_from_pretrained(model: Detector | Classifier, config: BackboneConfig) 
         log.info("pretrained weights: %s", pretrained.note)
     if pretrained.warning is not None:
         log.warning("pretrained weights: %s", pretrained.warning)
-    trained, ours = pretrained.file.coefficients, coefficients(model)
+    trained, ours = pretrained.file.coefficients, coefficients(backbone)
     if trained is not None and ours is not None and trained != ours:
         log.warning(
             "pretrained weights: they were trained with backbone.alpha=%g, backbone.beta=%g, and this run begins with "

@@ -15,8 +15,8 @@ from re2tal.data.annotations import Annotations
 from re2tal.data.config import DataSettings, WindowSampling
 from re2tal.experiments.experiment import broken_lister, describe_run, newest, note_config, prepare_process
 from re2tal.experiments.loading import load_epochs
-from re2tal.experiments.pretrained import write_backbone
-from re2tal.networks.backbones import MaskedVideoMae, VideoMaeConfig
+from re2tal.experiments.pretrained import start_from_pretrained, write_backbone
+from re2tal.networks.backbones import MaskedVideoMae, VideoMaeConfig, build_backbone
 from re2tal.training import (
     Processes,
     RunFolder,
@@ -95,6 +95,8 @@ def pretrain(
 ) -> Path:
     """Train the config's VideoMAE on the frames of the training videos; labels and test videos are not looked at.
 
+    It starts from `backbone.pretrained`, if the config names a file.
+
     Args:
         config: of a detector, whose backbone is a VideoMAE.
         masking: see there.
@@ -116,6 +118,10 @@ def pretrain(
     model = masked_network(config, masking).to(processes.device)
     clips = frames_alone(config, annotations_of(config.data))
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
+    if checkpoint is None and config.backbone.pretrained is not None:
+        given = build_backbone(config.backbone.model_copy(update=MaskedVideoMae.trained_whole))
+        start_from_pretrained(given, config.backbone)
+        model.load_backbone(given.network.state_dict())
     note_config(config, folder.config, processes=processes)
     trainer = Trainer(
         model,
@@ -159,8 +165,8 @@ def masked_network(config: ExperimentConfig, masking: TubeMasking) -> MaskedVide
     backbone = config.backbone
     if not isinstance(backbone, VideoMaeConfig):
         raise PretrainingError(
-            f"tube masking trains a VideoMAE, and backbone is a {type(backbone).__name__}; take a config whose backbone "
-            "is a VideoMaeConfig"
+            f"tube masking trains a VideoMAE, and the config's backbone is a {type(backbone).__name__}; give a config "
+            "whose backbone is a VideoMaeConfig"
         )
     if config.data.features is not None:
         raise PretrainingError(

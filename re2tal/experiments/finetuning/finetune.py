@@ -73,7 +73,7 @@ def finetune(
     model = Classifier(build_backbone(config.backbone), num_classes=len(class_names), dropout=config.dropout)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
-        start_from_pretrained(model, config.backbone)
+        start_from_pretrained(model.backbone, config.backbone)
     note_config(config, folder.config, processes=processes)
     trainer = Trainer(
         model.to(processes.device),

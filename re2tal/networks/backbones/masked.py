@@ -8,7 +8,7 @@ B clips, P sub-clips of each, N sub-clips of all, T frames, t/h/w tokens along t
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,15 @@ class MaskedVideoMae(nn.Module):
     Raises:
         ValueError: no token of a time would be shown, or all of them.
     """
+
+    trained_whole: ClassVar[Mapping[str, Any]] = {
+        "drop_path": 0.0,
+        "adapter": None,
+        "train_from": "auto",
+        "frozen": False,
+        "freeze_norms": False,
+    }
+    """What of a backbone's settings is otherwise here."""
 
     def __init__(self, config: VideoMaeConfig, *, mask_ratio: float = 0.9, decoder_depth: int = 4) -> None:
         super().__init__()
@@ -80,8 +89,7 @@ class MaskedVideoMae(nn.Module):
         )
         if config.fresh_weights == "by_width":
             draw_by_width(nn.ModuleList([net.encoder_to_decoder, net.decoder.decoder_layers]))
-        trained = {"drop_path": 0.0, "adapter": None, "train_from": "auto", "frozen": False, "freeze_norms": False}
-        encoder: Any = build_backbone(config.model_copy(update=trained)).network.get_submodule("net")
+        encoder: Any = build_backbone(config.model_copy(update=self.trained_whole)).network.get_submodule("net")
         net.videomae.embeddings, net.videomae.encoder = encoder.embeddings, encoder.encoder
         net.videomae.embeddings.patch_embeddings.image_size = self._seen
         del net.position_embeddings  # a buffer, which follows the network to its device
@@ -112,6 +120,11 @@ class MaskedVideoMae(nn.Module):
         cut = frames[..., :height, :width].unflatten(2, (-1, config.clip_frames)).transpose(1, 2)
         of_frames = batch.mask.repeat_interleave(frames.shape[2] // batch.mask.shape[1], dim=1)  # (B, P * T)
         return cut[of_frames.unflatten(1, (-1, config.clip_frames)).any(2)]
+
+    def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over all weights of a backbone, by its network's names; the decoder's stay."""
+        given = {"net.videomae." + name.removeprefix("net."): value for name, value in weights.items()}
+        self.load_state_dict({**self.state_dict(), **given})
 
     @staticmethod
     def backbone_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
