@@ -14,6 +14,7 @@ Results are appended to `<out>/results.jsonl`; a call that is repeated goes on.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -113,7 +114,7 @@ def spend(trainer: Trainer, clips: TrainingClips, *, seconds: float) -> int:
             last = trainer.step([batch])
             done += 1
             if done % 100 == 0:
-                print(f"{done} steps, {share:.0%} of the time, loss {last['loss']:.3f}", flush=True)
+                print(f"{done} steps, {share:.0%} of the time, loss {last['loss']:.3f}", file=sys.stderr, flush=True)
         epoch += 1
 
 
@@ -131,7 +132,7 @@ def mask(case: Case, out: Path) -> dict[str, Any]:
     """Tube masking of one kind of network; its weights go into `out`."""
     options = REWIRED if case.way == "masked rewired" else ()
     config = config_of(case, network="videomae", options=options, out=out)
-    masking = TubeMasking(epochs=PARTS, decoder_depth=1, mask_ratio=0.75, learning_rate=2e-3, batch_size=4)
+    masking = TubeMasking(epochs=PARTS, decoder_depth=2, mask_ratio=0.75, learning_rate=2e-3, batch_size=2)
     config = config.model_copy(update={"training": masking.training(config.training)})
     prepare_process(case.seed, device=ALONE.device, deterministic=True)
     clips = frames_alone(config, annotations_of(config.data))
@@ -258,7 +259,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     parser.add_argument("--seconds", type=float, default=150, help="of processor time, for each detector")
-    parser.add_argument("--masking-seconds", type=float, default=100, help="of tube masking")
+    parser.add_argument("--masking-seconds", type=float, default=200, help="of tube masking")
     parser.add_argument("--num-train", type=int, default=240, help="videos of the demo to train on")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time, each on one core")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "exps" / "evidence")

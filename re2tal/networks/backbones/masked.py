@@ -66,7 +66,7 @@ class MaskedVideoMae(nn.Module):
         """transformers' network of the pre-training, around the blocks that the backbone will have."""
         config, sizes = self.config, self.config.sizes
         width = sizes.width // 2
-        heads = next(count for count in range(max(sizes.heads // 2, 1), 0, -1) if width % count == 0)
+        heads = next(count for count in range((sizes.heads + 1) // 2, 0, -1) if width % count == 0)
         net: Any = create(
             "transformers:VideoMAEForPreTraining",
             {
