@@ -19,6 +19,7 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     own_data,
     planning,
     predicting,
+    pretraining,
     reporting,
     reviewing,
     rewiring,

@@ -14,6 +14,7 @@ from re2tal.networks.backbones import (
     SlowFastConfig,
     SubClipConfig,
     SwinConfig,
+    VideoMaeConfig,
 )
 from re2tal.networks.heads import HeadConfig, HeadSettings
 from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
@@ -27,6 +28,7 @@ __all__ = [
     "demo_long",
     "demo_slowfast",
     "demo_swin",
+    "demo_videomae",
     "features_of_others",
     "thumos",
     "thumos_chunks",
@@ -336,4 +338,19 @@ def demo_swin(*, reversible: bool) -> SwinConfig:
         fresh_weights="by_width",
         reversible=reversible,
         freeze_norms=False,
+    )
+
+
+def demo_videomae(*, reversible: bool) -> VideoMaeConfig:
+    """A VideoMAE of 0.56 M parameters, in chunks of 16 frames, with patches of 8 x 8 pixels."""
+    return VideoMaeConfig(
+        width=96,
+        depth=4,
+        heads=3,
+        hidden=384,
+        patch=8,
+        size=(32, 32),
+        drop_path=0.0,
+        fresh_weights="by_width",
+        reversible=reversible,
     )
