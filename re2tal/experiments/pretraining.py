@@ -22,12 +22,12 @@ from re2tal.training import (
     RunFolder,
     Trainer,
     TrainingConfig,
-    TrainingLoader,
     load_checkpoint,
     log,
     seed_all,
     tensorboard_logger,
 )
+from re2tal.training.loop import TrainingLoader
 
 __all__ = ["PretrainingError", "TubeMasking", "frames_alone", "load_frames", "masked_network", "pretrain"]
 
