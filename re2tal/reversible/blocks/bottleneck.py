@@ -148,9 +148,9 @@ def _transition_shape(block: Foreign, shape: tuple[int, ...]) -> tuple[int, ...]
 
 
 class _Layer(Protocol):
-    """Computes a convolution, its norm and, if so, an activation for a tile, (1, C, T, H, W) -> (1, C', T, H', W')."""
+    """Computes a convolution and its norm for a tile, (1, C, T, H, W) -> (1, C', T, H', W')."""
 
-    def __call__(self, layer: Foreign, x: Tensor, outside: _Outside | None = None, *, relu: bool = False) -> Tensor:
+    def __call__(self, layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
         """With `outside`, padded in time only where the clip ends."""
 
 
@@ -160,9 +160,9 @@ def _stem_of_tile(module: Foreign, x: Tensor, computed: _Layer, outside: _Outsid
 
 
 def _branch_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
-    x = computed(block.conv1, x, outside, relu=True)
-    x = computed(block.conv2, x, relu=True)
-    return computed(block.conv3, x, relu=True)
+    x = F.relu(computed(block.conv1, x, outside), inplace=True)
+    x = F.relu(computed(block.conv2, x), inplace=True)
+    return F.relu(computed(block.conv3, x), inplace=True)
 
 
 def _transition_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
@@ -171,15 +171,8 @@ def _transition_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _O
     return _branch_of_tile(block, x, computed, outside) + computed(block.downsample, written)
 
 
-def _padded(x: Tensor, outside: _Outside) -> tuple[Tensor, int]:
-    """`x`, and how many frames its convolution adds at both ends: what is alike there need not be written."""
-    if outside.before == outside.behind:
-        return x, outside.before
-    return F.pad(x, (0, 0, 0, 0, outside.before, outside.behind)), 0
-
-
-def _activated(x: Tensor, relu: bool) -> Tensor:
-    return F.relu(x, inplace=True) if relu else x
+def _padded(x: Tensor, outside: _Outside) -> Tensor:
+    return F.pad(x, (0, 0, 0, 0, outside.before, outside.behind)) if outside.before or outside.behind else x
 
 
 OfTile = Callable[[Foreign, Tensor, _Layer, _Outside], Tensor]
@@ -188,13 +181,12 @@ OfTile = Callable[[Foreign, Tensor, _Layer, _Outside], Tensor]
 # On accelerators the layers as they are: kernels in 3-D are fast, and every further call costs
 
 
-def _as_it_is(layer: Foreign, x: Tensor, outside: _Outside | None = None, *, relu: bool = False) -> Tensor:
+def _as_it_is(layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
     conv = layer.conv
     halo, *padding = map(int, conv.padding)
     if outside is None or outside.before == outside.behind == halo:
-        return _activated(layer.bn(conv(x)), relu)
-    x, added = _padded(x, outside)
-    return _activated(layer.bn(F.conv3d(x, conv.weight, None, conv.stride, (added, *padding))), relu)
+        return layer.bn(conv(x))
+    return layer.bn(F.conv3d(_padded(x, outside), conv.weight, None, conv.stride, (0, *padding)))
 
 
 def _with_layers(of_tile: OfTile, owner: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
@@ -220,20 +212,17 @@ def _fold(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
 def _with_folded(of_tile: OfTile, owner: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
     pairs = {id(layer): pair for layer, *pair in zip(_layers(owner), prepared[::2], prepared[1::2], strict=True)}
 
-    def computed(layer: Foreign, x: Tensor, outside: _Outside | None = None, *, relu: bool = False) -> Tensor:
+    def computed(layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
         weight, bias = pairs[id(layer)]
         (_, down, across), (_, *padding) = layer.conv.stride, map(int, layer.conv.padding)
-        # In place an activation comes before any view: of a view, autograd would copy the gradient three times.
         if weight.shape[2:] == (1, 1, 1):
             clips, channels, length, height, width = (x := x[..., ::down, ::across]).shape
             tall = x.reshape(clips, channels, length * height, width)
-            pixels = _activated(F.conv2d(tall, weight.squeeze(2), bias), relu)
-            return pixels.view(clips, -1, length, height, width)
+            return F.conv2d(tall, weight[:, :, 0], bias).view(clips, -1, length, height, width)
         if outside is None:
-            frames = F.conv2d(x.squeeze(0).transpose(0, 1), weight.squeeze(2), bias, (down, across), padding)
-            return _activated(frames, relu).transpose(0, 1).unsqueeze(0)
-        x, added = _padded(x, outside)
-        return _activated(F.conv3d(x, weight, bias, layer.conv.stride, (added, *padding)), relu)
+            frames = x[0].transpose(0, 1)
+            return F.conv2d(frames, weight[:, :, 0], bias, (down, across), padding).transpose(0, 1)[None]
+        return F.conv3d(_padded(x, outside), weight, bias, layer.conv.stride, (0, *padding))
 
     return of_tile(owner, x, computed, tile.detail)  # type: ignore[arg-type]
 
