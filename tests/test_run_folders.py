@@ -23,11 +23,6 @@ LAUNCH = [
 ]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
-
-
 def files_of(tiny: Path, name: str, *files: str) -> RunFolder:
     """A run's folder with files that are as old as their order says."""
     folder = RunFolder(tiny.parent / "exps" / name)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import re
 import reprlib
@@ -9,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 __all__ = [
     "JsonError",
     "UnsafeNameError",
     "brief",
     "from_spreadsheet",
+    "is_number",
     "is_text",
     "parse_json",
     "path_inside",
@@ -96,6 +98,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole_number(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_FLOAT else float(digits)
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a value of JSON is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class _Short(reprlib.Repr):

@@ -1,11 +1,12 @@
 """Which files are taken for videos, or for labels, where a folder is named, and how the others are told."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["SOUND_SUFFIXES", "VIDEO_SUFFIXES", "PassedOver", "videos_passed_over"]
+__all__ = ["SOUND_SUFFIXES", "VIDEO_SUFFIXES", "PassedOver", "plain_name", "videos_passed_over"]
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v",
@@ -30,6 +31,11 @@ _UNREAD: Mapping[str, str] = {
 """What looks like a video and is none to us, with what to do."""
 _ENDINGS_TOLD = 5
 _LONGEST_ENDING, _LONGEST_NAME = 12, 60
+
+
+def plain_name(name: str) -> str:
+    """What names have in common that look alike: capitals and ways to write an accent do not matter."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class PassedOver:

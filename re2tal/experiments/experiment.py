@@ -228,7 +228,7 @@ def _start(
             log.info("training.start_from is not read: the run goes on from %s", resumed)
         return {} if told is None else {"started_from": told}
     if start_from is None:
-        start_from_pretrained(model, config.backbone)
+        start_from_pretrained(model.backbone, config.backbone)
         return {}
     require_other_folder(start_from, folder)
     return {"started_from": start_from_detector(model, config, class_names=class_names)}

@@ -11,6 +11,7 @@ from typing import Any
 from re2tal.common.annotation_files import Repeats
 from re2tal.common.untrusted import brief, shown
 from re2tal.labels.records import WORKBOOKS, Coverage, Media, Problem, Reading, Reason, Record
+from re2tal.labels.times import number_of
 from re2tal.video import VideoInfo
 
 __all__ = ["Collector", "ImportOptions", "ImportedVideo", "Span", "chosen_file"]
@@ -233,7 +234,7 @@ class Collector:
         for name, values in self._options.only.items():
             if record.fields.get(name, "") not in values:
                 return f"{name} is {record.fields.get(name, '')!r}"
-        lowest, score = self._options.min_score, _number(record.fields.get("score"))
+        lowest, score = self._options.min_score, number_of(record.fields.get("score"))
         if lowest is None and is_detection:
             lowest = _DETECTION_SCORE
         if lowest is None or score is None or score >= lowest:
@@ -313,15 +314,7 @@ def _details(fields: Mapping[str, str], *, is_scored: bool) -> dict[str, Any]:
             details["edited"] = edited
     except ValueError:
         pass
-    score = _number(fields.get("score")) if is_scored else None
+    score = number_of(fields.get("score")) if is_scored else None
     if score is not None and 0 <= score <= 1:
         details["score"] = score
     return details
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if value == value else None

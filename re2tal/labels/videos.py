@@ -1,7 +1,6 @@
 """The videos of a folder, found by whatever an annotation file calls them."""
 
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,11 +11,11 @@ from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
 from re2tal.common.untrusted import is_text, some
-from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, videos_passed_over
+from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, plain_name, videos_passed_over
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
 
-__all__ = ["VideoFolder", "common_pattern", "plain_name", "probe_all"]
+__all__ = ["VideoFolder", "common_pattern", "probe_all"]
 
 
 class VideoFolder:
@@ -135,11 +134,6 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _folders(file: PurePosixPath) -> set[str]:
     return {plain_name(part) for part in file.parts[:-1]}
-
-
-def plain_name(name: str) -> str:
-    """What names have in common that look alike: capitals and ways to write an accent do not matter."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _without_suffix(name: str) -> str:

@@ -184,13 +184,16 @@ class Streams:
                 )
             else:
                 results = self._computed(step, call, v)
+            added: list[Tensor] = []
             with closing(results):
                 for part, f in results:
                     steps = self.format.steps(f)
-                    found += magnitude(steps)
+                    added += magnitude(steps)
+                    if steps.is_cpu:  # two small tensors a tile would keep the heap from using its holes again
+                        added = magnitude(torch.stack(added))
                     add_to(w, part, self.format.integers(steps))
                     del f, steps  # before the next tile is computed
-            found += magnitude(w)
+            found += [*added, *magnitude(w)]
             u, v = v, w
         self.pair = (u, v)
         return found

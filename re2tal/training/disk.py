@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from re2tal.common.atomic import DISK_FULL
-from re2tal.reversible.tracing.trees import tensors_in
+from re2tal.reversible.trees import tensors_in
 
 __all__ = ["DiskFullError", "require_room", "size_of", "telling_of_full_disk"]
 

@@ -8,7 +8,8 @@ import pytest
 
 from re2tal.labels import SourceError
 from tests.labels.conftest import make_videos
-from tests.labels.program_writers import bento, label_studio_task, textgrid, timeline
+from tests.labels.frame_writers import bento, timeline
+from tests.labels.program_writers import label_studio_task, textgrid
 from tests.labels.support import bring_in, read, reasons, segments_of
 from tests.labels.writers import write_rows
 

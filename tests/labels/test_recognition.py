@@ -15,7 +15,8 @@ from re2tal.labels import FORMATS as NAMES
 from re2tal.labels import ReadOptions, SourceError, SourceFile, read_sources
 from re2tal.labels.formats import is_workbook, sheets_of
 from re2tal.labels.formats.recognition import KNOWN
-from tests.labels.program_writers import BY_FRAME, EXACT, POINTS
+from tests.labels.frame_writers import BY_FRAME
+from tests.labels.program_writers import EXACT, POINTS
 from tests.labels.support import read
 from tests.labels.writers import FORMATS, write_csv
 

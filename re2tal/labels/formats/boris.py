@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
 from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
+from re2tal.labels.formats.source_file import SourceFile
 from re2tal.labels.formats.spreadsheets import NOTHING
 from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError
 from re2tal.labels.tables import Table
-from re2tal.labels.times import Time, TimeError, parse_time
+from re2tal.labels.times import Time, TimeError, number_of, parse_time
 
 __all__ = ["boris_header", "is_boris_project", "read_boris_project", "read_boris_table"]
 
@@ -96,15 +97,15 @@ def is_boris_project(content: Any) -> bool:
     return isinstance(content, dict) and "observations" in content and "behaviors_conf" in content
 
 
-def read_boris_project(path: Path, content: Any, options: ReadOptions) -> Reading:
+def read_boris_project(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the codes of behaviours; fields are behavior, subject, modifiers, category and observation."""
-    reading = Reading(path=path, format="boris", label_fields=("behavior",))
-    observations, ethogram = content.get("observations"), content.get("behaviors_conf")
+    reading = Reading(path=file.path, format="boris", label_fields=("behavior",))
+    observations, ethogram = file.json.get("observations"), file.json.get("behaviors_conf")
     if not isinstance(observations, dict) or not isinstance(ethogram, dict):
-        raise SourceError(f"{path} is no project of BORIS: it has no observations or no behaviours")
+        raise SourceError(f"{file.path} is no project of BORIS: it has no observations or no behaviours")
     behaviors = {str(entry.get("code")): entry for entry in ethogram.values() if isinstance(entry, dict)}
     for name, observation in observations.items():
-        where = f"{path}, observation {name!r}"
+        where = f"{file.path}, observation {name!r}"
         reason = _unusable(observation)
         if reason is not None:
             reading.drop("no video time", where, f"{reason}; all of its events are left out")
@@ -137,7 +138,7 @@ def _interval(observation: Mapping[str, Any]) -> tuple[float, float] | None:
     told = observation.get("observation time interval")
     if not isinstance(told, list) or len(told) != 2:
         return None
-    start, end = (_number(value) or 0.0 for value in told)
+    start, end = (number_of(value) or 0.0 for value in told)
     return (start, end) if start > 0 or end > start else None
 
 
@@ -148,8 +149,8 @@ def _project_playlist(observation: Mapping[str, Any]) -> _Playlist:
     known = lengths if isinstance(lengths, dict) else {}
     return _Playlist(
         names=names,
-        lengths=tuple(_number(known.get(name)) for name in names),
-        offset=_number(observation.get("time offset")) or 0.0,
+        lengths=tuple(number_of(known.get(name)) for name in names),
+        offset=number_of(observation.get("time offset")) or 0.0,
     )
 
 
@@ -166,7 +167,7 @@ def _project_events(
     is_on: set[tuple[str, ...]] = set()
     sound: list[tuple[float, int, list[Any]]] = []
     for number, event in enumerate(observation["events"], start=1):
-        seconds = _number(event[0]) if isinstance(event, list) and len(event) > 2 else None
+        seconds = number_of(event[0]) if isinstance(event, list) and len(event) > 2 else None
         if seconds is None:
             detail = f"an event is [time, subject, code, ...], got {shown(event)}"
             reading.drop("incomplete entry", f"{where}, event {number}", detail)
@@ -205,33 +206,26 @@ def boris_header(table: Table) -> int | None:
     return None
 
 
-def read_boris_table(path: Path, table: Table, options: ReadOptions) -> Reading:
+def read_boris_table(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the codes of behaviours; fields are behavior, subject, modifiers and the columns."""
-    reading = Reading(path=path, format="boris", label_fields=("behavior",))
-    number = boris_header(table)
+    reading = Reading(path=file.path, format="boris", label_fields=("behavior",))
+    number = boris_header(file.table)
     if number is None:
-        raise SourceError(f'{path} is no table of BORIS: it has no columns "Behavior", "Subject" and times')
-    header = [cell.strip() for cell in table.rows[number].cells]
-    above = _lines_above(table.rows[:number])
+        raise SourceError(f'{file.path} is no table of BORIS: it has no columns "Behavior", "Subject" and times')
+    # What older files say of the observation before the table.
+    above = [[cell.strip() for cell in row.cells] for row in file.table.rows[:number] if len(row.cells) > 1]
+    about = {name: value for name, value, *_ in above if value}
     rows: list[tuple[str, str, dict[str, str]]] = []
-    for row in table.rows[number + 1 :]:
-        cells = (
-            dict.fromkeys(header, "")
-            | above
-            | {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
-        )
-        where = f"{path}, line {row.line}"
+    for line, told in Table(rows=file.table.rows[number:]).entries():
+        cells = about | told
+        where = f"{file.path}, line {line}"
         media = _first(cells, "Media file name", "Media file path", "Media file")
         if not media or media.lower() in NOTHING or media == "Not found":
             reading.drop("no video time", where, "names no media file")
             continue
         reading.listed.setdefault(media, None)
         rows.append((where, media, cells))
-    player_1 = tuple(
-        row.cells[1].strip()
-        for row in table.rows[:number]
-        if len(row.cells) > 1 and row.cells[0].strip() == "Player #1"
-    )
+    player_1 = tuple(value for name, value, *_ in above if name == "Player #1")
     in_turn = _played_in_turn(rows)
     events: list[CodedEvent] = []
     for where, media, cells in rows:
@@ -249,16 +243,11 @@ def _played_in_turn(rows: Iterable[tuple[str, str, Mapping[str, str]]]) -> dict[
     """The media of each observation in their order: times count on through them, so that each begins with its first."""
     begins: dict[str, dict[str, float]] = {}
     for _, media, cells in rows:
-        seconds = _number(_first(cells, "Time", "Start (s)"))
+        seconds = number_of(_first(cells, "Time", "Start (s)"))
         if seconds is not None and (observation := cells.get("Observation id", "")):
             known = begins.setdefault(observation, {})
             known[media] = min(seconds, known.get(media, seconds))
     return {observation: tuple(sorted(known, key=known.__getitem__)) for observation, known in begins.items()}
-
-
-def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
-    """What older files say of the observation before the table."""
-    return {row.cells[0].strip(): row.cells[1].strip() for row in rows if len(row.cells) > 1 and row.cells[1].strip()}
 
 
 def _row_events(cells: Mapping[str, str], *, where: str, media: str, playlist: _Playlist) -> list[CodedEvent]:
@@ -299,8 +288,8 @@ def _table_playlist(cells: Mapping[str, str], *, media: tuple[str, ...]) -> _Pla
     found = _PLAYER_1.search(cells.get("Source", ""))
     names = tuple(name.strip() for name in found["files"].split(";") if name.strip()) if found else media
     told = cells.get("Media duration (s)", "").split("|")[0].split(";")
-    lengths = [_number(text) for text in told] + [None] * len(names)
-    offset = _number(cells.get("Time offset (s)")) or 0.0
+    lengths = [number_of(text) for text in told] + [None] * len(names)
+    offset = number_of(cells.get("Time offset (s)")) or 0.0
     return _Playlist(names=names, lengths=tuple(lengths[: len(names)]), offset=offset)
 
 
@@ -310,13 +299,3 @@ def _same_file(name: str, other: str) -> bool:
 
 def _first(cells: Mapping[str, str], *names: str) -> str:
     return next((cells[name] for name in names if cells.get(name)), "")
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, str):
-        try:
-            return parse_time(value).seconds
-        except TimeError:
-            return None
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-    return float(value) if is_number and abs(value) < 1e12 else None

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from re2tal.labels.records import Media, Reading, Record
-from re2tal.labels.times import Time
+from re2tal.labels.records import Media, Reading
 
 __all__ = ["POINT", "START", "STOP", "CodedEvent", "add_events"]
 
@@ -64,11 +63,8 @@ def _add(event: CodedEvent, *, stop: CodedEvent | None, reading: Reading) -> Non
         if event.listed_as is not None:  # of which nothing is known, least of all that nothing happens in it
             reading.listed.pop(event.listed_as, None)
         return
-    times = Time(seconds=event.seconds), None if stop is None else Time(seconds=stop.seconds)
     for media in _shown_by(event, stop=stop):
-        reading.records.append(
-            Record(where=event.where, media=media, start=times[0], end=times[1], fields=event.fields)
-        )
+        reading.add(event.where, media, (event.seconds, None if stop is None else stop.seconds), event.fields)
 
 
 def _shown_by(event: CodedEvent, *, stop: CodedEvent | None) -> list[tuple[Media, ...]]:

@@ -19,9 +19,10 @@ from pathlib import Path
 from re2tal.common.untrusted import shown, some
 from re2tal.labels.columns import find_columns
 from re2tal.labels.formats.runs import Runs
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
+from re2tal.labels.formats.source_file import HEAD_ROWS, SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError, named_like
 from re2tal.labels.tables import Table, TableRow
-from re2tal.labels.times import Time, TimeError, Unit, parse_time
+from re2tal.labels.times import Unit, number_of, time_of
 
 __all__ = ["FrameColumns", "frame_columns", "is_per_frame", "read_frame_rows", "read_per_frame"]
 
@@ -51,7 +52,6 @@ _EVEN = 0.25
 """Share of a step that rows of a regular clock may be off."""
 _FEW_NAMES = 12
 """Rows of names of classes that a table must have, or of a column that is alone: fewer may be anything by chance."""
-
 
 _MEASURED_ROWS = 20
 """Rows of which columns of measured numbers are looked at; a table may have hundreds of such columns."""
@@ -149,7 +149,7 @@ def _clock_of(
         for number, name in enumerate(header):
             if number == video or _plain(name) not in names:
                 continue
-            values = [_number(_cell(row, number)) for row in rows]
+            values = [number_of(_cell(row, number)) for row in rows]
             pairs = [
                 (one, two)
                 for one, two, row, after in zip(values, values[1:], rows, rows[1:], strict=False)
@@ -178,15 +178,8 @@ def _cell(row: Sequence[str], number: int) -> str:
     return row[number].strip() if number < len(row) else ""
 
 
-def _number(text: str) -> float | None:
-    try:
-        return parse_time(text).seconds
-    except TimeError:
-        return None
-
-
 def _is_number(text: str) -> bool:
-    if _number(text) is not None or text.lower() in _STATES:
+    if number_of(text) is not None or text.lower() in _STATES:
         return True
     try:
         float(text)  # such as nan, and 1e-300
@@ -199,20 +192,20 @@ def _is_state(text: str, *, counts: bool) -> bool:
     return text.lower() in _STATES or (counts and text.isdecimal() and len(text) < 6)
 
 
-def read_per_frame(path: Path, rows: Iterable[TableRow]) -> Reading:
+def read_per_frame(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the names of the columns of 0 and 1 but for `background`, or what the column of labels says."""
-    reading = Reading(path=path, format="per-frame")
-    rows = iter(rows)
-    head = tuple(islice(rows, 200))
-    columns = frame_columns(Table(rows=head, delimiter=","))
+    reading = Reading(path=file.path, format="per-frame")
+    rows = file.rows()
+    head = tuple(islice(rows, HEAD_ROWS))
+    columns = frame_columns(Table(rows=head))
     if columns is None:
         raise SourceError(
-            f"{path} is no table of frames, which has a header, a row for each frame, and columns of 0 and 1 or one "
-            "that names the class"
+            f"{file.path} is no table of frames, which has a header, a row for each frame, and columns of 0 and 1 or "
+            "one that names the class"
         )
-    media = named_like(path)
+    media = named_like(file.path)
     if columns.counts:  # BORIS adds the name of the subject
-        parts = path.stem.split("_")
+        parts = file.path.stem.split("_")
         media += tuple(Media(name="_".join(parts[:number])) for number in range(len(parts) - 1, 0, -1))
     read_frame_rows(chain(head[1:], rows), columns=columns, media=media, reading=reading)
     return reading
@@ -285,7 +278,7 @@ def _timed(
     last: tuple[TableRow, float, str] | None = None
     for count, row in enumerate(rows):
         name = "" if columns.video is None else _cell(row.cells, columns.video)
-        at = float(count) if columns.clock is None else _number(_cell(row.cells, columns.clock))
+        at = float(count) if columns.clock is None else number_of(_cell(row.cells, columns.clock))
         if at is None:
             raise SourceError(
                 f"{path}, line {row.line} has no time or frame number: {_cell(row.cells, columns.clock or 0)!r:.60}"
@@ -317,20 +310,6 @@ def _tell_columns(wanted: Mapping[int, str], states: Mapping[int, str], *, other
 
 
 def _add(video: _FrameVideo, *, media: tuple[Media, ...], unit: Unit, reading: Reading) -> None:
-    def time(value: float) -> Time:
-        if unit == "milliseconds":
-            return Time(seconds=value / 1000)
-        return Time(frames=value) if unit == "frames" else Time(seconds=value)
-
-    stretches = tuple((time(run.start), time(run.end)) for run in video.looked)
+    stretches = tuple((time_of(run.start, unit=unit), time_of(run.end, unit=unit)) for run in video.looked)
     reading.covered.append(Coverage(media=media, stretches=stretches))
-    for run in video.labels:
-        reading.records.append(
-            Record(
-                where=f"{reading.path}, line {run.where}",
-                media=media,
-                start=time(run.start),
-                end=time(run.end),
-                fields={"label": run.label},
-            )
-        )
+    video.labels.add_to(reading, media, unit=unit)
