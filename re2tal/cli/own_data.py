@@ -44,7 +44,7 @@ class ImportCall:
     columns: Annotated[list[str] | None, Many] = None
     """Columns of a table by their role, as video=clip start=t_on end=t_off; roles are video, start, end, duration,
     subset."""
-    unit: Literal["seconds", "frames", "milliseconds"] | None = None
+    unit: Literal["seconds", "frames", "milliseconds", "minutes", "hours"] | None = None
     """Of times in a table whose columns do not tell."""
     fps: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """Rate that frame numbers count at; by default that of each video."""

@@ -25,6 +25,7 @@ __all__ = [
     "AnnotationFileError",
     "Repeats",
     "annotation_lines",
+    "check_scores",
     "plain_ids",
     "read_annotation_file",
     "read_json",
@@ -104,6 +105,31 @@ class Repeats:
                         return False
         self._kept.setdefault((label, row, column), []).append((start, end))
         return True
+
+
+def check_scores(results: Mapping[str, Any], *, path: Path) -> None:
+    """Refuse detections of which a score is no finite number: a broken network has made them, wherever they lie.
+
+    Args:
+        results: rows by video, as detections have them; entries without a score are not looked at.
+        path: of their file.
+
+    Raises:
+        AnnotationFileError: which video has such a score.
+    """
+    for name, rows in results.items():
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict) and "score" in row and not _is_score(row["score"]):
+                raise AnnotationFileError(
+                    f"{path}, video {shown(name)}: score must be a finite number, got {shown(row['score'])}"
+                )
+
+
+def _is_score(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def plain_ids(entries: dict[str, Any]) -> dict[str, Any]:

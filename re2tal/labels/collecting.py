@@ -25,7 +25,7 @@ _DETECTION_SCORE = 0.3
 _LONGEST_NAME = 200
 _NOT_UNDERSTOOD: frozenset[Reason] = frozenset({
     "end not after start", "outside the video", "unparsable time", "empty label", "state event without its pair",
-    "incomplete entry",
+    "incomplete entry", "no video time",
 })  # fmt: skip
 
 Span = tuple[float, float]
@@ -127,7 +127,9 @@ class Collector:
         self._problems = problems
         self.num_from_problems = sum(problem.reason != "unreadable file" for problem in problems)
         """Annotations that the readers could not turn into records."""
-        self._num_past_end = self._num_placed = self._num_like_frames = self._num_like_minutes = 0
+        self._num_past_end = self._num_placed = 0
+        self._num_like: Counter[str] = Counter()
+        """Annotations past the end that would lie inside if their times were something else."""
         self._too_long: list[str] = []
         self._formats: set[str] = set()
 
@@ -140,20 +142,27 @@ class Collector:
             self._cover(coverage, reading=reading)
         for record in reading.records:
             self._add(record, reading=reading)
+        named = {
+            *(item.media for item in (*reading.covered, *reading.records)),
+            *((Media(name=n),) for n in reading.listed),
+        }
+        only = named.pop() if len(named) == 1 else ()  # files on one video need not name it with every problem
         for problem in reading.problems:
-            self._mark_lost(problem.reason, problem.media)
+            self._mark_lost(problem.reason, problem.media or only)
 
     def hints(self) -> list[str]:
         """What the numbers suggest to have gone wrong."""
         hints = []
         many, all_of = self._num_past_end * 2 > self._num_placed > 0, f"{self._num_past_end} of {self._num_placed}"
         # Other formats than tables tell their unit, and --unit does not change it.
-        if many and self._num_like_frames == self._num_past_end and self._formats <= {"ava", "csv"}:
+        units = {"frames": "--unit frames (or --unit milliseconds)", "milliseconds": "--unit milliseconds"}
+        likely = [unit for unit in units if many and self._num_like[unit] == self._num_past_end]
+        if likely and self._formats <= {"ava", "csv"}:
             hints.append(
                 f"{all_of} annotations lie past the end of their video, and would lie inside if their times were "
-                "frames; try --unit frames (or --unit milliseconds)"
+                f"{likely[0]}; try {units[likely[0]]}"
             )
-        if many and self._num_like_minutes == self._num_past_end:
+        if many and self._num_like["minutes"] == self._num_past_end:
             hints.append(
                 f"{all_of} annotations lie past the end of their video, and would lie inside if their times were a "
                 "sixtieth: a spreadsheet takes 1:30 for an hour and a half; type 0:01:30, or divide its cells by 60"
@@ -282,8 +291,10 @@ class Collector:
         self._num_placed += 1
         if end > duration + _ROUNDING_SECONDS:
             self._num_past_end += 1
-            self._num_like_frames += end <= video.info.num_frames
-            self._num_like_minutes += from_sheet and end <= duration * 60
+            is_number = not (record.end or record.start).is_told
+            self._num_like["frames"] += is_number and end <= video.info.num_frames
+            self._num_like["milliseconds"] += is_number and end <= duration * 1000
+            self._num_like["minutes"] += from_sheet and end <= duration * 60
         overhang = _ROUNDING_SECONDS if is_point else 0.0
         if start >= duration + overhang or end <= -overhang:
             self._note("outside the video", record, f"{told}, of a video of {duration:.2f} s")

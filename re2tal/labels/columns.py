@@ -45,12 +45,14 @@ _UNIT_WORDS: dict[str, Unit] = {
     **dict.fromkeys(("frame", "frames"), "frames"),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "ss", "hh", "mm", "hms", "hhmmss"), "seconds"),
     **dict.fromkeys(("sekunde", "sekunden", "secondes", "segundos", "secondi", "seconden"), "seconds"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes", "minuten", "minutos", "minuti"), "minutes"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "stunden", "heures", "horas"), "hours"),
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "milliseconds"),
 }
 _IDLE_WORDS = ("t", "time", "times", "timestamp", "timecode", "index", "idx", "number", "no", "nr", "in", "zeit",
     "temps", "tiempo", "tempo", "tijd",
 )  # fmt: skip
-_PREFERENCE: tuple[Unit | None, ...] = ("seconds", None, "milliseconds", "frames")
+_PREFERENCE: tuple[Unit | None, ...] = ("seconds", None, "milliseconds", "minutes", "hours", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)

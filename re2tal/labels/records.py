@@ -158,7 +158,7 @@ class Reading:
         try:
             start, end = _time(times[0]), None if times[1] is None else _time(times[1])
         except TimeError as error:
-            self.drop("unparsable time", where, str(error))
+            self.drop("unparsable time", where, str(error), media=media)
             return
         self.records.append(Record(where=where, media=media, start=start, end=end, fields=fields, subset=subset))
 

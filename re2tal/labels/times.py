@@ -1,14 +1,14 @@
 """Times as people write them: seconds, frames, milliseconds or hours, minutes and seconds."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from re2tal.common.untrusted import is_number
 
 __all__ = ["Time", "TimeError", "Unit", "number_of", "parse_time", "time_of"]
 
-Unit = Literal["seconds", "frames", "milliseconds"]
+Unit = Literal["seconds", "frames", "milliseconds", "minutes", "hours"]
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _CLOCK = re.compile(r"(?:(?P<hours>[0-9]+):)?(?P<minutes>[0-9]+):(?P<seconds>[0-9]{1,2}(?:[.,][0-9]*)?)")
@@ -28,6 +28,8 @@ class Time:
 
     seconds: float = 0.0
     frames: float = 0.0
+    is_told: bool = field(default=False, compare=False)
+    """Whether it was written so that it means the same whatever unit numbers have, as 1:30 and 90 s are."""
 
     def at(self, fps: float) -> float:
         """In seconds; frame n is shown from n / fps on."""
@@ -48,9 +50,9 @@ def parse_time(text: str, *, unit: Unit = "seconds") -> Time:
     if len(stripped) > _LONGEST:
         raise TimeError(f"a time has {_LONGEST} characters at most, got {text[:40]!r}...")
     if found := _TIMECODE.fullmatch(stripped):
-        return Time(seconds=_clock(found, text), frames=float(found["frames"]))
+        return Time(seconds=_clock(found, text), frames=float(found["frames"]), is_told=True)
     if found := _CLOCK.fullmatch(stripped):
-        return Time(seconds=_clock(found, text))
+        return Time(seconds=_clock(found, text), is_told=True)
     number = _SECONDS_SIGN.sub("", stripped)
     if not _NUMBER.fullmatch(number):
         what = "nothing" if not stripped else repr(text[:40])
@@ -58,16 +60,21 @@ def parse_time(text: str, *, unit: Unit = "seconds") -> Time:
     value = float(number.replace(",", "."))
     if abs(value) > 1e9:
         raise TimeError(f"a time must be below a billion, got {text[:40]!r}")
-    return time_of(value, unit="seconds" if number != stripped else unit)
+    is_told = number != stripped
+    return replace(time_of(value, unit="seconds" if is_told else unit), is_told=is_told)
 
 
 def time_of(value: float, *, unit: Unit) -> Time:
-    """A number of seconds, milliseconds or frames as a time."""
+    """A number of some unit as a time."""
     match unit:
         case "seconds":
             return Time(seconds=value)
         case "milliseconds":
             return Time(seconds=value / 1000)
+        case "minutes":
+            return Time(seconds=value * 60)
+        case "hours":
+            return Time(seconds=value * 3600)
         case "frames":
             return Time(frames=value)
         case _:

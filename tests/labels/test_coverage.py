@@ -109,6 +109,37 @@ def test_tables_have_a_lowest_score_only_if_it_is_asked_for(clips: Path, tmp_pat
     assert segments_of(bring_in(path, videos=clips, min_score=0.5)) == {"a": [(3.0, 4.0, "run"), (5.0, 6.0, "run")]}
 
 
+UNCLEAR = {
+    "a.srt": "1\n00:00:70,000 --> 00:01:80,000\nrun\n",
+    "a.vtt": "WEBVTT\n\n00:70.000 --> 00:80.000\nrun\n",
+    "a.txt": "1\t99999999999\trun\n",
+    "charades.csv": "id,actions,length\na,c001 x 4.0,12\n",
+    "numbered.json": '{"a": {"subset": "training", "duration": 12, "actions": [[1, "x", 4]]}}',
+    "odd.json": '{"a": {"subset": "training", "duration": 12, "actions": [[1, 4]]}}',
+    "activitynet.json": '{"database": {"a": {"annotations": [{"segment": ["x", 4], "label": "run"}]}}}',
+    "without.json": '{"database": {"a": {"annotations": [{"label": "run"}]}}}',
+    "detections.json": '{"results": {"a": [{"segment": ["x", 4], "label": "run", "score": 0.9}]}}',
+    "a.annot": (
+        "Bento annotation file\nAnnotation framerate: 10\n\nch----------\n>run\nStart\tStop\tDuration\n1\t9e10\t3\n"
+    ),
+    "tracks.xml": (
+        "<annotations><meta><task><source>a.mp4</source></task></meta>"
+        '<image id="x" name="y"><tag label="run"/></image></annotations>'
+    ),
+    "observer.csv": ("Time_Relative_sf,Observation,Behavior,Event_Type\nx,a,run,State start\n4,a,walk,State\n"),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_a_video_of_which_nothing_is_understood_is_not_taken_for_an_empty_one(
+    name: str, clips: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(UNCLEAR[name])
+    imported = bring_in(tmp_path / name, videos=clips)
+    assert imported.database["a"]["annotations"] == imported.database["a"]["labelled"] == []
+    assert any("of 1 videos, such as a.mp4, none could be used" in hint for hint in imported.report.hints)
+
+
 def test_a_video_that_is_only_a_second_name_is_not_taken_for_an_empty_one(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "b.eaf").write_text(eaf([(1.0, 2.0, "run")], media=["a.mp4"]))
     assert segments_of(bring_in(tmp_path / "b.eaf", videos=clips)) == {"a": [(1.0, 2.0, "run")]}

@@ -75,7 +75,15 @@ def test_frames_taken_for_seconds_are_noticed(clips: Path, tmp_path: Path) -> No
     imported = bring_in(table(tmp_path, "a,40,60,run", "b,50,90,run", "b,5,9,run"), videos=clips)
     assert any("--unit frames" in hint for hint in imported.report.hints)
     path = table(tmp_path, "a,400,600,run", "b,500,900,run")  # longer than the video in frames, too
+    assert any(hint.endswith("try --unit milliseconds") for hint in bring_in(path, videos=clips).report.hints)
+    path = table(tmp_path, "a,14000,16000,run", "b,50000,90000,run")
     assert not any("--unit" in hint for hint in bring_in(path, videos=clips).report.hints)
+
+
+@pytest.mark.parametrize("rows", [("a,1:30,1:40,run", "b,0:01:50,0:02:00,run"), ("a,40 s,60 s,run", "b,50s,90s,run")])
+def test_no_unit_is_advised_where_times_tell_their_own(rows: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
+    imported = bring_in(table(tmp_path, *rows), videos=clips)
+    assert reasons(imported) == {"outside the video": 2} and not any("--unit" in hint for hint in imported.report.hints)
 
 
 def test_broken_videos_are_told_and_the_others_kept(clips: Path, tmp_path: Path) -> None:

@@ -253,6 +253,19 @@ class TestDataSets:
         imported = bring_in(write_rows(tmp_path / "x.csv", rows), videos=videos)
         assert segments_of(imported) == {"film": [(9.5, 10.5, "class 12"), (17.5, 18.5, "class 12")]}
 
+    @pytest.mark.parametrize("person", [[], [0]])
+    @pytest.mark.parametrize("nothing", [["film", 11], ["film", 11, "", "", "", "", ""]])
+    def test_key_frames_without_a_box_show_no_action(
+        self, person: list[int], nothing: list[Any], tmp_path: Path
+    ) -> None:
+        videos = make_videos(tmp_path / "v", {"film.mkv": 30.0, "calm.mkv": 30.0})
+        rows = [["film", n, 0.1, 0.1, 0.5, 0.9, 12, *person] for n in (10, 12)]
+        path = write_rows(tmp_path / "x.csv", [rows[0], nothing, rows[1], ["calm", *nothing[1:]]])
+        imported = bring_in(path, videos=videos)
+        assert segments_of(imported) == {"film": [(9.5, 10.5, "class 12"), (11.5, 12.5, "class 12")], "calm": []}
+        assert imported.database["film"]["labelled"] == [[9.5, 12.5]] and not reasons(imported)
+        assert imported.database["calm"]["labelled"] == [[10.5, 11.5]]
+
     def test_multisports_counts_frames(self, tmp_path: Path) -> None:
         videos = make_videos(tmp_path / "v", {"football/v_x_c001.mp4": 12.0})
         rows = [["football/v_x_c001", n, 10, 20.5, 30, 40, 3, 1] for n in range(20, 40)]

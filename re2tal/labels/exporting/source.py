@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file, read_json
+from re2tal.common.annotation_files import AnnotationFileError, check_scores, read_annotation_file, read_json
 from re2tal.common.untrusted import is_number, shown
 from re2tal.labels.exporting.content import ExportError, ExportItem, ExportNotes, distinct, plain
+from re2tal.labels.times import number_of
 
 __all__ = ["ExportSource", "Listed", "read_export_source"]
 
@@ -95,14 +96,16 @@ def read_export_source(path: Path, *, min_score: float, notes: ExportNotes) -> E
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Rows by video, entries by video if the file has any, and what it says of itself."""
-    fix = "give detections.json of re2tal predict, or a file of annotations"
+    fix, content = "give detections.json of re2tal predict, or a file of annotations", None
     try:
         content = None if path.is_dir() or path.suffix == ".zip" else read_json(path, what="labels", fix=fix)
         if isinstance(content, dict) and isinstance(content.get("results"), dict):
+            check_scores(content["results"], path=path)
             return content["results"], {}, content
         entries = read_annotation_file(path, what="labels", fix=fix).database
     except AnnotationFileError as error:
-        raise ExportError(f'{error}. Detections have a key "results"') from None
+        about = "" if isinstance(content, dict) and "results" in content else '. Detections have a key "results"'
+        raise ExportError(f"{error}{about}") from None
     rows = {name: entry.get("annotations") if isinstance(entry, dict) else entry for name, entry in entries.items()}
     return rows, entries, content if isinstance(content, dict) else {}
 
@@ -139,12 +142,12 @@ def _clean(label: str) -> str:
 
 def _item(row: Mapping[str, Any], *, names: Mapping[str, str]) -> ExportItem:
     start, end = (round(1000 * seconds) for seconds in row["segment"])
-    score, annotator = row.get("score"), row.get("annotator")
+    annotator = row.get("annotator")
     return ExportItem(
         start_ms=start,
         end_ms=end,
         label=names[row["label"]],
-        score=float(score) if _is_number(score) else None,
+        score=number_of(row.get("score")),
         annotator=plain(annotator) or None if isinstance(annotator, str) else None,
     )
 

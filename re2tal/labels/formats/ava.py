@@ -2,7 +2,9 @@
 
 Layout (research.google.com/ava/download.html): no header; video_id, middle_frame_timestamp, x1, y1, x2, y2, action_id,
 person_id. Key frames of AVA are a second apart, from 902 to 1798, and a row says that a person does something around
-one. Where the second column is a frame (MultiSports, with videos called `<sport>/v_<id>`), rows are of every frame.
+one. AVA-Kinetics has rows without a person_id, and such of a video and a time alone: key frames in which nobody does
+anything. Where the second column is a frame (MultiSports, with videos called `<sport>/v_<id>`), rows are of every
+frame.
 """
 
 import math
@@ -19,38 +21,49 @@ from re2tal.labels.times import Unit, number_of, time_of
 
 __all__ = ["is_ava", "read_ava"]
 
-_COLUMNS = 8
-_MOST_APART: Mapping[Unit, float] = {"seconds": 1.0, "milliseconds": 1000.0, "frames": math.inf}
+_COLUMNS = (7, 8)
+_MOST_APART: Mapping[Unit, float] = {
+    "seconds": 1.0, "milliseconds": 1000.0, "minutes": 1 / 60, "hours": 1 / 3600, "frames": math.inf
+}  # fmt: skip
 """What a key frame stands for at most; of frames, whose rate is not known here, what all videos of a file tell."""
 _MULTISPORTS = re.compile(r"(?:.*/)?(?:aerobic_gymnastics|basketball|football|volleyball)/v_.+")
 
 
 def is_ava(head: Table) -> bool:
-    """Whether every row has a video, a time, a box, an action and a person."""
-    return bool(head.rows) and all(_is_row(row) for row in head.rows)
+    """Whether every row has a video, a time, a box and an action, and perhaps a person; some may lack all but two."""
+    return any(map(_is_row, head.rows)) and all(_is_row(row) or _is_empty(row) for row in head.rows)
 
 
 def _is_row(row: TableRow) -> bool:
     cells = [cell.strip() for cell in row.cells]
-    if len(cells) != _COLUMNS or not cells[0] or number_of(cells[0]) is not None:
+    if len(cells) not in _COLUMNS or not cells[0] or number_of(cells[0]) is not None:
         return False
     times_and_box = [number_of(cell) for cell in cells[1:6]]
     return None not in times_and_box and all(cell.isascii() and cell.isdecimal() for cell in cells[6:])
+
+
+def _is_empty(row: TableRow) -> bool:
+    """Whether nobody does anything in a key frame."""
+    video, *others = (cell.strip() for cell in row.cells)
+    return (
+        bool(video and others) and number_of(video) is None and number_of(others[0]) is not None and not any(others[1:])
+    )
 
 
 def read_ava(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the names of `options.class_names`, or `class 12`; somebody does it, whoever and how many."""
     reading = Reading(path=file.path, format="ava")
     videos: dict[str, dict[float, dict[str, int]]] = {}
-    expected = f"{_COLUMNS} columns, video, time, box, action and person"
+    expected = "8 columns, video, time, box, action and person (or 7, without a person; or video and time alone)"
     for row in file.table.rows:
-        if not _is_row(row):
+        if not (_is_row(row) or _is_empty(row)):
             reading.drop("incomplete entry", f"{file.path}, line {row.line}", f"expected {expected}")
             continue
-        video, action = row.cells[0].strip(), row.cells[6].strip()
-        moment = number_of(row.cells[1])
+        video, moment = row.cells[0].strip(), number_of(row.cells[1])
         assert moment is not None
-        videos.setdefault(video, {}).setdefault(moment, {}).setdefault(action, row.line)
+        actions = videos.setdefault(video, {}).setdefault(moment, {})
+        if not _is_empty(row):
+            actions.setdefault(row.cells[6].strip(), row.line)
     if not videos:
         raise SourceError(f"{file.path} is no table of AVA: no row has {expected}")
     gaps = [two - one for moments in videos.values() for one, two in pairwise(sorted(moments))]

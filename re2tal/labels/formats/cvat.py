@@ -96,13 +96,13 @@ def _read_pictures(
     frames: dict[str, list[tuple[int, list[str]]]] = {}
     for number, image in enumerate(root.iter("image")):
         named = _FRAME_NAME.fullmatch(image.get("name", ""))
-        frame = _whole(named["number"] if named else image.get("id"))
+        frame, task = _whole(named["number"] if named else image.get("id")), image.get("task_id", "")
         if frame is None:
-            where = f"{reading.path}, image {number}"
-            reading.drop("unparsable time", where, f"id {image.get('id')!r:.40} is no number of a frame")
+            detail, (media, _) = f"id {image.get('id')!r:.40} is no number of a frame", tasks.get(task, default)
+            reading.drop("unparsable time", f"{reading.path}, image {number}", detail, media=media)
             continue
         labels = [child.get("label", "") for child in image if child.get("label")]
-        frames.setdefault(image.get("task_id", ""), []).append((frame, labels))
+        frames.setdefault(task, []).append((frame, labels))
     for task, pictures in frames.items():
         media, step = tasks.get(task, default)
         runs = Runs()

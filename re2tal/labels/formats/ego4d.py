@@ -69,7 +69,8 @@ def _read_label(
         return
     times = _number(row, "video_start_time"), _number(row, "video_end_time")
     if times[0] is None or times[1] is None or not isinstance(row.get("label"), str):
-        reading.drop("incomplete entry", where, f"a label has video_start_time and video_end_time: {shown(row)}")
+        detail = f"a label has video_start_time and video_end_time: {shown(row)}"
+        reading.drop("incomplete entry", where, detail, media=(Media(name=name),))
         return
     fields = {"label": row["label"], "annotator": str(annotator.get("annotator_uid", ""))}
     reading.add(where, (Media(name=name),), (times[0] - start, times[1] - start), fields, subset=subset)

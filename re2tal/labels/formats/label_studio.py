@@ -107,7 +107,8 @@ def _values(
     for annotation in annotations if isinstance(annotations, list) else ():
         results = annotation.get("result") if isinstance(annotation, dict) else None
         if not isinstance(results, list):
-            reading.drop("incomplete entry", where, f"an annotation has no list of results: {shown(annotation)}")
+            detail = f"an annotation has no list of results: {shown(annotation)}"
+            reading.drop("incomplete entry", where, detail, media=media)
             continue
         if annotation.get("was_cancelled"):
             continue
@@ -119,7 +120,7 @@ def _values(
             if isinstance(value, dict):
                 yield _text(by), _text(annotation.get("updated_at")), _text(item.get("from_name")), value
             else:
-                reading.drop("incomplete entry", where, f"a result has no value: {shown(item)}")
+                reading.drop("incomplete entry", where, f"a result has no value: {shown(item)}", media=media)
 
 
 def _text(value: Any) -> str:
@@ -150,7 +151,7 @@ def _add(
         start, end = (number_of(span.get(name)) if isinstance(span, dict) else None for name in ("start", "end"))
         if start is None or end is None:
             what = "a region of pictures" if "sequence" in value or "width" in value else f"no segment: {shown(value)}"
-            reading.drop("incomplete entry", where, f"is {what}, without a start and an end in time")
+            reading.drop("incomplete entry", where, f"is {what}, without a start and an end in time", media=media)
             continue
         times = Time(seconds=start), Time(seconds=end)
         if in_frames:  # the first frame is number 1, and the last one is inside

@@ -52,25 +52,24 @@ def _observer_events(table: Table, *, time: str, reading: Reading) -> Iterator[C
         behavior, kind = cells["Behavior"], cells["Event_Type"].lower()
         if not behavior or not kind:
             continue  # comments, and the beginning and end of an observation
+        media = _observation_media(cells, path=reading.path)
+        if not any(known.media == media for known in reading.covered):
+            reading.covered.append(Coverage(media=media))
         status = next((known for known in (START, STOP, POINT) if known.lower() in kind), None)
         if status is None:
-            reading.drop(
-                "incomplete entry", where, f"Event_Type is {cells['Event_Type']!r:.40}, no start, stop or point"
-            )
+            detail = f"Event_Type is {cells['Event_Type']!r:.40}, no start, stop or point"
+            reading.drop("incomplete entry", where, detail, media=media)
             continue
         try:
             seconds = parse_time(cells[time]).seconds
         except TimeError as error:
-            reading.drop("unparsable time", where, str(error))
+            reading.drop("unparsable time", where, str(error), media=media)
             continue
         modifiers = "|".join(cell for name, cell in cells.items() if name.startswith("Modifier") and cell)
         fields = {
             **cells, "behavior": behavior, "subject": cells.get("Subject", ""), "modifiers": modifiers,
             "observation": cells.get("Observation", ""),
         }  # fmt: skip
-        media = _observation_media(cells, path=reading.path)
-        if not any(known.media == media for known in reading.covered):
-            reading.covered.append(Coverage(media=media))
         key = (fields["observation"], fields["subject"], behavior, modifiers)
         yield CodedEvent(where=where, status=status, seconds=seconds, key=key, fields=fields, media=media)
 

@@ -7,9 +7,10 @@ each video, of the same layout.
 
 from typing import Any
 
+from re2tal.common.annotation_files import AnnotationFileError, check_scores
 from re2tal.labels.formats.published import add_segment
 from re2tal.labels.formats.source_file import SourceFile
-from re2tal.labels.records import Reading, ReadOptions
+from re2tal.labels.records import Reading, ReadOptions, SourceError
 
 __all__ = ["is_detections", "read_detections"]
 
@@ -23,6 +24,10 @@ def is_detections(content: Any) -> bool:
 def read_detections(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are those of the detections; fields are label and score, below which `--min-score` leaves them out."""
     reading = Reading(path=file.path, format="detections", is_detected=True)
+    try:
+        check_scores(file.json["results"], path=file.path)
+    except AnnotationFileError as error:
+        raise SourceError(str(error)) from None
     for video_id, rows in file.json["results"].items():
         reading.listed[video_id] = None
         for number, row in enumerate(rows):

@@ -82,7 +82,7 @@ def _cover(reading: Reading, where: str, video_id: str, stretches: Any, *, subse
             start, end = map(_time, stretch if isinstance(stretch, list) and len(stretch) == 2 else (None, None))
         except TimeError:
             detail = f'"labelled" is a list of [start, end] in seconds, got {shown(stretch)}'
-            reading.drop("incomplete entry", where, detail)
+            reading.drop("incomplete entry", where, detail, media=(Media(name=video_id),))
             continue
         spans.append((start, end))
     media = (Media(name=video_id),)
@@ -114,7 +114,8 @@ def read_numbered(file: SourceFile, options: ReadOptions, *, format_: str) -> Re
         reading.tell_length(video_id, entry.get("duration"))
         for row in entry["actions"]:
             if not isinstance(row, list) or len(row) != 3 or not isinstance(row[0], int):
-                reading.drop("incomplete entry", where, f"an action is [class, start, end], got {shown(row)}")
+                detail = f"an action is [class, start, end], got {shown(row)}"
+                reading.drop("incomplete entry", where, detail, media=(Media(name=video_id),))
                 continue
             code = f"class {row[0]}" if format_ == "multithumos" else f"c{row[0]:03d}"
             fields = {"label": options.class_names.get(row[0], code), "class": str(row[0])}
@@ -205,7 +206,8 @@ def add_segment(reading: Reading, where: str, video: str, row: Any, *, subset: s
     """Keep a row of ActivityNet's, {"segment": [start, end], "label", ...}; all of its texts and numbers are fields."""
     segment = row.get("segment") if isinstance(row, dict) else None
     if not isinstance(segment, list) or len(segment) != 2:
-        reading.drop("incomplete entry", where, f"an annotation has no segment [start, end]: {shown(row)}")
+        detail = f"an annotation has no segment [start, end]: {shown(row)}"
+        reading.drop("incomplete entry", where, detail, media=(Media(name=video),))
         return
     fields = {name: str(value) for name, value in row.items() if isinstance(value, (str, int, float))}
     _add(reading, where, video, segment, fields=fields, subset=subset)
@@ -217,7 +219,7 @@ def _add(
     try:
         start, end = map(_time, times)
     except TimeError as error:
-        reading.drop("unparsable time", where, str(error))
+        reading.drop("unparsable time", where, str(error), media=(Media(name=video),))
         return
     reading.add(where, (Media(name=video),), (start, end), fields, subset=subset)
 

@@ -52,6 +52,7 @@ def read_soccernet(file: SourceFile, options: ReadOptions) -> Reading:
         if found is None:
             reading.drop("incomplete entry", where, f"has no gameTime such as '1 - 00:31': {shown(row)}")
             continue
+        media = halves.setdefault(found["half"], _media(match, found["half"]))
         position = row.get("position")
         try:
             if isinstance(position, (str, int)) and str(position).strip():
@@ -59,9 +60,8 @@ def read_soccernet(file: SourceFile, options: ReadOptions) -> Reading:
             else:
                 start = parse_time(found["clock"])
         except TimeError as error:
-            reading.drop("unparsable time", where, str(error))
+            reading.drop("unparsable time", where, str(error), media=media)
             continue
-        media = halves.setdefault(found["half"], _media(match, found["half"]))
         fields = {name: value for name in ("label", "team", "visibility") if isinstance(value := row.get(name), str)}
         fields |= {"score": str(row["confidence"])} if "confidence" in row else {}
         reading.add(where, media, (round(start.seconds, 3), None), fields)

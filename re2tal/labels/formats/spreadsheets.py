@@ -80,7 +80,8 @@ def _read_charades_action(
 ) -> None:
     words = text.split()
     if len(words) != 3:
-        reading.drop("incomplete entry", where, f"an action is a class and two times, got {text[:60]!r}")
+        detail = f"an action is a class and two times, got {text[:60]!r}"
+        reading.drop("incomplete entry", where, detail, media=(Media(name=video_id),))
         return
     number = words[0].removeprefix("c")
     is_number = number.isdecimal() and len(number) < 10
@@ -181,7 +182,8 @@ def _read_row(
         reading.drop("unparsable time", where, str(error), media=media)
         return
     if end is not None and ends == "duration":
-        end = Time(seconds=start.seconds + end.seconds, frames=start.frames + end.frames)
+        is_told = start.is_told or end.is_told
+        end = Time(seconds=start.seconds + end.seconds, frames=start.frames + end.frames, is_told=is_told)
     reading.add(where, media, (start, end), fields, subset=told)
 
 

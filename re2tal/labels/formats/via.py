@@ -151,16 +151,18 @@ def _add(
         reading.drop("incomplete entry", where, "belongs to no file")
         return
     if region:
-        reading.drop("incomplete entry", where, "is a region of a frame, not a segment of time")
+        reading.drop("incomplete entry", where, "is a region of a frame, not a segment of time", media=media)
         return
     listed = times if isinstance(times, list) else []
     seconds = [None if isinstance(time, str) else number_of(time) for time in listed]
     if None in seconds or not 1 <= len(seconds) <= 2:
-        reading.drop("incomplete entry", where, f"a segment has two times in seconds, got {shown(times)}")
+        detail = f"a segment has two times in seconds, got {shown(times)}"
+        reading.drop("incomplete entry", where, detail, media=media)
         return
     chosen = _chosen(values, attributes)
     if prod(map(len, chosen.values())) > _MOST_LABELS:
-        reading.drop("incomplete entry", where, f"has more than {_MOST_LABELS} combinations of boxes that are ticked")
+        detail = f"has more than {_MOST_LABELS} combinations of boxes that are ticked"
+        reading.drop("incomplete entry", where, detail, media=media)
         return
     start, end = seconds[0], seconds[1] if len(seconds) > 1 else None
     assert start is not None

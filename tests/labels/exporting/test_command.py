@@ -104,13 +104,33 @@ def test_a_wrong_source_is_told(re2tal: Any, tmp_path: Path, content: str | None
     assert message in answer and len(answer) < 1000 and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), "high", None])
+def test_scores_that_are_none_are_refused_by_every_command_alike(
+    score: Any, re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"segment": [1, 2], "label": "run", "score": value} for value in (0.9, score)]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"results": {"a": rows}}))
+    for command in (["export", "--format", "csv"], ["import", "--videos", tmp_path], ["summarize"]):
+        status = re2tal(command[0], path, *command[1:], "--out", tmp_path / "out")
+        told = capsys.readouterr().err if status == 2 else status
+        assert told.strip() == f"error: {path}, video 'a': score must be a finite number, got {score!r}"
+        assert not (tmp_path / "out").exists()
+
+
+def test_scores_that_are_text_count(tmp_path: Path) -> None:
+    rows = [{"segment": [1, 2], "label": "run", "score": score} for score in ("0.1", "0.9")]
+    (tmp_path / "x.json").write_text(json.dumps({"results": {"a": rows}}))
+    assert export(tmp_path / "x.json", "csv", tmp_path / "out").num_labels == 1
+
+
 def test_entries_that_cannot_be_used_are_told_and_the_others_kept(tmp_path: Path) -> None:
     good = {"segment": [1, 2], "label": "run", "score": 0.5}
     rows = [good, {}, 5, {**good, "label": 3}, {**good, "segment": [2, 1]}, {**good, "segment": [1, None]}]
-    rows += [{**good, "segment": [float("inf"), 2]}, {**good, "segment": [1, 1e12]}, {**good, "score": "high"}]
+    rows += [{**good, "segment": [float("inf"), 2]}, {**good, "segment": [1, 1e12]}]
     (tmp_path / "x.json").write_text(json.dumps({"results": {"a": rows, "b": 7}}))
     report = export(tmp_path / "x.json", "csv", tmp_path / "out")
-    assert report.num_labels == 2
+    assert report.num_labels == 1
     assert report.notes.as_json() == {
         "left out: entries without a label": 3,
         "left out: entries that end before they start": 1,
