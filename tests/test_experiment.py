@@ -146,12 +146,31 @@ def test_a_checkpoint_of_another_model_lists_names_and_shapes(tiny: Path, run: R
         experiment.test(config, processes=ALONE, folder=RunFolder(tmp_path), checkpoint=run.best)
 
 
-def test_a_checkpoint_of_other_classes_is_refused(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
-    classes = tmp_path / "classes.txt"
-    classes.write_text("glow\nflash\n")
-    config = load_config(tiny, [f"data.classes={classes}"])
-    with pytest.raises(CheckpointError, match=r"trained on the classes flash, glow \(2\), the data has glow, flash"):
-        experiment.test(config, processes=ALONE, folder=run)
+def test_detections_are_called_as_the_checkpoint_knows_them(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
+    found = []
+    for text in ("flash\nglow\n", "glow\nflash\n"):
+        (tmp_path / "classes.txt").write_text(text)
+        config = load_config(tiny, [f"data.classes={tmp_path}/classes.txt"])
+        experiment.test(config, processes=ALONE, folder=RunFolder(tmp_path / "run"), checkpoint=run.best)
+        found.append((tmp_path / "run/detections.json").read_text())
+    assert found[0] == found[1] and '"flash"' in found[0]
+
+
+def test_data_may_lack_classes_of_the_checkpoint_and_have_no_others(tiny: Path, run: RunFolder, tmp_path: Path) -> None:
+    annotations = load_config(tiny).data.annotations
+    text = annotations.read_text()
+    for name, other in (("lacks", "flash"), ("has", "wink")):
+        (tmp_path / f"{name}.json").write_text(text.replace('"glow"', f'"{other}"'))
+    result = experiment.test(
+        load_config(tiny, [f"data.annotations={tmp_path}/lacks.json"]),
+        processes=ALONE,
+        folder=RunFolder(tmp_path / "run"),
+        checkpoint=run.best,
+    )
+    assert result is not None and '"glow"' in (tmp_path / "run/detections.json").read_text()
+    config = load_config(tiny, [f"data.annotations={tmp_path}/has.json"])
+    with pytest.raises(CheckpointError, match=r"has the classes 'wink', which .* does not know; .* 'flash', 'glow'"):
+        experiment.test(config, processes=ALONE, folder=RunFolder(tmp_path / "run"), checkpoint=run.best)
 
 
 def test_without_a_best_checkpoint_the_existing_ones_are_named(tiny: Path, run: RunFolder) -> None:

@@ -146,7 +146,10 @@ def test(
     path = checkpoint or _best_of(config, folder)
     found = folder.path / "detections.json"
     require_writable(found)
-    model = _load_for_testing(path, config, class_names=tester.class_names).to(processes.device)
+    model, known = _load_for_testing(path, config, class_names=tester.class_names)
+    model = model.to(processes.device)
+    if tester.video_labels is None:
+        tester.detected_names = known
     require_features_of(model.backbone, config=config.backbone, stored=stored_features(tester.clips))
     log.info("testing on %d clips", len(tester.clips))
     tell_of_sharing(model.backbone, config=config.data)
@@ -310,7 +313,10 @@ def broken_lister(clips: TrainingClips | TrimmedTrainingSet, *, processes: Proce
     return tell
 
 
-def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]) -> Detector:
+def _load_for_testing(
+    path: Path, config: ExperimentConfig, *, class_names: tuple[str, ...]
+) -> tuple[Detector, tuple[str, ...]]:
+    """The detector and the classes it knows, of which the data may lack some."""
     require_checkpoint(path)
     weights = read_weights(path)
     if weights.class_names is None:
@@ -320,16 +326,20 @@ def _load_for_testing(path: Path, config: ExperimentConfig, *, class_names: tupl
             some(class_names),
             len(class_names),
         )
-    elif weights.class_names != class_names:
+    known = weights.class_names or class_names
+    if unknown := [name for name in class_names if name not in known]:
         raise CheckpointError(
-            f"{path} was trained on the classes {some(weights.class_names)} ({len(weights.class_names)}), the data has "
-            f"{some(class_names)} ({len(class_names)}); test with the class list (data.classes) it was trained with"
+            f"the data has the classes {some(map(repr, unknown))}, which {path} does not know; it was trained on "
+            f"{some(map(repr, known))}. Leave them out by data.ignore_labels (and data.classes, if that lists them), "
+            f"give them the names that it knows, or train on them with training.start_from={path}"
         )
-    model = build_detector(config, num_classes=len(class_names))
+    if lacking := [name for name in known if name not in class_names]:
+        log.info("the data shows no %s, which the network knows and may find all the same", some(map(repr, lacking)))
+    model = build_detector(config, num_classes=len(known))
     weights = completed_by_pretrained(weights, model, config.backbone)
     load_detector(model, weights, kind=config.backbone.weight_names, reversible=config.backbone.is_rewired)
     log.info("weights of %s", weights)
-    return model
+    return model, known
 
 
 def _best_of(config: ExperimentConfig, folder: RunFolder) -> Path:

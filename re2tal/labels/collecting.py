@@ -142,10 +142,8 @@ class Collector:
             self._cover(coverage, reading=reading)
         for record in reading.records:
             self._add(record, reading=reading)
-        named = {
-            *(item.media for item in (*reading.covered, *reading.records)),
-            *((Media(name=n),) for n in reading.listed),
-        }
+        named = {tuple([Media(name=name)]) for name in reading.listed}
+        named |= {item.media for item in reading.covered} | {record.media for record in reading.records}
         only = named.pop() if len(named) == 1 else ()  # files on one video need not name it with every problem
         for problem in reading.problems:
             self._mark_lost(problem.reason, problem.media or only)
