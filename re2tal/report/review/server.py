@@ -206,7 +206,10 @@ class _Guard:
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             return "this server answers to its own address alone"
         if not hmac.compare_digest(scope["path"].encode(errors="replace")[: len(self._path)], self._path):
-            return "the address must be the whole one that re2tal review has printed"
+            return (
+                "this is not the address of the review that runs now; open the whole one that it has printed (edits "
+                "that are not saved stay in this browser)"
+            )
         origins = [value for name, value in headers if name == b"origin"]
         if any(origin.removeprefix(b"http://").lower() not in self._hosts for origin in origins):
             return "pages of other origins are not answered"

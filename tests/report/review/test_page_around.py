@@ -77,6 +77,30 @@ def test_a_journal_that_cannot_be_written_is_told_and_edits_wait(
         tab.close()
 
 
+def test_a_tab_of_an_earlier_review_says_where_to_go(
+    context: Any, videos: dict[str, Path], out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write_found(tmp_path / "detections.json", FOUND)
+    old = context.new_page()  # its console has the requests that are refused
+    with served(videos, out=out, detections=found) as (address, _):
+        opened(old, address)
+    monkeypatch.setattr(review, "TOKEN", "f" * 32)
+    with served(videos, out=out, detections=found, port=int(address.split(":")[2].split("/")[0])) as (now, _):
+        press(old, "ArrowDown", "a")
+        wait_until(old, "model.problem !== null")
+        assert old.locator("#saved").inner_text() == (
+            "1 edit not saved: this is not the address of the review that runs now; open the whole one that it has "
+            "printed (edits that are not saved stay in this browser)"
+        )
+        assert not out.exists()
+        old.close()
+        tab = context.new_page()
+        opened(tab, now)
+        saved(tab)
+        assert rows(written(out, count=1)) == [(2, 4, "walk")]
+        tab.close()
+
+
 def test_unsaved_edits_survive_the_page(context: Any, tab: Any, address: str, out: Path) -> None:
     cut = context.new_page()  # its console has the requests that fail
     opened(cut, address)

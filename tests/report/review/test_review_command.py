@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,46 @@ def test_a_killed_server_loses_nothing_and_the_page_goes_on(folder: Path) -> Non
     entry = database_of(folder / "corrected.json")["m1"]
     assert rows(entry) == [(2, 4, "walk"), (6, 7.1, "groom")]
     assert entry["labelled"] == [[2, 4], [6, 7.1], [10, 14]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the browser's processes in /proc")
+@pytest.mark.skipif(report_page.find_chromium() is None, reason="no chromium on the path; apt-get install chromium")
+def test_a_killed_browser_loses_nothing_that_was_saved(folder: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    more = ("--detections", folder / "detections.json", "--annotator", "Ada")
+    with running(folder, *more) as (process, address):
+        killed = suppress(playwright.Error)  # of closing what is gone
+        with killed, report_page.browser(viewport={"width": 1280, "height": 900}) as context:
+            page = context.new_page()
+            opened(page, address)
+            press(page, "ArrowDown", "a", "r", "a")
+            saved(page)
+            page.keyboard.down("r")  # the next edit may or may not have reached the server
+            assert (pids := browsers_of(os.getpid()))
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+        assert process.poll() is None
+        process.send_signal(signal.SIGKILL)  # so that all there is of the edits is the journal
+        process.wait()
+    with running(folder, *more) as (process, again):
+        assert again == address
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert rows(database_of(folder / "corrected.json")["m1"])[:2] == [(2, 4, "walk"), (6, 7.1, "groom")]
+
+
+def browsers_of(pid: int) -> list[int]:
+    """The processes of a browser below a process."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, rest = stat.read_text().split("(", 1)[1].rsplit(")", 1)
+        except OSError:  # it has ended
+            continue
+        if int(rest.split()[1]) == pid:
+            child = int(stat.parent.name)
+            found += [*([child] if "chrom" in name else []), *browsers_of(child)]
+    return found
 
 
 def test_ended_by_another_program_it_writes_what_there_is(folder: Path) -> None:

@@ -146,7 +146,7 @@ const model = {
         : await fetch(`changes?after=${this.n}`);
       const kind = response.headers.get("Content-Type") ?? "";
       const answer = kind.startsWith("application/json") ? await response.json() : { error: await response.text() };
-      if (!response.ok) throw new Error(answer.error);
+      if (!response.ok) throw new Error(String(answer.error).slice(0, 300)); // whoever has answered
       this.isOnline = true;
       this.problem = answer.problem;
       if (answer.journal !== data.journal) this.problem = "the server now reviews something else; reload this page";
