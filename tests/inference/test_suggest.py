@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,16 @@ def test_suggestions_leave_out_what_is_labelled(by: Any) -> None:
         assert all(item.end <= start or item.start >= end for start, end in spans)
     assert sum(item.end - item.start for item in found) == pytest.approx(44.5 + 100, abs=0.1)
     assert found[0].score == 1.0
+
+
+@pytest.mark.parametrize("by", ["use", "uncertainty"])
+def test_videos_without_any_detection_are_suggested_all_the_same(by: Any) -> None:
+    none = {"segments": np.zeros((0, 2)), "scores": np.zeros(0, np.float32), "labels": np.zeros(0, int)}
+    traces = [replace(trace(name, seed=seed), **none) for seed, name in enumerate("ab")]
+    found = suggest(traces, class_names=(), labelled={}, budget_seconds=1e9, by=by)
+    assert {item.video for item in found} == {"a", "b"}
+    assert sum(item.end - item.start for item in found) == pytest.approx(200)
+    assert all(item.why.startswith("next to nothing found") and math.isfinite(item.score) for item in found)
 
 
 def test_an_id_below_another_folder_is_the_same_video() -> None:

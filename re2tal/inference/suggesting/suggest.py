@@ -184,7 +184,7 @@ class _Parts:
         open_ = () if stated is None else without(whole, stated)
         found = {"segments": trace.segments, "scores": trace.scores, "labels": trace.labels}
         moments = moment_scores(**found, num_classes=num_classes, duration=trace.duration_seconds)
-        busy = moments.max(1)
+        busy = moments.max(1, initial=0.0)  # there may be no class at all
         stretches = cut_stretches(open_, seconds=seconds, busy=busy)
         known = cut_stretches(without(whole, open_), seconds=seconds, busy=busy)
 
