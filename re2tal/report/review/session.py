@@ -204,11 +204,12 @@ class ReviewSession:
 
     def problem_of(self, video: str) -> str | None:
         """Why a video cannot be read."""
+        path = self.material.files[video]
         try:
-            _look_at(self.material.files[video])
+            _look_at(path)
         except (VideoError, OSError) as error:
             return str(error)
-        return None
+        return None if path.is_file() else f"{path} is no longer there; put it back and open the video again"
 
     def row_of(self, video: str, *, least_score: float) -> dict[str, Any]:
         """What the list of videos shows: how much is kept, waits for a decision, and has been looked at."""

@@ -15,7 +15,7 @@ from re2tal.data.annotations import read_annotations
 from re2tal.evaluation import read_ground_truth
 from re2tal.report.review import Journal, ReviewError, ReviewSession, read_material
 from re2tal.report.review.material import score_curves
-from tests.report.review.review_data import database_of, edit, session_of, write_found, write_labels
+from tests.report.review.review_data import database_of, edit, session_of, write_clip, write_found, write_labels
 
 ROW = {"segment": [1.0, 3.0], "label": "walk"}
 LABELS = {
@@ -100,6 +100,17 @@ def test_labelled_stretches_of_the_input_stay_and_grow(videos: dict[str, Path], 
     keep(session, edit(session, "m1", looks=[(3.0, 6.0, True), (0.0, 1.0, False)]))
     session.close()
     assert database_of(out)["m1"]["labelled"] == [[1.0, 6.0]]
+
+
+def test_a_video_that_is_gone_is_told_and_its_length_kept(tmp_path: Path, out: Path) -> None:
+    path = write_clip(tmp_path / "m1.mp4")
+    session = session_of({"m1": path}, out=out, classes=("walk",))
+    seconds = session.detail_of("m1")["seconds"]
+    path.unlink()
+    detail = session.detail_of("m1")
+    session.close()
+    assert detail["problem"] == f"{path} is no longer there; put it back and open the video again"
+    assert detail["seconds"] == seconds > 1
 
 
 def test_training_and_evaluation_read_the_file(session: ReviewSession, videos: dict[str, Path], out: Path) -> None:
