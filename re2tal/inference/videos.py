@@ -19,6 +19,8 @@ __all__ = ["SKIPS", "Outcome", "for_every_video", "share_out"]
 SKIPS = "skipped.json"
 """File with the videos that could not be used, and why."""
 
+_MOST_TOLD = 20
+"""Skipped videos that are told one by one."""
 _LONGEST_NAME = 220
 
 
@@ -79,8 +81,11 @@ def for_every_video(
                 _require_usable_name(video)
                 work(video, progress)
             except VideoError as error:
-                log.warning("skipped %s: %s", video.video_id, error)
                 skipped.append((video.video_id, str(error)))
+                if len(skipped) <= _MOST_TOLD:
+                    log.warning("skipped %s: %s", video.video_id, error)
+                if len(skipped) == _MOST_TOLD:
+                    log.warning("further videos that cannot be used are not told one by one")
             progress.finish(video)
     return Outcome(
         videos=everything,

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from re2tal.inference import VideoFile
 from re2tal.inference.progress import VideoProgress
-from re2tal.inference.videos import share_out
+from re2tal.inference.videos import for_every_video, share_out
+from re2tal.training import Processes
+from re2tal.video import VideoError
 
 
 def _videos(sizes: list[int]) -> list[VideoFile]:
@@ -28,6 +31,14 @@ def test_every_video_is_done_once_and_nobody_has_much_more_than_another(sizes: l
 
 def test_the_largest_come_first_so_that_the_end_is_even() -> None:
     assert [[video.num_bytes for video in share] for share in share_out(_videos([1, 8, 3, 4]), 2)] == [[8], [4, 3, 1]]
+
+
+def test_of_many_broken_videos_the_first_are_told_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    def work(video: VideoFile, progress: VideoProgress) -> None:
+        raise VideoError("broken")
+
+    outcome = for_every_video(_videos([1] * 500), work, is_done=lambda video: False, processes=Processes())
+    assert len(outcome.skipped) == 500 and len(caplog.records) == 21
 
 
 def test_progress_weighs_videos_by_their_size() -> None:
