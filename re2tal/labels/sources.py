@@ -131,7 +131,10 @@ def _read_file(path: Path, *, format_: str | None, own: LabelFormat | None, opti
         raise SourceError(f"{path} is {what}")
     reading = find_format(file, name=format_).read(file, options)
     if file.encoding in ("cp1252", "latin-1"):
-        reading.notes.append(f"{path} is not in UTF-8; read as Windows' Western European ({file.encoding})")
+        reading.notes.append(
+            f"{path} is not in UTF-8; read as Windows' Western European ({file.encoding}); if names look wrong, "
+            "save it in UTF-8"
+        )
     return [reading]
 
 

@@ -53,7 +53,8 @@ def test_media_played_one_after_the_other(tmp_path: Path, clips: Path) -> None:
     assert segments_of(imported) == {"a": [(10.0, 12.0, "run")], "b": [(0.0, 2.0, "run"), (3.0, 4.0, "sit")]}
     assert reasons(imported) == {"clipped to the video": 2}
     unknown = boris_observation(events, media={"x/a.mp4": None, "x/b.mp4": None})
-    assert reasons(bring_in(project(tmp_path, unknown), videos=clips)) == {"no video time": 2}
+    lost = bring_in(project(tmp_path, unknown), videos=clips)
+    assert reasons(lost) == {"no video time": 2} and [entry["labelled"] for entry in lost.database.values()] == [[], []]
     # The videos themselves tell what the project does not.
     measured = bring_in(project(tmp_path, unknown), videos=clips, reading={"length_of": lengths_in(clips)})
     assert segments_of(measured) == segments_of(imported)
@@ -201,8 +202,12 @@ def test_a_video_whose_only_event_has_no_pair_is_not_taken_for_empty(tmp_path: P
     lost = boris_observation([(1.0, "", "run", "")], media={"a.mp4": 12.0})
     fine = boris_observation([(1.0, "", "run", ""), (2.0, "", "run", "")], media={"b.mp4": 12.0})
     empty = boris_observation([], media={"c.mp4": 12.0})
+    other = boris_observation([(1.0, "", "unknown", "")], media={"d.mp4": 12.0})
     imported = bring_in(project(tmp_path, lost, fine, empty), videos=clips)
+    labelled = {"a": [], "b": None, "c": None, "d": []}
     assert {video: entry.get("labelled") for video, entry in imported.database.items()} == {
-        "a": [], "b": None, "c": None
-    }  # fmt: skip
+        video: labelled[video] for video in "abc"
+    }
+    more = bring_in(project(tmp_path, lost, fine, empty, other), videos=clips)
+    assert {video: entry.get("labelled") for video, entry in more.database.items()} == labelled
     assert any("of 1 videos, such as a.mp4, none could be used" in hint for hint in imported.report.hints)

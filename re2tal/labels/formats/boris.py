@@ -112,10 +112,17 @@ def read_boris_project(file: SourceFile, options: ReadOptions) -> Reading:
             continue
         playlist = _project_playlist(observation).measured(options)
         interval = _interval(observation)
-        reading.covered += playlist.measured(options, all_of=interval is not None).covered(interval)
-        events = _project_events(
-            observation, name=name, where=where, behaviors=behaviors, playlist=playlist, reading=reading
+        covered = list(playlist.measured(options, all_of=interval is not None).covered(interval))
+        events = list(
+            _project_events(
+                observation, name=name, where=where, behaviors=behaviors, playlist=playlist, reading=reading
+            )
         )
+        if not all(
+            event.media for event in events
+        ):  # so that it cannot be known in which of the videos nothing happens
+            covered = [replace(item, stretches=(), is_exact=True) for item in covered]
+        reading.covered += covered
         add_events(events, reading=reading)
     return reading
 
@@ -170,7 +177,8 @@ def _project_events(
         seconds = number_of(event[0]) if isinstance(event, list) and len(event) > 2 else None
         if seconds is None:
             detail = f"an event is [time, subject, code, ...], got {shown(event)}"
-            reading.drop("incomplete entry", f"{where}, event {number}", detail)
+            media = tuple(Media(name=name) for name in playlist.names if len(playlist.names) == 1)
+            reading.drop("incomplete entry", f"{where}, event {number}", detail, media=media)
         else:
             sound.append((seconds, number, event))
     # A start and its stop are told apart by order alone, and files that were merged need not be in order.
@@ -179,7 +187,8 @@ def _project_events(
         subject, code = str(event[1] or ""), str(event[2] or "")
         modifiers = str(event[3] or "") if len(event) > 3 else ""
         if code not in behaviors:
-            reading.drop("incomplete entry", here, f"behaviour {code!r} is not in the ethogram, so its type is unknown")
+            detail = f"behaviour {code!r} is not in the ethogram, so its type is unknown"
+            reading.drop("incomplete entry", here, detail, media=playlist.find(seconds))
             continue
         key = (name, subject, code, modifiers)
         if str(behaviors[code].get("type", "")).startswith("State"):

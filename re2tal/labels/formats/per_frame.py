@@ -38,8 +38,8 @@ _FRAMES = frozenset({
     "idx", "unnamed 0", "image index", "bild", "bildnummer", "image", "fotogramma", "fotograma", "beeld",
 })  # fmt: skip
 _CLOCKS = frozenset({
-    "time", "times", "time s", "time sec", "time seconds", "seconds", "sec", "s", "t", "timestamp", "timestamps",
-    "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds", "zeit", "zeit s", "temps",
+    "time", "times", "time s", "time sec", "time seconds", "second", "seconds", "sec", "s", "t", "timestamp",
+    "timestamps", "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds", "zeit", "zeit s", "temps",
     "temps s", "tiempo", "tiempo s", "tempo", "tempo s", "tijd", "tijd s",
 })  # fmt: skip
 _MILLISECONDS = frozenset({
