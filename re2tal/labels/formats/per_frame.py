@@ -39,8 +39,8 @@ _FRAMES = frozenset({
 })  # fmt: skip
 _CLOCKS = frozenset({
     "time", "times", "time s", "time sec", "time seconds", "second", "seconds", "sec", "s", "t", "timestamp",
-    "timestamps", "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds", "zeit", "zeit s", "temps",
-    "temps s", "tiempo", "tiempo s", "tempo", "tempo s", "tijd", "tijd s",
+    "timestamps", "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds", "zeit", "zeit s",
+    "temps", "temps s", "tiempo", "tiempo s", "tempo", "tempo s", "tijd", "tijd s",
 })  # fmt: skip
 _MILLISECONDS = frozenset({
     "time ms", "time msec", "time milliseconds", "ms", "milliseconds", "timestamp ms", "timestamps ms", "t ms",
