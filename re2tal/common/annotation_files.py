@@ -60,7 +60,12 @@ class AnnotationFile:
 
 
 def read_annotation_file(
-    path: Path, *, subset_file: Path | None = None, what: str = "annotation file", fix: str
+    path: Path,
+    *,
+    subset_file: Path | None = None,
+    needs_subsets: bool = True,
+    what: str = "annotation file",
+    fix: str,
 ) -> AnnotationFile:
     """Read any of the layouts above.
 
@@ -68,6 +73,7 @@ def read_annotation_file(
         path: a JSON file; or a folder or zip archive with THUMOS-14's text files.
         subset_file: CSV with columns "video" and "subset", which replaces what `path` says of the subsets. Videos that
             it lacks are in no subset ("").
+        needs_subsets: whether the file has to tell the subsets, or `subset_file`.
         what: what errors call the file.
         fix: what errors tell to do where there is none.
     """
@@ -75,7 +81,10 @@ def read_annotation_file(
         database, tells_durations = _read_thumos_text(path, what=what, fix=fix), False
     else:
         database = _database_of(
-            read_json(path, what=what, fix=fix, convert=_CONVERT), path=path, has_subsets=subset_file is not None
+            read_json(path, what=what, fix=fix, convert=_CONVERT),
+            path=path,
+            has_subsets=subset_file is not None,
+            needed=("annotations", "subset") if needs_subsets else ("annotations",),
         )
         tells_durations = True
     database = plain_ids(database)
@@ -179,12 +188,16 @@ def annotation_lines(about: Mapping[str, Any], database: Mapping[str, Any]) -> I
     yield "\n}}\n"
 
 
-def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, Any]:
+def _database_of(content: Any, *, path: Path, has_subsets: bool, needed: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(content, dict) and isinstance(content.get("database"), dict):
         return content["database"]
     if isinstance(content, dict) and has_subsets:
         return {name.removeprefix("v_"): _with_duration(entry) for name, entry in content.items()}
-    if isinstance(content, dict) and content and all(map(_tells_its_subset, content.values())):
+    if (
+        isinstance(content, dict)
+        and content
+        and all(isinstance(entry, dict) and entry.keys() >= {*needed} for entry in content.values())
+    ):
         return {name: _with_duration(entry) for name, entry in content.items()}
     found = f"an object with keys {shown(list(content))}" if isinstance(content, dict) else shown(content)
     if isinstance(content, dict) and "database" in content:
@@ -193,10 +206,6 @@ def _database_of(content: Any, *, path: Path, has_subsets: bool) -> dict[str, An
         f'{path} must hold {{"database": {{id: {{"subset", "annotations"}}}}}}, got {found}; '
         "without a database, give the subsets in a CSV file (columns video, subset); " + _CONVERT
     )
-
-
-def _tells_its_subset(entry: Any) -> bool:
-    return isinstance(entry, dict) and "annotations" in entry and "subset" in entry
 
 
 def _with_duration(entry: Any) -> Any:

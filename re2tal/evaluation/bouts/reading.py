@@ -120,7 +120,8 @@ def _read_detections(path: Path, *, rules: BoutRules, seconds: Mapping[str, floa
 
 def _read_annotations(path: Path, *, rules: BoutRules, seconds: Mapping[str, float]) -> Observed:
     try:
-        database = read_annotation_file(path, fix="give the path of annotations or of a detections.json").database
+        fix = "give the path of annotations or of a detections.json"
+        database = read_annotation_file(path, needs_subsets=bool(rules.subset), fix=fix).database
     except AnnotationFileError as error:
         raise EvaluationError(str(error)) from None
     annotators: Counter[str] = Counter()

@@ -26,7 +26,8 @@ def read_labelled_stretches(path: Path) -> dict[str, Stretches | None]:
     Raises:
         AnnotationFileError: it cannot be read, or says so in no way that could be understood.
     """
-    file = read_annotation_file(path, what="file of annotations", fix="give the path of the labels to --annotations")
+    fix = "give the path of the labels to --annotations"
+    file = read_annotation_file(path, needs_subsets=False, what="file of annotations", fix=fix)
     found: dict[str, Stretches | None] = {}
     for video_id, entry in file.database.items():
         try:

@@ -102,7 +102,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if isinstance(content, dict) and isinstance(content.get("results"), dict):
             check_scores(content["results"], path=path)
             return content["results"], {}, content
-        entries = read_annotation_file(path, what="labels", fix=fix).database
+        entries = read_annotation_file(path, needs_subsets=False, what="labels", fix=fix).database
     except AnnotationFileError as error:
         about = "" if isinstance(content, dict) and "results" in content else '. Detections have a key "results"'
         raise ExportError(f"{error}{about}") from None

@@ -242,7 +242,7 @@ def _read_annotations(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the file says beside its entries, and the entries, of which all that is used has been checked."""
     fix = "give --annotations the path of an annotation file"
     try:
-        database = read_annotation_file(path, fix=fix).database
+        database = read_annotation_file(path, needs_subsets=False, fix=fix).database
         content = {} if path.is_dir() or path.suffix == ".zip" else read_json(path, what="annotation file", fix=fix)
     except AnnotationFileError as error:
         raise ReviewError(str(error)) from None

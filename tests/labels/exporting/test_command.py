@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from re2tal.inference.suggesting import read_labelled_stretches
 from re2tal.labels.exporting import WRITERS
 from tests.labels.exporting.support import export, write_annotations, write_detections
 
@@ -116,6 +117,19 @@ def test_scores_that_are_none_are_refused_by_every_command_alike(
         told = capsys.readouterr().err if status == 2 else status
         assert told.strip() == f"error: {path}, video 'a': score must be a finite number, got {score!r}"
         assert not (tmp_path / "out").exists()
+
+
+def test_annotations_without_subsets_are_read_where_none_is_needed(
+    re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"a": {"duration": 9, "annotations": [{"segment": [1, 2], "label": "run"}]}}))
+    assert re2tal("export", path, "--format", "csv", "--out", tmp_path / "out") == 0
+    assert re2tal("summarize", path, "--out", tmp_path / "figures") == 0
+    assert re2tal("agreement", path, path) == 0 and "kappa 1.000" in capsys.readouterr().out
+    assert read_labelled_stretches(path) == {"a": None}
+    told = re2tal("evaluate", "--ground-truth", path, "--predictions", path)
+    assert "give the subsets in a CSV file" in told
 
 
 def test_scores_that_are_text_count(tmp_path: Path) -> None:
