@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from re2tal.evaluation.bouts import ClassSummary, Observation, classes_of, summarize_classes
 from re2tal.evaluation.bouts.summary import Transitions, bins_of, transitions_of
+from re2tal.evaluation.bouts.tables import MOST_PAIRED
 from re2tal.report.page import render_still, write_text
 from re2tal.report.svg import NUM_COLOURS, Bars, Frame, stacked_bars
 
@@ -40,9 +41,11 @@ def write_summary(
     labels = classes_of(observations)
     classes = summarize_classes(observations)
     shown = observations[:_MOST_VIDEOS]
+    most = {item.label for item in sorted(classes, key=lambda item: -item.num_bouts)[:MOST_PAIRED]}
+    drawn = [label for label in labels if label in most]
     context = {
         "title": title,
-        "notes": [*notes, *_left_out(observations)],
+        "notes": [*notes, *_left_out(observations, labels)],
         "tiles": [
             ("videos", f"{len(observations):,}"),
             ("bouts", f"{sum(item.num_bouts for item in classes):,}"),
@@ -52,20 +55,25 @@ def write_summary(
         "legend": [{"name": label, "colour": _colour(place)} for place, label in enumerate(labels)],
         "header": ("Class", "Bouts", "Per min", "Total s", "Share", "Mean s", "Median s", "SD s", "Latency s"),
         "rows": [_row(item, place) for place, item in enumerate(classes)],
-        "shares": _shares(classes),
+        "shares": _shares([item for item in classes if item.label in most]),
         "budget": _budget(observations, labels, seconds=bin_seconds),
         "ethograms": [
-            {"name": item.video_id, "seconds": f"{item.seconds:.1f}", "svg": _ethogram(item, labels)} for item in shown
+            {"name": item.video_id, "seconds": f"{item.seconds:.1f}", "svg": _ethogram(item, drawn)} for item in shown
         ],
         "transitions": _matrix(transitions_of(observations, labels)),
     }
     return write_text(path, render_still("summary.html", context))
 
 
-def _left_out(observations: Sequence[Observation]) -> list[str]:
-    if len(observations) <= _MOST_VIDEOS:
-        return []
-    return [f"Ethograms are of the first {_MOST_VIDEOS} of {len(observations)} videos; the figures count all of them."]
+def _left_out(observations: Sequence[Observation], labels: Sequence[str]) -> list[str]:
+    notes = []
+    if len(observations) > _MOST_VIDEOS:
+        shown = f"the first {_MOST_VIDEOS} of {len(observations)} videos"
+        notes.append(f"Ethograms are of {shown}; the figures count all of them.")
+    if len(labels) > MOST_PAIRED:
+        shown = f"the {MOST_PAIRED} classes with the most bouts, of {len(labels)}"
+        notes.append(f"Ethograms and shares are of {shown}; the tables have all of them.")
+    return notes
 
 
 def _colour(place: int) -> str:
@@ -199,8 +207,11 @@ def _clock(seconds: float) -> str:
 
 
 def _matrix(transitions: Transitions) -> dict[str, Any]:
-    """Cells with their counts, shaded by their probability."""
-    probabilities = np.nan_to_num(transitions.probabilities)
+    """Cells with their counts, shaded by their probability; of many classes, of those with the most transitions."""
+    probabilities, counts = np.nan_to_num(transitions.probabilities), transitions.counts
+    places = sorted(np.argsort(-(counts.sum(0) + counts.sum(1)), kind="stable")[:MOST_PAIRED].tolist())
+    labels = [transitions.labels[place] for place in places]
+    left_out = len(counts) - len(places)
     rows = [
         {
             "name": label,
@@ -211,9 +222,11 @@ def _matrix(transitions: Transitions) -> dict[str, Any]:
                     "count": f"{count:,}" if count else "",
                     "shade": f"h{min(int(share * _SHADES), _SHADES - 1)}" if count else "",
                 }
-                for count, share in zip(transitions.counts[place].tolist(), probabilities[place].tolist(), strict=True)
+                for count, share in zip(
+                    counts[place, places].tolist(), probabilities[place, places].tolist(), strict=True
+                )
             ],
         }
-        for place, label in enumerate(transitions.labels)
+        for place, label in zip(places, labels, strict=True)
     ]
-    return {"labels": transitions.labels, "rows": rows, "num": f"{int(transitions.counts.sum()):,}"}
+    return {"labels": labels, "rows": rows, "num": f"{int(counts.sum()):,}", "left_out": left_out}

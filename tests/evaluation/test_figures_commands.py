@@ -54,6 +54,22 @@ def test_every_table_is_tidy_and_right(re2tal: Any, tmp_path: Path, capsys: pyte
     ]
 
 
+def test_thousands_of_classes_make_no_millions_of_pairs(
+    re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.json", {"m": [(n / 20, n / 20 + 0.04, f"remark {n}") for n in range(1500)]})
+    out = tmp_path / "out"
+    assert re2tal("summarize", path, "--out", out) == 0
+    assert re2tal("agreement", path, path, "--out", out) == 0
+    told = capsys.readouterr().out
+    assert "and 1200 more, see the files" in told and "Confusion matrix of 1501 categories" in told
+    assert len(told.splitlines()) < 700
+    assert len(table(out / "transitions.csv")) == len(table(out / "transitions_by_video.csv")) == 1499
+    assert len(table(out / "confusion.csv")) <= 1501
+    assert "1400 classes with fewer are left out" in (out / "summary.html").read_text()
+    assert sum(file.stat().st_size for file in out.iterdir()) < 3e6
+
+
 def test_json_is_one_line(re2tal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "a.json", VIDEOS)
     assert re2tal("summarize", path, "--out", tmp_path / "out", "--json", "--min-bout", 6, "--merge-gap", 30) == 0

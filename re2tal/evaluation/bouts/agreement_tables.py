@@ -2,7 +2,7 @@
 
 from re2tal.common.terminal import print_table
 from re2tal.evaluation.bouts.agreement import Agreement, ClassAgreement
-from re2tal.evaluation.bouts.tables import FigureTable
+from re2tal.evaluation.bouts.tables import MOST_PAIRED, FigureTable, shortened
 
 __all__ = ["agreement_tables", "print_agreement"]
 
@@ -19,6 +19,7 @@ def agreement_tables(agreement: Agreement) -> dict[str, FigureTable]:
                 (ours, theirs, int(count), int(count) * agreement.step_seconds)
                 for ours, counts in zip(categories, agreement.confusion, strict=True)
                 for theirs, count in zip(categories, counts, strict=True)
+                if count or len(categories) <= MOST_PAIRED
             ],
         ),
     }
@@ -28,13 +29,16 @@ def print_agreement(agreement: Agreement, *, names: tuple[str, str]) -> None:
     """Figures of all classes, then the confusion matrix."""
     tolerance, tiou = f"{agreement.tolerance:g} s", f"tIoU {agreement.tiou:g}"
     header = ["", "precision", "recall", "F1", "kappa", f"bout F1, {tolerance}", f"bout F1, {tiou}", "start", "end"]
-    rows = [header, *map(_row, (*agreement.classes, agreement.overall))]
+    rows = [header, *shortened(list(map(_row, agreement.classes))), _row(agreement.overall)]
     steps = (
         f"{agreement.num_videos} videos, {agreement.seconds:.1f} s seen by both, steps of {agreement.step_seconds:g} s"
     )
     print_table(rows, title=f"Agreement of A ({names[0]}, the reference) and B ({names[1]})", caption=steps)
     overall = {"kappa": agreement.kappa, "accuracy": agreement.accuracy, "mean F1": agreement.macro_f1}
     print("Over all categories: " + ", ".join(f"{name} {_figure(value)}" for name, value in overall.items()) + "\n")
+    if len(agreement.categories) > MOST_PAIRED:
+        print(f"Confusion matrix of {len(agreement.categories)} categories: --out FOLDER writes it")
+        return
     confusion = zip(agreement.categories, agreement.confusion.tolist(), strict=True)
     seen_by_a = ([name, *map(str, counts)] for name, counts in confusion if any(counts))
     print_table(

@@ -18,7 +18,11 @@ from re2tal.evaluation.bouts.summary import (
     transitions_of,
 )
 
-__all__ = ["FigureTable", "print_summary", "summary_tables"]
+__all__ = ["MOST_PAIRED", "FigureTable", "print_summary", "shortened", "summary_tables"]
+
+MOST_PAIRED = 100
+"""Classes of which all pairs are listed: remarks typed as labels are thousands of classes, and millions of pairs."""
+_MOST_ROWS = 300
 
 Row = tuple[str | float | None, ...]
 
@@ -76,8 +80,7 @@ def summary_tables(observations: Sequence[Observation], *, bin_seconds: float) -
             (
                 (item.video_id, *row)
                 for item in observations
-                for row in _transitions(transitions_of([item], labels))
-                if row[2]
+                for row in _transitions(transitions_of([item], labels), every=False)
             ),
         ),
     }
@@ -105,10 +108,10 @@ def _budget(observations: Sequence[Observation], labels: Sequence[str], *, secon
             yield *about, "", item.observed_seconds, None, idle, idle / item.observed_seconds
 
 
-def _transitions(transitions: Transitions) -> Iterator[Row]:
-    """Every pair of classes, and how often it occurs."""
-    probabilities = transitions.probabilities
-    for row, column in np.ndindex(transitions.counts.shape):
+def _transitions(transitions: Transitions, *, every: bool = True) -> Iterator[Row]:
+    """Every pair of classes and how often it occurs; those alone that do, of many classes or if it is not wished."""
+    probabilities, counts = transitions.probabilities, transitions.counts
+    for row, column in np.argwhere((counts > 0) | (every and len(counts) <= MOST_PAIRED)):
         about = (transitions.labels[row], transitions.labels[column])
         yield *about, int(transitions.counts[row, column]), float(probabilities[row, column])
 
@@ -128,7 +131,13 @@ def print_summary(classes: Sequence[ClassSummary], *, num_videos: int) -> None:
         for item in classes
     ]
     observed = classes[0].observed_seconds if classes else 0.0
-    print_table([header, *rows], title="Bouts", caption=f"{num_videos} videos, {observed:.1f} s observed")
+    print_table([header, *shortened(rows)], title="Bouts", caption=f"{num_videos} videos, {observed:.1f} s observed")
+
+
+def shortened(rows: list[list[str]]) -> list[list[str]]:
+    """The first rows of a table for the terminal, and how many more there are."""
+    more = [f"and {len(rows) - _MOST_ROWS} more, see the files", *[""] * (len(rows[0]) - 1)] if rows else []
+    return [*rows[:_MOST_ROWS], more] if len(rows) > _MOST_ROWS else rows
 
 
 def _figure(value: float | None) -> str:
