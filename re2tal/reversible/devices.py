@@ -22,12 +22,20 @@ class DeviceTraits:
     """Of what 3-D convolutions work on, and of their weights."""
     has_float64: bool
     """Computes with 64 bits, as integers and as floating-point numbers."""
+    fuses_attention: bool
+    """Has kernels of attention that hold no scores in memory, with gradients and whatever is added to the scores."""
 
 
-_PROCESSOR = DeviceTraits(waits_for_calls=False, memory_format=torch.contiguous_format, has_float64=True)
-_ACCELERATOR = DeviceTraits(waits_for_calls=True, memory_format=torch.contiguous_format, has_float64=True)
-_CUDA = DeviceTraits(waits_for_calls=True, memory_format=torch.channels_last_3d, has_float64=True)
-_MPS = DeviceTraits(waits_for_calls=True, memory_format=torch.contiguous_format, has_float64=False)
+_PROCESSOR = DeviceTraits(
+    waits_for_calls=False, memory_format=torch.contiguous_format, has_float64=True, fuses_attention=False
+)
+_ACCELERATOR = DeviceTraits(
+    waits_for_calls=True, memory_format=torch.contiguous_format, has_float64=True, fuses_attention=False
+)
+_CUDA = DeviceTraits(waits_for_calls=True, memory_format=torch.channels_last_3d, has_float64=True, fuses_attention=True)
+_MPS = DeviceTraits(
+    waits_for_calls=True, memory_format=torch.contiguous_format, has_float64=False, fuses_attention=False
+)
 
 _KNOWN = {"cpu": _PROCESSOR, "cuda": _CUDA, "meta": _CUDA, "mps": _MPS}
 """Tensors without values do what those of a GPU would."""

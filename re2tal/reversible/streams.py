@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -282,7 +283,7 @@ class Streams:
         for call in reversed(step.calls):
             with call.replayed():
                 for part, f in self._computed(step, call, v):
-                    add_to(w, part, self.format.integers(self.format.steps(f)), sign=-1)
+                    self._take_away(w, part, f)
             self.coefficients.unmix(w, v, call.dropped)
             v, w = w, v
         return v, w
@@ -361,13 +362,15 @@ class Streams:
                 autocast=step.autocast,
             )
             for tile in call.tiles:
-                f, dx = gradients.tile(self._read(v, tile, step).requires_grad_(x_needs), tile, dw)
+                use = partial(self._take_away, walk.w, tile.write) if is_recovered else None
+                dx = gradients.tile(self._read(v, tile, step).requires_grad_(x_needs), tile, dw, use=use)
                 if dx is not None:
                     add_to(dv, tile.read, dx)
-                if is_recovered:
-                    add_to(walk.w, tile.write, self.format.integers(self.format.steps(f)), sign=-1)
-                del f, dx
+                del dx
             return gradients.sums()
+
+    def _take_away(self, w: Tensor, part: Part, f: Tensor) -> None:
+        add_to(w, part, self.format.integers(self.format.steps(f)), sign=-1)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

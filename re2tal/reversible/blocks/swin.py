@@ -17,6 +17,7 @@ from re2tal.reversible.blocks.exact import OF_EACH_ELEMENT, OF_EACH_TOKEN, are, 
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.blocks.windows import WindowBatch, attend_in_windows, window_masks, window_tiles
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.devices import traits_of
 from re2tal.reversible.patched import call_own
 from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
 
@@ -117,8 +118,16 @@ def _mlp(block: Foreign, x: Tensor) -> Tensor:
 
 
 def _drop_path(block: Foreign, x: Tensor) -> Tensor:
-    """The factor of every clip, (B, 1, ..., 1), from the numbers that the whole branch would draw."""
-    return block.stochastic_depth(x.new_ones(x.shape[0], *(1 for _ in x.shape[1:])))
+    """The factor of every clip, (B, 1, ..., 1), from the numbers that the whole branch would draw; (0,) if it draws
+    none."""
+    depth = block.stochastic_depth
+    if not depth.training or depth.p == 0:
+        return x.new_empty(0)
+    return depth(x.new_ones(x.shape[0], *(1 for _ in x.shape[1:])))
+
+
+def _times(y: Tensor, factor: Tensor, clips: slice) -> Tensor:
+    return y * factor[clips] if factor.numel() else y
 
 
 # The MLP, token by token
@@ -132,14 +141,15 @@ def _mlp_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[T
     if _drops(*(module.p for module in block.mlp.modules() if isinstance(module, nn.Dropout)), block=block):
         return None
     hidden = max(layer.out_features for layer in block.mlp.modules() if isinstance(layer, nn.Linear))
-    # The token, its norm and the result; what the two layers hold between them; and gradients of all that.
-    bytes_per_token = 4 * (6 * shape[-1] + 4 * hidden)
+    # The token, its norm and two gradients; what the two layers hold between them before and behind the activation, and
+    # the gradient of one of these.
+    bytes_per_token = 4 * (4 * shape[-1] + 3 * hidden)
     return [Tile(box, box) for box in leading_boxes(shape[:-1], max(limit // bytes_per_token, 1))]
 
 
 def _mlp_of_tokens(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
     (factor,) = prepared
-    return block.mlp(block.norm2(x)) * factor[tile.clips]
+    return _times(block.mlp(block.norm2(x)), factor, tile.clips)
 
 
 # Attention, window by window
@@ -266,7 +276,7 @@ def _attend(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile)
     y = y.reshape(clips, *whole, channels)
     if any(windows.lacking):
         y = y[(slice(None), *(slice(length - lack) for length, lack in zip(whole, windows.lacking, strict=True)))]
-    return y * factor[tile.clips]
+    return _times(y, factor, tile.clips)
 
 
 # The same as batches of windows of one shape
@@ -288,8 +298,11 @@ def _few_window_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Seq
     if _drops(attention.attention_dropout, attention.dropout, block=block):
         return None
     window, shift = _window_and_shift(block, shape)
-    most = max(limit // _bytes_per_window(block, math.prod(window), shape[-1]), 1)
-    return window_tiles(shape[:-1], window, shift, most)
+    tokens, heads = math.prod(window), attention.num_heads
+    # Of fused kernels, the gradient of what is added to the scores; what is added itself where masks differ.
+    scores = (1, 2) if traits_of(attention.qkv.weight.device).fuses_attention else (3, 3)
+    most, most_masked = (max(limit // (4 * tokens * (12 * shape[-1] + n * heads * tokens)), 1) for n in scores)
+    return window_tiles(shape[:-1], window, shift, most, most_masked)
 
 
 def _attend_in_windows(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
