@@ -15,11 +15,18 @@ from re2tal.reversible import rewire
 CONFIGS = sorted((Path(__file__).parents[1] / "configs/re2tal").glob("e2e_*.py"))
 
 
-@pytest.mark.parametrize(("network", "way", "most"), [("Swin-T", "24/64 GiB", 3.5), ("SlowFast-101", "whole", 2.2)])
+@pytest.mark.parametrize(("network", "way", "most"), [("Swin-T", "24/64 GiB", 1.4), ("SlowFast-101", "whole", 2.2)])
 def test_a_step_launches_few_kernels_and_waits_once(network: str, way: str, most: float) -> None:
     plain, ours = (count(backbone_step(BACKBONES[network], chosen, frames=64, size=224)) for chosen in ("plain", way))
     assert ours.kernels.total() <= most * plain.kernels.total()
     assert ours.waits <= 1
+
+
+@pytest.mark.slow  # two minutes: a step of 1024 frames, tile by tile, four times
+@pytest.mark.parametrize(("by_operation", "most"), [(False, 5.3), (True, 4.5)])
+def test_a_step_of_a_detector_s_training_launches_few_kernels(by_operation: bool, most: float) -> None:
+    plain, ours = (count(detector_step(way), by_operation=by_operation) for way in ("plain", "24/64 GiB"))
+    assert ours.kernels.total() <= most * plain.kernels.total()
 
 
 def test_a_step_of_a_detector_s_training_waits_twice() -> None:

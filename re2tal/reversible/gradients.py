@@ -51,7 +51,7 @@ class Gradients:
             return self._call.compute(x, self._shared, tile, self._args)
 
     def tile(
-        self, x: Tensor, tile: Tile, gradient: Tensor, *, use: Callable[[Tensor], None] | None = None
+        self, x: Tensor, tile: Tile, gradient: Tensor, *, use: Callable[[Tensor], object] | None = None
     ) -> Tensor | None:
         """The gradient of `x`, if it needs it, for the gradient of the result of the whole.
 

@@ -29,6 +29,8 @@ from torch import Tensor
 
 from re2tal.reversible.branch_call import BranchCall, entered, graph_for, trainable
 from re2tal.reversible.checks import require_kept
+from re2tal.reversible.compiled import BranchCompiler
+from re2tal.reversible.conversion import add_result
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, difference, magnitude
 from re2tal.reversible.gradients import Gradients
@@ -46,6 +48,7 @@ class ChainSettings(Protocol):
     """What the streams want to know of their chain."""
 
     coefficients: Coefficients
+    compiler: BranchCompiler | None
     on_host: bool
     reconstruction_error: Tensor | None
     storage: Storage
@@ -187,10 +190,8 @@ class Streams:
                 results = self._computed(step, call, v)
             with closing(results):
                 for part, f in results:
-                    steps = self.format.steps(f)
-                    found += magnitude(steps)
-                    add_to(w, part, self.format.integers(steps))
-                    del f, steps  # before the next tile is computed
+                    found += self._add_result(w, part, f)
+                    del f  # before the next tile is computed
             found += magnitude(w)
             u, v = v, w
         self.pair = (u, v)
@@ -283,7 +284,7 @@ class Streams:
         for call in reversed(step.calls):
             with call.replayed():
                 for part, f in self._computed(step, call, v):
-                    self._take_away(w, part, f)
+                    self._add_result(w, part, f, sign=-1)
             self.coefficients.unmix(w, v, call.dropped)
             v, w = w, v
         return v, w
@@ -362,15 +363,15 @@ class Streams:
                 autocast=step.autocast,
             )
             for tile in call.tiles:
-                use = partial(self._take_away, walk.w, tile.write) if is_recovered else None
+                use = partial(self._add_result, walk.w, tile.write, sign=-1) if is_recovered else None
                 dx = gradients.tile(self._read(v, tile, step).requires_grad_(x_needs), tile, dw, use=use)
                 if dx is not None:
                     add_to(dv, tile.read, dx)
                 del dx
             return gradients.sums()
 
-    def _take_away(self, w: Tensor, part: Part, f: Tensor) -> None:
-        add_to(w, part, self.format.integers(self.format.steps(f)), sign=-1)
+    def _add_result(self, w: Tensor, part: Part, f: Tensor, *, sign: int = 1) -> list[Tensor]:
+        return add_result(w, part, f, format=self.format, compiler=self.chain.compiler, sign=sign)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
