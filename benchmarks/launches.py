@@ -12,7 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,10 @@ def on_meta_device() -> Iterator[None]:
         yield
 
 
-def count(step: Callable[[], object], *, by_operation: bool = False) -> Counted:
-    """Of a step after the first one, which traces, and chooses formats; `by_operation` as if a device had kernels
-    neither for attention nor for lists of tensors."""
+def count(step: Callable[[], object]) -> Counted:
+    """Of a step after the first one, which traces, and chooses formats."""
     for _ in range(2):
-        with nullcontext() if by_operation else as_on_cuda(), Counted() as counted:
+        with as_on_cuda(), Counted() as counted:
             step()
     return counted
 
