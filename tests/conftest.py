@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from re2tal import cli
+from tests.tiny_experiment import make_tiny_experiment
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -30,10 +32,23 @@ def data() -> Path:
     return _folder("RE2TAL_DATA", "../shared/data")
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of the tiny experiment, which the tests of a module share."""
+    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def _restore_cudnn() -> Iterator[None]:
+    """What a run sets is of its process."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
 @pytest.fixture
 def re2tal(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command in this process; returns its exit status or message."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
 
     def run(*arguments: object) -> Any:
         monkeypatch.setattr(sys, "argv", ["re2tal", *map(str, arguments)])

@@ -1,5 +1,6 @@
 """Files that are written as a whole or not at all."""
 
+import json
 import os
 import subprocess
 import sys
@@ -58,3 +59,20 @@ def test_writers_may_choose_the_format_by_the_temporary_name(tmp_path: Path) -> 
         assert unfinished.name.startswith(".a.mp4.") and unfinished.suffix == ".mp4"
         unfinished.touch()
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of processes are of POSIX")
+def test_a_full_disk_is_told_in_one_message_by_commands(tmp_path: Path) -> None:
+    found = tmp_path / "detections.json"
+    rows = [{"segment": [number, number + 1], "score": 0.9, "label": "run"} for number in range(50)]
+    found.write_text(json.dumps({"results": {"a": rows}}))
+    limited = (  # a limit of the process's files stands for the disk's end
+        "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "sys.argv = ['re2tal', *sys.argv[1:]]\nfrom re2tal.cli import main\nmain()\n"
+    )
+    out = tmp_path / "x.csv"
+    command = [sys.executable, "-c", limited, "export", str(found), "--format", "csv", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {out} cannot be written (File too large); free some space")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["detections.json"]

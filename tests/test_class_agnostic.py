@@ -1,7 +1,6 @@
 """Class-agnostic experiments, from video files to the metric: labelled by a classifier of whole videos, or not."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,6 @@ from tests.tiny_experiment import make_tiny_experiment
 ALONE = Processes()
 AGNOSTIC = "data.class_agnostic=True"
 SCORES = {"video4": [0.5, 0.1], "video5": [0.2, 0.4]}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(autouse=True)
-def _restore_cudnn() -> Iterator[None]:
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    yield
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 
 
 def _labelled(tiny: Path, folder: Path, *, scores: Any = None, names: Any = ("glow", "flash")) -> ExperimentConfig:

@@ -14,11 +14,6 @@ from tests.tiny_experiment import make_tiny_experiment
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
-
-
 def write_json(path: Path, content: object) -> Path:
     path.write_text(json.dumps(content))
     return path

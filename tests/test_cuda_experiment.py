@@ -14,12 +14,6 @@ from re2tal.experiments.loading import load_epochs
 from re2tal.inference.clips import ClipDetector
 from re2tal.training import Processes
 from tests.devices import CUDA, DEVICES
-from tests.tiny_experiment import make_tiny_experiment
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize("device", DEVICES)

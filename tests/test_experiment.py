@@ -1,7 +1,6 @@
 """From video files to a trained and tested detector."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ from re2tal.weights import WeightsError
 from tests.tiny_experiment import make_tiny_experiment
 
 ALONE = Processes()
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +174,3 @@ def test_parameters_fall_into_the_published_groups(tiny: Path) -> None:
     assert not any(part in name for name in decayed for part in untouched), decayed
     assert all(name.endswith("bias") or any(part in name for part in untouched) for name in kept), kept
     assert all(names[id(parameter)].startswith("backbone.") for parameter in groups["backbone"])
-
-
-@pytest.fixture(autouse=True)
-def _restore_cudnn() -> Iterator[None]:
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    yield
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from re2tal.config import ExperimentConfig, load_config, override
-from re2tal.experiments.explain import times_of
+from re2tal.config.presets import demo_long
+from re2tal.experiments.explain import gradient_share_of, times_of
 
 ROOT = Path(__file__).parents[1]
 THUMOS = ROOT / "configs/re2tal/e2e_thumos_re2tal_actionformer_swin_tiny.py"
@@ -57,6 +58,20 @@ def test_actions_are_counted_on_the_level_that_learns_them(
     times = times_of(with_annotations(config, tmp_path, [steps * seconds_per_step for steps in lengths]))
     assert times.fps == 25 and times.step_seconds == pytest.approx(seconds_per_step)
     assert [level.share for level in times.levels] == [0.5, 0.5, 0, 0, 0, 0]
+
+
+def test_gradients_through_a_share_of_the_chunks_are_told(re2tal: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    config = demo_long(data=Path("nowhere"))
+    gradients = times_of(config).gradients
+    assert gradients is not None and times_of(config).test_whole_seconds is None
+    assert (gradients.num_trained, gradients.num_chunks, gradients.chunk_frames) == (19, 75, 32)
+    assert gradients.arithmetic == pytest.approx((1 + 2 * 19 / 75) / 3)
+    rewired = gradient_share_of(override(config, ["backbone.reversible=True"]))
+    assert rewired is not None and rewired.arithmetic == pytest.approx((1 + 3 * 19 / 75) / 4)
+    assert gradient_share_of(override(config, ["backbone.sampled_gradients=1"])) is None
+    assert re2tal("explain", ROOT / "configs/demo/long.py") == 0
+    told = capsys.readouterr().out
+    assert "19 of a clip's 75 chunks" in told and "features of windows make whole videos" in told
 
 
 @pytest.mark.parametrize("option", [{"fps": 0.0}, {"fps": -3.0}, {"duration": float("inf")}, {"fps": float("nan")}])

@@ -7,12 +7,12 @@ import label_next
 import numpy as np
 import pytest
 import warm_start
+from labelling.edits import Edits, count_edits
 from result_lines import add_line, read_lines
 
 from re2tal.common.types import Action, AnnotatedVideo
 from re2tal.config.presets import demo
 from re2tal.data import Annotations
-from re2tal.evaluation.edits import Edits, count_edits
 from re2tal.inference.suggesting import VideoTrace
 
 

@@ -9,11 +9,14 @@ import pytest
 def test_long_video_predicts_on_a_video_of_each_length(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["long_video.py", "--minutes", "0.1", "--fps", "10", "--size", "16", "--json"])
+    arguments = ["prediction", "--minutes", "0.1", "--fps", "10", "--size", "16", "--json"]
+    monkeypatch.setattr("sys.argv", ["long_video.py", *arguments])
     import_module("long_video").main()
-    (row,) = json.loads(capsys.readouterr().out)
-    assert (row["minutes"], row["frames"]) == (0.1, 60)
-    assert row["peak_mib"] > 100 and row["seconds"] > 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["seen"] for row in rows] == ["in windows", "whole"]
+    for row in rows:
+        assert (row["minutes"], row["frames"]) == (0.1, 60)
+        assert row["peak_mib"] > 100 and row["seconds"] > 0
 
 
 def test_live_follows_a_stream_and_measures_memory_and_delay(

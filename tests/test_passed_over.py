@@ -1,5 +1,7 @@
 """Whatever lies in a folder that is named and is not taken is told, in one line of bounded length."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,16 @@ import pytest
 
 from re2tal.common.video_files import VIDEO_SUFFIXES, PassedOver, videos_passed_over
 from re2tal.experiments.finetuning import ClipSource, list_clips
-from re2tal.inference import find_videos
+from re2tal.inference import VideoFile, find_videos
 from re2tal.inference.inputs import InputError
+from re2tal.inference.progress import VideoProgress
+from re2tal.inference.videos import for_every_video
 from re2tal.labels.videos import VideoFolder
 from re2tal.report.media import find_videos as videos_of_report
+from re2tal.training import Processes
+from re2tal.video.container import open_container
 from tests.labels.conftest import make_videos
+from tests.labels.support import bring_in
 from tests.labels.writers import write_csv
 
 
@@ -111,3 +118,44 @@ def test_predict_tells_what_it_passed_over(capsys: pytest.CaptureFixture[str], t
 def test_the_report_tells_what_it_passed_over(tmp_path: Path) -> None:
     found = videos_of_report(["a"], folder=fill(tmp_path, "a.mp4", "b.braw"))
     assert "1 x .braw" in found.passed_over
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX alone")
+def test_names_that_are_no_text_and_links_to_nowhere_are_told_and_the_rest_is_done(tmp_path: Path) -> None:
+    videos = make_videos(tmp_path / "videos", {"a.mp4": 1.0})
+    odd = os.fsdecode(os.fsencode(videos) + b"/\xff.mp4")
+    try:
+        shutil.copy(videos / "a.mp4", odd)
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    (videos / "gone.mp4").symlink_to(videos / "nowhere.mp4")
+    done: list[str] = []
+
+    def work(video: VideoFile, _: VideoProgress) -> None:
+        container, _stream = open_container(video.path, threads=1)
+        container.close()
+        done.append(video.video_id)
+
+    outcome = for_every_video(find_videos([videos]), work, is_done=lambda _: False, processes=Processes())
+    assert done == ["a"] and len(outcome.skipped) == 2
+    assert "no UTF-8; rename" in outcome.skipped["\udcff"] and "no video file" in outcome.skipped["gone"]
+    outcome.write_skips(tmp_path)
+    assert "gone" in (tmp_path / "skipped.json").read_text()
+    labels = write_csv(tmp_path, {"a": [(0.1, 0.5, "run")]})
+    imported = bring_in(labels, videos=videos, empty=("*",))
+    assert "\udcff" not in imported.database
+    assert any("names of 1 videos" in note and "rename" in note for note in imported.report.notes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="systems tell what may be read in other ways")
+def test_folders_that_may_not_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "a.mp4", "closed/b.mp4")
+    scandir = os.scandir
+
+    def guarded(path: str) -> Any:  # the tests may run as somebody who may read everything
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert videos_passed_over(tmp_path) == f"1 folders that you may not read, such as {tmp_path / 'closed'}"

@@ -14,7 +14,6 @@ from re2tal.config import ExperimentConfig, load_config
 from re2tal.experiments import experiment
 from re2tal.networks.backbones import SwinConfig
 from re2tal.training import Processes, RunFolder, load_checkpoint, logging_to
-from tests.tiny_experiment import make_tiny_experiment
 
 SWIN = SwinConfig(
     embed_dim=8,
@@ -27,11 +26,6 @@ SWIN = SwinConfig(
     freeze_norms=False,
 )
 """Draws random numbers in its chains and in between."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
 
 
 def trained(config: ExperimentConfig, folder: Path, **options: bool) -> dict[str, Tensor]:
@@ -105,10 +99,3 @@ def test_what_disable_deterministic_gives_up_is_told(tiny: Path, tmp_path: Path)
         told[deterministic] = (folder / "log.txt").read_text()
     assert "--disable_deterministic: " in told[False] and "two runs of one seed" in told[False]
     assert "disable_deterministic" not in told[True]
-
-
-@pytest.fixture(autouse=True)
-def _restore_cudnn() -> Iterator[None]:
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    yield
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

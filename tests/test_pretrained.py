@@ -145,7 +145,7 @@ def test_the_detectors_take_the_weights(networks: ModuleType, network: str, tmp_
         [f"backbone.pretrained={tmp_path / 'weights.pth'}"],
     )
     model = build_detector(config, num_classes=2)
-    start_from_pretrained(model, config.backbone)
+    start_from_pretrained(model.backbone, config.backbone)
     found = model.backbone.get_submodule("network.net").state_dict()
     assert list(found) == list(weights)
     assert all(torch.equal(found[name], value) for name, value in weights.items())

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from re2tal.config import load_config
-from re2tal.experiments.run_folders import RunFolderError, find_run, find_trained_run
-from re2tal.training import Processes, RunFolder, load_checkpoint
+from re2tal.experiments.experiment import train
+from re2tal.experiments.run_folders import RunFolderError, find_run, find_trained_run, held_alone
+from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint
 from tests.tiny_experiment import make_tiny_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -20,11 +21,6 @@ LAUNCH = [
     *(sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc_per_node=2"),
     *("--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0"),
 ]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
 
 
 def files_of(tiny: Path, name: str, *files: str) -> RunFolder:
@@ -93,3 +89,41 @@ def test_what_is_tested_where_runs_of_several_numbers_are_there(tmp_path: Path) 
     with pytest.raises(RunFolderError, match=r"gpu2_id0/checkpoint/best\.pth is the newest.*--checkpoint .*gpu1_id0"):
         find_trained_run(config, processes=ALONE)
     assert find_trained_run(config, processes=OF_TWO) == of_two
+
+
+def test_a_second_training_is_kept_out_of_a_folder_that_one_is_at_work_in(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    holding = (
+        "import sys\nfrom re2tal.experiments.run_folders import held_alone\nfrom re2tal.training import *\n"
+        "from pathlib import Path\n"
+        "with held_alone(RunFolder(Path(sys.argv[1])), processes=Processes()):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", holding, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(RunFolderError, match=r"at work in .*run; wait.*--id"), held_alone(folder, processes=ALONE):
+            pass
+        other.kill()
+    # Nothing has to be cleared away behind a killed process, and one after the other may train.
+    for _ in range(2):
+        with held_alone(folder, processes=ALONE):
+            pass
+
+
+def test_a_run_does_not_go_on_with_the_weights_of_other_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_tiny_experiment(tmp_path)
+    short = ["training.epochs=1", "training.warmup_epochs=0"]
+    folder = find_run(load_config(config, short), processes=ALONE)
+    train(load_config(config, short), processes=ALONE, folder=folder, evaluate=False)
+    caplog.clear()
+    faster = load_config(config, [*short, "training.learning_rate=0.01"])
+    train(faster, processes=ALONE, folder=folder, resume="auto", evaluate=False)
+    (told,) = [record.getMessage() for record in caplog.records if "settings that differ" in record.getMessage()]
+    assert told.endswith("epoch_0.pth: training.learning_rate 0.001 -> 0.01")
+    annotations = tmp_path / "annotations.json"
+    annotations.write_text(annotations.read_text().replace("flash", "blink"))
+    with pytest.raises(CheckpointError, match=r"classes flash, glow \(2\), the data has blink, glow \(2\).*start_from"):
+        train(load_config(config, short), processes=ALONE, folder=folder, resume="auto", evaluate=False)

@@ -1,35 +1,15 @@
 """ActionFormer on FineAction, on VideoMAEv2-g features: snippets of 16 frames without overlap."""
 
 from pathlib import Path
+from runpy import run_path
 
-from re2tal.config.presets import features_of_others
-from re2tal.data import FeatureDataConfig, FeatureFiles, ResizeSampling
-from re2tal.detections import CuhkConfig, NmsConfig, PostprocessConfig
-from re2tal.networks.heads import HeadConfig
-from re2tal.networks.pyramid import PyramidConfig
+from re2tal.data import FeatureFiles
 from re2tal.training import TrainingConfig
 
-FINEACTION = Path("data/fineaction")
+common = run_path(str(Path(__file__).with_name("common.py")))
 
-config = features_of_others(
+config = common["fineaction"](
     name="actionformer_fineaction_videomaev2_g",
-    data=FeatureDataConfig(
-        annotations=FINEACTION / "annotations/annotations_gt.json",
-        files=(FeatureFiles(path=FINEACTION / "features/fineaction_mae_g", channels=1408),),
-        stride=16,
-        offset=8,
-        class_agnostic=True,
-        sampling=ResizeSampling(num_steps=192),
-        resize_crop=(0.9, 1.0),
-    ),
-    pyramid=PyramidConfig(channels=256, attention_window=(7, 7, 7, 7, 7, None), position_code=True, max_steps=192),
-    head=HeadConfig(label_smoothing=0.1, regression_weight=2.0, initial_normalizer=200.0),
-    postprocess=PostprocessConfig(
-        nms=NmsConfig(per_class=False, sigma=0.75, voting_tiou=0.9, max_segments=100),
-        video_labels=CuhkConfig(
-            path=FINEACTION / "classifiers/new_swinB_1x1x256_views2x3_max_label_avg_prob.json", top=2
-        ),
-    ),
+    files=FeatureFiles(path=common["FINEACTION"] / "features/fineaction_mae_g", channels=1408),
     training=TrainingConfig(epochs=15, batch_size=16, learning_rate=1e-3, eval_from=7),
-    tious=tuple(round(0.5 + 0.05 * number, 2) for number in range(10)),
 )

@@ -7,7 +7,14 @@ from re2tal.config import ExperimentConfig
 from re2tal.data import DataConfig, WindowSampling
 from re2tal.detections import NmsConfig, PostprocessConfig
 from re2tal.evaluation import EvaluationConfig
-from re2tal.networks.backbones import BackboneConfig, FactoryConfig, PathwayConfig, SlowFastConfig, SwinConfig
+from re2tal.networks.backbones import (
+    BackboneConfig,
+    FactoryConfig,
+    PathwayConfig,
+    SlowFastConfig,
+    SwinConfig,
+    VideoMaeConfig,
+)
 from re2tal.networks.heads import HeadConfig
 from re2tal.networks.pyramid import PyramidConfig
 from re2tal.training import TrainingConfig
@@ -45,6 +52,22 @@ def swin(*, name: str, reversible: bool) -> ExperimentConfig:
         freeze_norms=False,
     )
     # In bfloat16 the streams that a rewired Swin recovers are off by 1 %, in float32 by a millionth.
+    return _experiment(name=name, backbone=backbone, learning_rate=1e-3, backbone_learning_rate=4e-4, amp="none")
+
+
+def videomae(*, name: str, reversible: bool) -> ExperimentConfig:
+    """A VideoMAE of 0.57 M parameters, in chunks of 16 frames; its patches have 10 x 10 pixels."""
+    backbone = VideoMaeConfig(
+        width=96,
+        depth=4,
+        heads=3,
+        hidden=384,
+        patch=10,
+        size=(60, 80),
+        drop_path=0.0,
+        fresh_weights="by_width",
+        reversible=reversible,
+    )
     return _experiment(name=name, backbone=backbone, learning_rate=1e-3, backbone_learning_rate=4e-4, amp="none")
 
 

@@ -3,6 +3,8 @@
 Nothing heavy is imported before a command needs it, so that `--help` answers at once.
 """
 
+from collections.abc import Callable
+
 from cyclopts import App
 
 from re2tal import __version__
@@ -17,6 +19,7 @@ from re2tal.cli import (  # noqa: F401  # they add their commands to `app`
     own_data,
     planning,
     predicting,
+    pretraining,
     reporting,
     reviewing,
     rewiring,
@@ -35,25 +38,22 @@ def main() -> None:
 
 def train_main() -> None:
     """tools/train.py"""
-    tool = App(
-        name="train.py",
-        version=__version__,
-        default_parameter=app.default_parameter,
-        error_formatter=app.error_formatter,
-        suppress_keyboard_interrupt=False,
-    )
-    tool.default(runs.train)
-    run(tool)
+    _run_tool("train.py", runs.train)
 
 
 def test_main() -> None:
     """tools/test.py"""
+    _run_tool("test.py", runs.test)
+
+
+def _run_tool(name: str, command: Callable[..., None]) -> None:
+    """One command as a program of its own."""
     tool = App(
-        name="test.py",
+        name=name,
         version=__version__,
         default_parameter=app.default_parameter,
         error_formatter=app.error_formatter,
         suppress_keyboard_interrupt=False,
     )
-    tool.default(runs.test)
+    tool.default(command)
     run(tool)

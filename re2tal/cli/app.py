@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 
 from re2tal import __version__
+from re2tal.common.atomic import DISK_FULL
 from re2tal.common.untrusted import readable, shown, visible
 
 if TYPE_CHECKING:
@@ -89,10 +90,21 @@ def run(command: App) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in DISK_FULL:
             raise
         # A file of the user's that cannot be opened or written. What is said of a run stands in its log in full.
-        sys.exit(readable(f"error: {error.filename}: {error.strerror}; check the path, and what you may do there"))
+        sys.exit(readable(f"error: {told_of_file(error)}"))
+
+
+def told_of_file(error: OSError) -> str:
+    """What the system says of a file of the user's, and what to do."""
+    if error.errno in DISK_FULL:
+        name = "a file of the results" if error.filename is None else error.filename
+        return (
+            f"{name} cannot be written ({error.strerror}); free some space there, or give another place, and call the "
+            "command again: files that were written before are whole"
+        )
+    return f"{error.filename}: {error.strerror}; check the path, and what you may do there"
 
 
 def _is_from_us(error: ValueError) -> bool:

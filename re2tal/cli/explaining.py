@@ -50,8 +50,14 @@ def _print_times(times: "Times") -> None:
     ]
     if times.test_hop_seconds is not None:
         rows.append(["windows of testing begin every", "", _seconds(times.test_hop_seconds)])
-        rows.append(["actions lie whole in a window up to", "", _seconds(times.test_whole_seconds)])
-    print_table(rows, title=f"{times.name}: videos of {video}", caption=times.source)
+        whole = times.test_whole_seconds
+        rows.append(
+            ["features of windows make whole videos", "", ""]
+            if whole is None
+            else ["actions lie whole in a window up to", "", _seconds(whole)]
+        )
+    caption = times.source if times.gradients is None else f"{times.source}\n{times.gradients}"
+    print_table(rows, title=f"{times.name}: videos of {video}", caption=caption)
     has_ranges, has_shares = times.levels[0].reach_steps is not None, times.levels[0].share is not None
     heading = ["level", "stride in steps", "in seconds"]
     heading += ["regression range in steps", "learns actions of"] if has_ranges else []

@@ -19,9 +19,13 @@ def finetune(
     from re2tal.config import load_settings
     from re2tal.experiments.finetuning import FinetuneConfig
     from re2tal.experiments.finetuning.finetune import finetune
+    from re2tal.experiments.run_folders import held_alone
 
     settings = load_settings(config, with_seed(cfg_options, seed), kind=FinetuneConfig)
-    with run_of(settings, run_id=run_id, device=device, resume=resume) as (processes, folder, console):
+    with (
+        run_of(settings, run_id=run_id, device=device, resume=resume) as (processes, folder, console),
+        held_alone(folder, processes=processes),
+    ):
         weights = finetune(
             settings,
             processes=processes,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from re2tal.cli.app import Json, app, tell_results, to_paste
+from re2tal.cli.app import Json, app, tell_results, to_paste, told_of_file
 from re2tal.cli.starting import StartCall, write_started_config
 from re2tal.common.atomic import NotWritableError, require_writable
 from re2tal.common.untrusted import readable
@@ -371,5 +371,6 @@ def _wrong_calls_end_with_2() -> Iterator[None]:
     try:
         yield
     except (SourceError, AnnotationError, NotWritableError, OSError) as error:
-        print(readable(f"error: {error}"), file=sys.stderr)
+        told = error if not isinstance(error, OSError) or error.errno is None else told_of_file(error)
+        print(readable(f"error: {told}"), file=sys.stderr)
         sys.exit(2)

@@ -46,6 +46,7 @@ def plan(
     import torch
 
     from re2tal.config import load_config
+    from re2tal.experiments.explain import gradient_share_of
     from re2tal.experiments.planning import make_plan, parse_memory, plan_storage
     from re2tal.training import counting
 
@@ -69,6 +70,8 @@ def plan(
         print(json_format.dumps(made.as_json() | more))
         return
     _print_plan(made)
+    if (gradients := gradient_share_of(settings)) is not None:
+        print(gradients)
     if stored is not None:
         print(f"auto: {stored}")
 

@@ -16,7 +16,10 @@ from re2tal.cli.live import LiveCall, follow, log_of
 from re2tal.common.untrusted import visible, visible_lines
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from re2tal.inference import Outcome, Predicted
+    from re2tal.training import Processes
 
 SOME_SKIPPED = 3
 """Exit status where some videos could not be used and the others are done."""
@@ -66,16 +69,11 @@ def predict(
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
-    from re2tal.training import distributed_processes, logging_to
 
     stream.require_consistent(videos, formats=format)
     _require_known(format or [])
     found = predicting.find_videos(videos or [])
-    with (
-        distributed_processes(device) as processes,
-        logging_to(log_of(out, stream), is_main=processes.is_main) as console,
-        resumable(),
-    ):
+    with computing(device, log=log_of(out, stream)) as (processes, console):
         if processes.is_main:
             _tell_passed_over(videos or [])
         trained = predicting.load_trained(
@@ -93,7 +91,7 @@ def predict(
             out=out,
             min_score=min_score,
             processes=processes,
-            console=console if processes.is_main else None,
+            console=console,
         )
         if processes.is_main:
             _finish(done, formats=format or [], checkpoint=checkpoint, out=out, as_json=json)
@@ -179,18 +177,13 @@ def extract(
     """
     from re2tal import inference as predicting
     from re2tal.config import load_config
-    from re2tal.training import distributed_processes, logging_to
 
     config, videos = _config_and_videos(sources or [], config=config)
     if config is None and checkpoint is None:
         raise ValueError("whose features? Give a config that has backbone.pretrained, or a --checkpoint")
     given = None if config is None else load_config(config)
     options = cfg_options or []
-    with (
-        distributed_processes(device) as processes,
-        logging_to(out / "log.txt", is_main=processes.is_main) as console,
-        resumable(),
-    ):
+    with computing(device, log=out / "log.txt") as (processes, console):
         settings = predicting.settings_of(checkpoint, config=given, options=options)
         weights = checkpoint or settings.backbone.pretrained
         data_set = None if videos else predicting.videos_of_data(settings.data)
@@ -202,7 +195,7 @@ def extract(
             out=out,
             annotated=None if data_set is None else data_set.annotated,
             processes=processes,
-            console=console if processes.is_main else None,
+            console=console,
         )
         if processes.is_main:
             _tell_passed_over(videos)
@@ -229,12 +222,15 @@ def _tell_passed_over(named: Sequence[Path]) -> None:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """An interrupted call says how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing that was finished is lost, and the same command goes on with the next video")
+def computing(device: Device, *, log: Path) -> "Iterator[tuple[Processes, Console | None]]":
+    """The processes of a call, and a terminal's console for the first; if it is interrupted, it says how to go on."""
+    from re2tal.training import distributed_processes, logging_to
+
+    with distributed_processes(device) as processes, logging_to(log, is_main=processes.is_main) as console:
+        try:
+            yield processes, console if processes.is_main else None
+        except KeyboardInterrupt:
+            sys.exit("interrupted; nothing that was finished is lost, and the same command goes on with the next video")
 
 
 def _tell(

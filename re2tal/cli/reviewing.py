@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import app, tell_results
-from re2tal.common.untrusted import shown, visible_lines
+from re2tal.common.untrusted import is_text, shown, visible_lines
 
 if TYPE_CHECKING:
     from re2tal.report.review import Material, ReviewSession
@@ -121,7 +121,7 @@ def _files(named: list[Path], *, allow_links: bool) -> tuple[dict[str, Path], li
             f"{len(linked)} links, such as {found[min(linked)]}, lead out of the folder of the videos and are not "
             "followed; if you have made them, give --allow-links"
         )
-    odd = {name for name in found if name.encode(errors="replace").decode() != name}
+    odd = {name for name in found if not is_text(name)}
     if odd:
         notes.append(f"{len(odd)} names of files, such as {shown(min(odd))}, are no text in UTF-8; rename the files")
     kept = {name: path for name, path in found.items() if name not in linked | odd}

@@ -54,9 +54,13 @@ def train(
     """Train a detector; alone or under torchrun."""
     from re2tal.config import load_config
     from re2tal.experiments import experiment
+    from re2tal.experiments.run_folders import held_alone
 
     settings = load_config(config, with_seed(cfg_options, seed))
-    with run_of(settings, run_id=run_id, device=device, resume=resume) as (processes, folder, console):
+    with (
+        run_of(settings, run_id=run_id, device=device, resume=resume) as (processes, folder, console),
+        held_alone(folder, processes=processes),
+    ):
         experiment.train(
             settings,
             processes=processes,
@@ -141,13 +145,18 @@ def demo(
     from re2tal.data.demo import make_demo_set
     from re2tal.evaluation import print_result
     from re2tal.experiments import experiment
+    from re2tal.experiments.run_folders import held_alone
     from re2tal.training import RunFolder, distributed_processes, log, logging_to, tell_counts
 
     folder = RunFolder(out)
     if num_negatives:
         cfg_options = [f"data.negative_share={num_negatives / (num_negatives + num_train)}", *(cfg_options or [])]
     settings = override(demo_config(data=out / "data", work_dir=out), with_seed(cfg_options, seed))
-    with distributed_processes(device) as processes, logging_to(folder.log) as console:
+    with (
+        distributed_processes(device) as processes,
+        logging_to(folder.log) as console,
+        held_alone(folder, processes=processes),
+    ):
         log.info("making videos in %s", out / "data")
         make_demo_set(
             out / "data",

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from re2tal.cli.app import Device, Json, Options, app, tell_results, to_paste
-from re2tal.cli.predicting import SOME_SKIPPED, resumable
+from re2tal.cli.predicting import SOME_SKIPPED, computing
 
 if TYPE_CHECKING:
     from re2tal.inference.suggesting import Suggestion, VideoTrace
@@ -60,21 +60,14 @@ def suggest(
     """
     from re2tal.config import load_config
     from re2tal.inference import find_videos, load_trained, suggesting
-    from re2tal.training import distributed_processes, logging_to
 
     labelled = {} if annotations is None else suggesting.read_labelled_stretches(annotations)
     found = find_videos(videos)
     kept = out.with_name(f"{out.stem}.videos")
-    with (
-        distributed_processes(device) as processes,
-        logging_to(kept / "log.txt", is_main=processes.is_main) as console,
-        resumable(),
-    ):
+    with computing(device, log=kept / "log.txt") as (processes, console):
         given = None if config is None else load_config(config)
         trained = load_trained(checkpoint, config=given, options=cfg_options or [])
-        outcome, traces = suggesting.trace_videos(
-            trained, found, folder=kept, processes=processes, console=console if processes.is_main else None
-        )
+        outcome, traces = suggesting.trace_videos(trained, found, folder=kept, processes=processes, console=console)
         if processes.is_main:
             outcome.write_skips(kept)
             names: Sequence[str] = trained.detected_names

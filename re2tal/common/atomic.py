@@ -1,12 +1,17 @@
 """Files that are written as a whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["NotWritableError", "atomic_path", "atomic_text", "require_writable"]
+__all__ = ["DISK_FULL", "NotWritableError", "atomic_path", "atomic_text", "lock_of_process", "require_writable"]
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system answers where there is no room for a file."""
 
 
 class NotWritableError(ValueError):
@@ -50,6 +55,10 @@ def atomic_path(path: Path, *, suffix: str = ".tmp") -> Iterator[Path]:
             os.fsync(file.fileno())
         unfinished.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in DISK_FULL and error.filename in (None, str(unfinished)):  # writing does not tell the name
+            error.filename = str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -65,6 +74,31 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
         unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield file
+
+
+@contextmanager
+def lock_of_process(path: Path) -> Iterator[bool]:
+    """Whether no other process holds the lock `path`, which this one then does until the end, or its own.
+
+    Child processes do not inherit it. On systems other than POSIX, and where a file system knows no locks, nobody is
+    kept out.
+
+    Args:
+        path: of a file that is made for this alone, and stays.
+    """
+    if os.name != "posix":
+        yield True
+        return
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            yield error.errno not in (errno.EACCES, errno.EAGAIN)
+        else:
+            yield True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,14 +3,13 @@
 Stretches are (start, end) in seconds, in order, apart from one another. N segments.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import is_number, shown
 
 __all__ = ["LabelledTime", "Stretches", "lies_outside", "merged", "read_labelled", "without"]
 
@@ -119,7 +118,4 @@ def _seconds(stretches: Stretches) -> float:
 
 
 def _is_stretch(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 2:
-        return False
-    numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
-    return numbers and all(map(math.isfinite, value)) and value[0] <= value[1]
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]

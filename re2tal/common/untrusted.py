@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import re
 import reprlib
@@ -9,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 __all__ = [
     "JsonError",
     "UnsafeNameError",
     "brief",
+    "from_spreadsheet",
+    "is_number",
+    "is_text",
     "parse_json",
     "path_inside",
     "readable",
@@ -96,6 +100,11 @@ def _whole_number(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_FLOAT else float(digits)
 
 
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a value of JSON is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class _Short(reprlib.Repr):
     """The beginning of what `repr` gives, however large or deep the value."""
 
@@ -127,6 +136,11 @@ def brief(text: str, *, length: int = _LONGEST_SHOWN) -> str:
         return text
     end = length // 2
     return f"{text[: length - end]}[... {len(text) - length} characters ...]{text[-end:]}"
+
+
+def is_text(name: str) -> bool:
+    """Whether a name of a file can be written as UTF-8; of others Python keeps the bytes as half surrogate pairs."""
+    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def path_inside(folder: Path, name: str, *, allow_links: bool = False) -> Path:
@@ -176,6 +190,11 @@ def spreadsheet_safe(text: str) -> str:
     for control characters."""
     text = _CONTROL.sub(" ", text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+
+
+def from_spreadsheet(text: str) -> str:
+    """`text` of a cell without the apostrophe that `spreadsheet_safe` puts in front."""
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(_FORMULA_STARTS) else text
 
 
 def visible(text: str) -> str:

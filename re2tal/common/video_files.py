@@ -1,11 +1,12 @@
 """Which files are taken for videos, or for labels, where a folder is named, and how the others are told."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["SOUND_SUFFIXES", "VIDEO_SUFFIXES", "PassedOver", "videos_passed_over"]
+__all__ = ["SOUND_SUFFIXES", "VIDEO_SUFFIXES", "PassedOver", "plain_name", "videos_passed_over"]
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v",
@@ -30,6 +31,11 @@ _UNREAD: Mapping[str, str] = {
 """What looks like a video and is none to us, with what to do."""
 _ENDINGS_TOLD = 5
 _LONGEST_ENDING, _LONGEST_NAME = 12, 60
+
+
+def plain_name(name: str) -> str:
+    """What names have in common that look alike: capitals and ways to write an accent do not matter."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class PassedOver:
@@ -65,23 +71,28 @@ class PassedOver:
 
 
 def videos_passed_over(folder: Path, *, taken: Collection[Path] | None = None) -> str:
-    """One line on the files below a folder of videos that are not taken for videos; empty if there are none.
+    """One line on what lies below a folder of videos and is not taken; empty if there is none.
 
-    Hidden files and folders are not counted.
+    That is files that are no videos by their names, and folders that may not be read. Hidden files and folders are not
+    counted.
 
     Args:
         folder: see there.
         taken: the files that are taken; None: those with an ending of `VIDEO_SUFFIXES`.
     """
-    passed_over = PassedOver()
-    for path in _files(folder):
+    passed_over, closed = PassedOver(), list[Path]()
+    for path in _files(folder, closed=closed):
         is_taken = path in taken if taken is not None else path.suffix.lower() in VIDEO_SUFFIXES
         if not is_taken:
             passed_over.add(path)
-    return passed_over.told(folder) if passed_over else ""
+    told = [passed_over.told(folder)] if passed_over else []
+    if closed:
+        told.append(f"{len(closed)} folders that you may not read, such as {closed[0]}")
+    return "; ".join(told)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+def _files(folder: Path, *, closed: list[Path]) -> Iterator[Path]:
+    """All files but hidden ones; folders that may not be read are added to `closed`."""
+    for place, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))

@@ -89,6 +89,7 @@ class ExperimentConfig(Settings):
     @model_validator(mode="after")
     def _backbone_takes_the_clips(self) -> "ExperimentConfig":
         frames = self.data.sampling.num_steps * self.data.sampling.frames_per_step
+        self.backbone.require_whole_chunks(frames)
         self.backbone.require_clips(num_frames=frames, crop_size=self.data.crop_size)
         return self
 

@@ -14,6 +14,7 @@ from re2tal.networks.backbones import (
     SlowFastConfig,
     SubClipConfig,
     SwinConfig,
+    VideoMaeConfig,
 )
 from re2tal.networks.heads import HeadConfig, HeadSettings
 from re2tal.networks.pyramid import PyramidConfig, PyramidSettings
@@ -24,8 +25,10 @@ __all__ = [
     "activitynet",
     "activitynet_chunks",
     "demo",
+    "demo_long",
     "demo_slowfast",
     "demo_swin",
+    "demo_videomae",
     "features_of_others",
     "thumos",
     "thumos_chunks",
@@ -271,6 +274,47 @@ def demo(
     )
 
 
+def demo_long(*, data: Path, work_dir: Path = Path("exps/demo_long"), epochs: int = 24) -> ExperimentConfig:
+    """A small network on the long variant of the demo's videos: ten minutes each, trained on and tested on as a whole.
+
+    A step is half a second. Chunks of 8 s go through the backbone, a quarter of which get gradients.
+
+    Args:
+        data: where `make_demo_set(..., long=True)` made the videos.
+        work_dir: where results go.
+        epochs: passes over the training videos; the last one is evaluated.
+    """
+    pathway = {"base_channels": 8, "temporal_stages": (True, True)}
+    backbone = SlowFastConfig(
+        blocks=(1, 1),
+        slow=PathwayConfig(stem_kernel=(1, 5, 5), **pathway),
+        fast=PathwayConfig(stem_kernel=(3, 5, 5), **pathway),
+        freeze_norms=False,
+        chunk_frames=32,
+        sampled_gradients=0.25,
+    )
+    base = demo(data=data, name="demo_long", work_dir=work_dir, backbone=backbone, epochs=epochs)
+    sampling = WindowSampling(num_steps=1200, frames_per_step=2, frame_stride=1)
+    return ExperimentConfig.model_validate(
+        {
+            **dict(base),
+            "pyramid": PyramidConfig(
+                channels=64, num_heads=4, arch=(1, 2, 4), position_code=True, max_steps=1200, drop_path=0.0
+            ),
+            "data": base.data.model_copy(
+                update={
+                    "sampling": sampling,
+                    "test_whole": True,
+                    "short_side_train": 27,
+                    "short_side_test": 24,
+                    "crop_size": (24, 24),
+                }
+            ),
+            "training": base.training.model_copy(update={"batch_size": 1, "log_every": 12}),
+        }
+    )
+
+
 def demo_slowfast(*, reversible: bool) -> SlowFastConfig:
     """A SlowFast of three stages that trains from scratch on 32 x 32 pixels."""
     return SlowFastConfig(
@@ -294,4 +338,19 @@ def demo_swin(*, reversible: bool) -> SwinConfig:
         fresh_weights="by_width",
         reversible=reversible,
         freeze_norms=False,
+    )
+
+
+def demo_videomae(*, reversible: bool) -> VideoMaeConfig:
+    """A VideoMAE of 0.56 M parameters, in chunks of 16 frames, with patches of 8 x 8 pixels."""
+    return VideoMaeConfig(
+        width=96,
+        depth=4,
+        heads=3,
+        hidden=384,
+        patch=8,
+        size=(32, 32),
+        drop_path=0.0,
+        fresh_weights="by_width",
+        reversible=reversible,
     )

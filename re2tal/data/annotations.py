@@ -1,7 +1,6 @@
 """Annotation files, checked entry by entry."""
 
 import difflib
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from re2tal.common.annotation_files import AnnotationFile, AnnotationFileError, Repeats, read_annotation_file
 from re2tal.common.labelled import Stretches, read_labelled
 from re2tal.common.types import Action, AnnotatedVideo
-from re2tal.common.untrusted import shown, some
+from re2tal.common.untrusted import is_number, shown, some
 
 __all__ = [
     "AnnotationError",
@@ -209,12 +208,12 @@ def _widened(entry: Any, *, seconds: float) -> Any:
     """An entry with segments in place of its point events; what is odd is left for its reader."""
     rows: Any = entry.get("annotations") if isinstance(entry, dict) else None
     duration: Any = entry.get("duration") if isinstance(entry, dict) else None
-    if not isinstance(rows, list) or not _is_number(duration):
+    if not isinstance(rows, list) or not is_number(duration):
         return entry
 
     def around(row: Any) -> Any:
         segment = row.get("segment") if isinstance(row, dict) else None
-        if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
+        if not isinstance(segment, list) or len(segment) != 2 or not all(map(is_number, segment)):
             return row
         point, end = segment
         if point != end:
@@ -239,12 +238,12 @@ def _read_video(
     frames: Any = entry.get("frame")
     if not isinstance(subset, str):
         raise AnnotationError(f'{where}: "subset" must be text, such as "training", got {shown(subset)}')
-    if not _is_number(duration) or not 0 < duration <= _MOST_SECONDS:
+    if not is_number(duration) or not 0 < duration <= _MOST_SECONDS:
         raise AnnotationError(
             f'{where}: "duration" must be the length in seconds, above 0, got {shown(duration)} (at most '
             f"{_MOST_SECONDS:g})"
         )
-    if frames is not None and (not _is_number(frames) or not 1 <= frames <= _MOST_FRAMES or frames != int(frames)):
+    if frames is not None and (not is_number(frames) or not 1 <= frames <= _MOST_FRAMES or frames != int(frames)):
         raise AnnotationError(
             f'{where}: "frame" must be the number of frames, a whole number, got {shown(frames)} (at most '
             f"{_MOST_FRAMES})"
@@ -268,7 +267,7 @@ def _read_video(
         actions=tuple(actions),
         labelled=_read_stretches(entry, duration=duration, where=where),
         left_out=tuple(left_out),
-        frame_rate=float(rate) if _is_number(rate) and rate > 0 else None,
+        frame_rate=float(rate) if is_number(rate) and rate > 0 else None,
     )
 
 
@@ -312,7 +311,7 @@ def _read_action(
     if not isinstance(row, dict) or not isinstance(row.get("label"), str) or not row["label"].strip():
         raise AnnotationError(f'{where}: an annotation must have a "label" (text) and a "segment", got {shown(row)}')
     label, segment = row["label"], row.get("segment")
-    if not isinstance(segment, list) or len(segment) != 2 or not all(map(_is_number, segment)):
+    if not isinstance(segment, list) or len(segment) != 2 or not all(map(is_number, segment)):
         raise AnnotationError(f'{where}, {label!r}: "segment" must be [start, end] in seconds, got {shown(segment)}')
     if label in ignore_labels:
         return None
@@ -327,7 +326,3 @@ def _read_action(
     if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
         tell("clamped", f"{label!r} from {start:g} to {end:g} s reaches past the {duration:g} s; clamped")
     return Action(start_seconds=max(float(start), 0.0), end_seconds=min(float(end), float(duration)), label=label)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -122,6 +122,10 @@ class DataSettings(Extensible):
     """Training goes on without videos that cannot be decoded, up to this share of them."""
     sampling: Sampling = WindowSampling()
     """How clips are cut from videos."""
+    test_whole: bool = False
+    """Test on whole videos instead of on windows, however long they are: the features of all windows of a video, each
+    step's from the window in whose middle it most nearly lies, go through pyramid and head at once, and nothing is
+    merged. Frames are never in memory for longer than a window."""
     short_side_train: int = Field(default=256, ge=1)
     """Training frames are resized to this short side before augmentation."""
     short_side_test: int = Field(default=224, ge=1)
@@ -149,6 +153,14 @@ class DataSettings(Extensible):
             raise ValueError(
                 f"crop_size must fit into test frames, whose short side is short_side_test = {self.short_side_test}, "
                 f"got {self.crop_size}; lower crop_size or raise short_side_test"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_videos_are_made_of_windows(self) -> "DataSettings":
+        if self.test_whole and not isinstance(self.sampling, WindowSampling):
+            raise ValueError(
+                "test_whole is for windows, and sampling.kind=resize tests whole videos anyway; leave it out"
             )
         return self
 

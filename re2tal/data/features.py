@@ -25,6 +25,7 @@ from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import JsonError, parse_json, shown
 from re2tal.data.clip_specs import window_specs_of
 from re2tal.data.config import DataSettings
+from re2tal.data.windows import nearest_windows
 from re2tal.video import VideoError
 
 __all__ = [
@@ -76,9 +77,7 @@ class VideoFeatures:
         """(T, C) float32: every step as the clip saw it in which it lies nearest to the middle."""
         with _opened(self.path) as file:
             windows = file.get_slice("features")
-            length = windows.get_shape()[2]
-            middles = np.asarray(self.starts) + length / 2
-            nearest = np.abs(np.arange(self.num_steps)[:, None] + 0.5 - middles).argmin(1)  # (T,)
+            nearest = nearest_windows(self.starts, num_steps=windows.get_shape()[2], total_steps=self.num_steps)
             rows = [
                 windows[window].numpy().T[np.flatnonzero(nearest == window) - start]
                 for window, start in enumerate(self.starts)

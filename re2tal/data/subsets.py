@@ -1,12 +1,12 @@
 """The videos of a subset, and whether their files are there."""
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import some
+from re2tal.common.video_files import plain_name
 from re2tal.data.annotations import (
     AnnotationProblem,
     Annotations,
@@ -19,7 +19,7 @@ from re2tal.data.features import FeaturesError
 from re2tal.data.whole import annotations_of
 from re2tal.video import MissingVideoError
 
-__all__ = ["AGNOSTIC_CLASS", "SubsetVideos"]
+__all__ = ["AGNOSTIC_CLASS", "SubsetVideos", "TestSubset"]
 
 AGNOSTIC_CLASS = "action"
 """The only class of a class-agnostic data set."""
@@ -57,6 +57,28 @@ class SubsetVideos:
         return SubsetVideos(videos=videos, class_names=names, labels=labels, problems=annotations.problems)
 
 
+class TestSubset:
+    """The test subset of a config, of which a data set makes clips."""
+
+    __test__ = False  # the name makes pytest look for tests in it
+
+    def __init__(self, config: DataSettings, *, leave_out: Collection[str], annotations: Annotations | None) -> None:
+        """
+        Args:
+            config: see there.
+            leave_out: ids of videos not to test on.
+            annotations: those of the config, where they have been read already.
+        """
+        loaded = SubsetVideos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
+        self.videos: tuple[AnnotatedVideo, ...] = loaded.videos
+        self.class_names: tuple[str, ...] = loaded.class_names
+        """In the order of the label indices."""
+        self.labels: frozenset[str] = loaded.labels
+        """Of the actions, as annotated: also where the set is class-agnostic."""
+        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
+        """What was clamped or left out of the annotations."""
+
+
 def _require_files(config: DataSettings, videos: Collection[AnnotatedVideo]) -> None:
     absent = [video.video_id for video in videos if not config.input_path(video.video_id).is_file()]
     if not absent:
@@ -76,12 +98,8 @@ def _require_files(config: DataSettings, videos: Collection[AnnotatedVideo]) -> 
 
 def _respelled(path: Path) -> str:
     """The file that is probably meant: names look alike whose accents are stored in one character or in two."""
-
-    def plain(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
-
     there = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
-    alike = next((name for name in there if plain(name) == plain(path.name)), None)
+    alike = next((name for name in there if plain_name(name) == plain_name(path.name)), None)
     return "" if alike is None else f" (there is {ascii(alike)}, and {ascii(path.name)} is asked for; rename one)"
 
 

@@ -10,45 +10,31 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from re2tal.common.types import Clip
-from re2tal.data.annotations import AnnotationProblem, Annotations
+from re2tal.data.annotations import Annotations
 from re2tal.data.clip_specs import WindowSpec, clip_spec_of, window_specs_of
 from re2tal.data.clips import count_frames, seen, store_of, stored, to_clip
 from re2tal.data.config import DataSettings
 from re2tal.data.features import FeatureStore, VideoFeatures
 from re2tal.data.frames import VideoFrames
-from re2tal.data.subsets import SubsetVideos
+from re2tal.data.subsets import TestSubset
 from re2tal.video import center_crop
 
 __all__ = ["TestingSet", "clip_of"]
 
 
-class TestingSet(Dataset[Clip]):
+class TestingSet(TestSubset, Dataset[Clip]):
     """Clips that cover every video of the test subset, without actions: windows, or the whole video resized."""
-
-    __test__ = False  # the name makes pytest look for tests in it
 
     def __init__(
         self, config: DataSettings, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
     ) -> None:
-        """
-        Args:
-            config: see there.
-            leave_out: ids of videos not to test on.
-            annotations: those of the config, where they have been read already.
-        """
-        loaded = SubsetVideos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
-        self.class_names: tuple[str, ...] = loaded.class_names
-        """In the order of the label indices."""
-        self.labels: frozenset[str] = loaded.labels
-        """Of the actions, as annotated: also where the set is class-agnostic."""
-        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
-        """What was clamped or left out of the annotations."""
+        super().__init__(config, leave_out=leave_out, annotations=annotations)
         self._config = config
-        self._store = store_of(config, loaded.videos, short_side=config.short_side_test)
-        counted = count_frames(loaded.videos, config=config, store=self._store)
+        self._store = store_of(config, self.videos, short_side=config.short_side_test)
+        counted = count_frames(self.videos, config=config, store=self._store)
         self._places = [
             place
-            for video in loaded.videos
+            for video in self.videos
             for place in window_specs_of(
                 video, sampling=config.sampling, count_frames=partial(counted.__getitem__, video.video_id)
             )

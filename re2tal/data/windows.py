@@ -14,6 +14,7 @@ __all__ = [
     "draw_window",
     "in_frames_of_window",
     "labelled_steps",
+    "nearest_windows",
     "resized_segments",
     "window_distance",
     "window_starts",
@@ -80,6 +81,19 @@ def window_starts(total_steps: int, *, num_steps: int, overlap: float) -> list[i
 def window_distance(num_steps: int, *, overlap: float) -> int:
     """Steps from the beginning of a window to that of the next one."""
     return max(int(num_steps * (1 - overlap)), 1)
+
+
+def nearest_windows(starts: Sequence[int], *, num_steps: int, total_steps: int) -> np.ndarray:
+    """(T,) int64: of every step of a video, the window in whose middle it most nearly lies, the first of two alike.
+
+    Args:
+        starts: (W,) first steps of windows that cover the video, increasing.
+        num_steps: of a window.
+        total_steps: T.
+    """
+    middles = np.asarray(starts) + num_steps / 2
+    nearest: np.ndarray = np.abs(np.arange(total_steps)[:, None] + 0.5 - middles).argmin(1)
+    return nearest
 
 
 def actions_in_window(

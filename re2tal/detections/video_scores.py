@@ -6,7 +6,6 @@ once for each of the video's best classes, and its score multiplied by that of t
 V videos, K classes, N segments.
 """
 
-import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ from pydantic import PositiveInt
 from re2tal.common.annotation_files import AnnotationFileError, plain_ids, read_json
 from re2tal.common.extension import Extensible, OneOf
 from re2tal.common.types import Detections
-from re2tal.common.untrusted import shown, some
+from re2tal.common.untrusted import is_number, shown, some
 
 __all__ = [
     "CuhkConfig",
@@ -157,7 +156,7 @@ class VideoScores:
     """By video id: label index and score of its best classes, best first."""
 
     def __repr__(self) -> str:
-        return f"VideoLabels({len(self.class_names)} classes, {len(self.best)} videos of {self.source})"
+        return f"VideoScores({len(self.class_names)} classes, {len(self.best)} videos of {self.source})"
 
     def lacking(self, video_ids: Iterable[str]) -> list[str]:
         """Those of the videos that have no scores, each once."""
@@ -320,4 +319,4 @@ def _is_labelled_score(row: Any) -> bool:
     if not isinstance(row, dict) or not isinstance(row.get("label"), str):
         return False
     score = row.get("score")
-    return isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score) and score >= 0
+    return is_number(score) and score >= 0

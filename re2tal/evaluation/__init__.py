@@ -11,28 +11,23 @@ from re2tal.evaluation.config import EvaluationConfig
 from re2tal.evaluation.curves import precision_curves
 from re2tal.evaluation.epic import EPIC_TASKS, epic_precision
 from re2tal.evaluation.evaluate import evaluate_files, read_files
-from re2tal.evaluation.false_alarms import FalseAlarms, count_false_alarms
+from re2tal.evaluation.false_alarms import count_false_alarms
 from re2tal.evaluation.files import read_blocked, read_ground_truth, read_predictions
 from re2tal.evaluation.matching import Ranked, best_overlaps, match_actions, rank_predictions
-from re2tal.evaluation.recall import AverageRecall, MultipleRecall
-from re2tal.evaluation.spotting import LOOSE, TIGHT, SpottingResult, spotting_precision
+from re2tal.evaluation.spotting import LOOSE, TIGHT, spotting_precision
 from re2tal.evaluation.table import counts_in_words, print_result
 from re2tal.evaluation.tables import EvaluationError, GroundTruth, Predictions
 
 __all__ = [
-    "AverageRecall",
     "EPIC_TASKS",
     "EvaluationConfig",
     "EvaluationError",
-    "FalseAlarms",
     "GroundTruth",
     "LOOSE",
     "MapResult",
-    "MultipleRecall",
     "PrecisionResult",
     "Predictions",
     "Ranked",
-    "SpottingResult",
     "TIGHT",
     "best_overlaps",
     "count_false_alarms",

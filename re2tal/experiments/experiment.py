@@ -30,6 +30,7 @@ from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
 from re2tal.experiments.loading import load_epochs
 from re2tal.experiments.planning import explaining_lack_of_memory, resumed_or_planned
 from re2tal.experiments.pretrained import start_from_pretrained
+from re2tal.experiments.resumed import compare_with_resumed
 from re2tal.experiments.run_folders import find_run
 from re2tal.experiments.tester import Tester
 from re2tal.experiments.warm_start import require_other_folder, start_from_detector
@@ -221,12 +222,13 @@ def _start(
     """
     start_from = config.training.start_from
     if resumed is not None:
+        compare_with_resumed(resumed, config, class_names=class_names)
         told = read_checkpoint(resumed, mmap=True).get("started_from")
         if start_from is not None:
             log.info("training.start_from is not read: the run goes on from %s", resumed)
         return {} if told is None else {"started_from": told}
     if start_from is None:
-        start_from_pretrained(model, config.backbone)
+        start_from_pretrained(model.backbone, config.backbone)
         return {}
     require_other_folder(start_from, folder)
     return {"started_from": start_from_detector(model, config, class_names=class_names)}

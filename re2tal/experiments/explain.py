@@ -12,9 +12,10 @@ from re2tal.common.labelled import LabelledTime
 from re2tal.common.types import AnnotatedVideo
 from re2tal.config import ExperimentConfig
 from re2tal.data import ResizeSampling, WindowSampling, annotations_of
+from re2tal.networks.backbones.chunks import num_with_gradients
 from re2tal.networks.heads import RegressionRange
 
-__all__ = ["LevelTimes", "Times", "times_of"]
+__all__ = ["GradientShare", "LevelTimes", "Times", "gradient_share_of", "times_of"]
 
 _DEFAULT_FPS = 30.0
 _DEFAULT_DURATION = 120.0
@@ -35,6 +36,43 @@ class LevelTimes:
     """Actions of these lengths are learned by the points in their middle; None: however long."""
     share: float | None
     """Of the training actions; None without annotations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientShare:
+    """What `backbone.sampled_gradients` comes to."""
+
+    chunk_frames: int
+    num_chunks: int
+    """Of a clip."""
+    num_trained: int
+    """Chunks of a clip that get gradients in a step."""
+    arithmetic: float
+    """Of the backbone in a step, over that with gradients through all chunks: a backward pass counts as two forward
+    passes, and what is computed again as one."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_trained} of a clip's {self.num_chunks} chunks of {self.chunk_frames} frames get gradients in a "
+            f"step, which takes {self.arithmetic:.0%} of the backbone's arithmetic with gradients through all"
+        )
+
+
+def gradient_share_of(config: ExperimentConfig) -> GradientShare | None:
+    """None where all chunks get gradients."""
+    backbone, sampling = config.backbone, config.data.sampling
+    length = backbone.chunk_length
+    if backbone.sampled_gradients == 1 or length is None:
+        return None
+    num_chunks = sampling.num_steps * sampling.frames_per_step // length
+    num_trained = num_with_gradients(num_chunks, share=backbone.sampled_gradients)
+    backward = 3 if backbone.reversible or backbone.activation_checkpointing else 2
+    return GradientShare(
+        chunk_frames=length,
+        num_chunks=num_chunks,
+        num_trained=num_trained,
+        arithmetic=(1 + backward * num_trained / num_chunks) / (1 + backward),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +97,10 @@ class Times:
     test_hop_seconds: float | None
     """From the start of a window to that of the next, in testing; None without windows."""
     test_whole_seconds: float | None
-    """Actions up to this long lie whole in one of the windows."""
+    """Actions up to this long lie whole in one of the windows; None also where they are put together to whole videos.
+    """
+    gradients: GradientShare | None
+    """Which chunks of a training clip get gradients; None: all of it."""
     levels: tuple[LevelTimes, ...]
     labelled: LabelledTime | None
     """How much of the training videos is; None without annotations."""
@@ -119,7 +160,8 @@ def times_of(config: ExperimentConfig, *, fps: float | None = None, duration: fl
         num_frames=sampling.num_steps * sampling.frames_per_step,
         clip_seconds=sampling.num_steps * step,
         test_hop_seconds=hop,
-        test_whole_seconds=whole,
+        test_whole_seconds=None if config.data.test_whole else whole,
+        gradients=gradient_share_of(config),
         levels=_levels(config, step=step, lengths=_lengths_in_steps(config, videos, fps=fps)),
         labelled=sum((video.time for video in videos), LabelledTime()) if videos else None,
         negative_share=config.data.negative_share,

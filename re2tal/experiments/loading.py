@@ -57,7 +57,7 @@ def load_tests(clips: TestingClips, config: ExperimentConfig, *, processes: Proc
         purpose="testing",
     )
     return DataLoader(
-        ClipShard(clips, numbers=processes.share(len(clips)), batch_size=batch_size),
+        ClipShard(clips, numbers=_own_clips(clips, config, processes=processes), batch_size=batch_size),
         batch_size=None,
         collate_fn=_as_it_is,
         num_workers=workers.count,
@@ -68,6 +68,17 @@ def load_tests(clips: TestingClips, config: ExperimentConfig, *, processes: Proc
         generator=torch.Generator(),
         worker_init_fn=LeaveSignalsToMain() if workers.count else None,
     )
+
+
+def _own_clips(clips: TestingClips, config: ExperimentConfig, *, processes: Processes) -> range:
+    """Neighbouring clips of this process; all of a video's in one, if it is tested whole."""
+    if not config.data.test_whole:
+        return processes.share(len(clips))
+    ids = clips.video_ids
+    firsts = [number for number in range(len(ids)) if number == 0 or ids[number] != ids[number - 1]]
+    videos = processes.share(len(firsts))
+    bounds = [*firsts, len(ids)]
+    return range(bounds[videos.start], bounds[videos.stop])
 
 
 def _as_it_is(item: Any) -> Any:

@@ -1,14 +1,17 @@
 """Which folder a run writes to, goes on in, and is tested from, whatever the number of processes it began with."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from re2tal.common.atomic import lock_of_process
 from re2tal.common.untrusted import some
 from re2tal.config import ExperimentConfig
 from re2tal.experiments.finetuning import FinetuneConfig
 from re2tal.training import Processes, RunFolder
 
-__all__ = ["RunFolderError", "find_run", "find_trained_run", "own_folder"]
+__all__ = ["RunFolderError", "find_run", "find_trained_run", "held_alone", "own_folder"]
 
 
 class RunFolderError(ValueError):
@@ -43,6 +46,24 @@ def find_run(
         return max(begun, key=lambda folder: begun[folder].stat().st_mtime_ns)
 
     return processes.from_main(chosen() if processes.is_main else None) or own
+
+
+@contextmanager
+def held_alone(folder: RunFolder, *, processes: Processes) -> Iterator[None]:
+    """Keep every other training out of a folder, in which each would replace the checkpoints of the other.
+
+    Raises:
+        RunFolderError: another one is at work in it.
+    """
+    with ExitStack() as stack:
+        lock = folder.path / ".lock"
+        is_free = processes.from_main(stack.enter_context(lock_of_process(lock)) if processes.is_main else True)
+        if not is_free:
+            raise RunFolderError(
+                f"another training is at work in {folder.path}; wait for its end, or begin another run with --id or "
+                "--cfg-options work_dir=FOLDER"
+            )
+        yield
 
 
 def find_trained_run(config: ExperimentConfig | FinetuneConfig, *, processes: Processes, run_id: int = 0) -> RunFolder:

@@ -1,6 +1,7 @@
 """The test videos of an experiment, shared by the processes, and the metric on them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -89,10 +90,14 @@ class Tester:
             device=self.processes.device,
             video_labels=self.video_labels,
             runs=max(self.loader.num_workers, 1),
+            num_windows=Counter(self.clips.video_ids) if self.config.data.test_whole else None,
         )
         found: dict[int, Detections] = {}
+        places = {video_id: place for place, video_id in enumerate(dict.fromkeys(self.clips.video_ids))}
         for number, batch in self.loader:
-            found.update(enumerate(detector.in_batch(batch), start=number))
+            for place, clip in enumerate(detector.in_batch(batch), start=number):
+                # A whole video comes with whichever of its windows is the last.
+                found[places[clip.video_id] if self.config.data.test_whole else place] = clip
         clips = self.processes.gather([found[number] for number in sorted(found)])
         # Clips of a video are neighbours, and gathering keeps their order.
         videos = [list(windows) for _, windows in groupby(clips, key=lambda window: window.video_id)]

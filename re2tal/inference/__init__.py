@@ -1,7 +1,7 @@
 """Trained networks on videos that nobody has annotated: what happens when, and features."""
 
 from re2tal.inference.clips import ClipDetector
-from re2tal.inference.extraction import DataSetVideos, extract, videos_of_data
+from re2tal.inference.extraction import extract, videos_of_data
 from re2tal.inference.folder import SHOWN_FROM, PredictionFolder
 from re2tal.inference.inputs import InputError, VideoFile, find_videos
 from re2tal.inference.prediction import Predicted, detect_in_video, predict
@@ -13,7 +13,6 @@ from re2tal.inference.videos import Outcome
 __all__ = [
     "SHOWN_FROM",
     "ClipDetector",
-    "DataSetVideos",
     "InputError",
     "Outcome",
     "PredictionFolder",

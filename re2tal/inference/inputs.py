@@ -81,8 +81,13 @@ def _videos_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and _is_file(path)
     )
+
+
+def _is_file(path: Path) -> bool:
+    """Also where a link leads nowhere, which opening it will tell."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _absolute(path: Path) -> Path:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from re2tal.common.subtitles import cue_text, cue_times
 from re2tal.common.untrusted import spreadsheet_safe
 
 __all__ = ["Row", "csv_text", "vtt_text"]
@@ -47,15 +48,6 @@ def vtt_text(rows: Iterable[Row]) -> str:
     for row in sorted(rows, key=lambda row: (row["segment"], -row["score"])):
         start, end = (round(1000 * seconds) for seconds in row["segment"])
         end = max(end, start + 1)  # a cue must last
-        cues.append(f"{_clock(start)} --> {_clock(end)}\n{_escaped(row['label'])} {row['score']:.2f}\n")
+        label = " ".join(_CONTROL.sub(" ", row["label"]).split())
+        cues.append(f"{cue_times(start, end)}\n{cue_text(label)} {row['score']:.2f}\n")
     return "\n".join(cues)
-
-
-def _clock(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest:03d}"
-
-
-def _escaped(text: str) -> str:
-    """On one line, and no tag, arrow or control character in it."""
-    return " ".join(_CONTROL.sub(" ", text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

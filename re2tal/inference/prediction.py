@@ -113,16 +113,24 @@ def detect_in_video(
         stream: the video's clips.
         trained: with its model on `device`.
         device: to compute on.
-        tell: called after every clip with how many are done.
+        tell: called after every batch with how many clips are done.
 
     Raises:
         VideoError: the file turns out to be damaged.
     """
     config = trained.config
-    detector = ClipDetector(trained.model, config=config, device=device, video_labels=trained.video_labels)
+    detector = ClipDetector(
+        trained.model,
+        config=config,
+        device=device,
+        video_labels=trained.video_labels,
+        num_windows={stream.video.video_id: len(stream)} if config.data.test_whole else None,
+    )
     size = max(config.training.batch_size // config.training.accumulate, 1)
     found: list[Detections] = []
-    for clip in detector.in_clips(made_ahead(batches_of(stream, size=size))):
-        found.append(clip)
-        tell(len(found))
+    done = 0
+    for batch in made_ahead(batches_of(stream, size=size)):
+        found += detector.in_batch(batch)
+        done += len(batch)
+        tell(done)
     return detector.in_video(found)

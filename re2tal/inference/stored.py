@@ -24,6 +24,7 @@ _OF_TRAINING_ALONE = {
     "frozen",
     "pretrained",
     "pretrained_allow",
+    "sampled_gradients",
     "tile_mib",
 }
 

@@ -45,7 +45,9 @@ class TrainedDetector:
             "weights": hash_of_weights(self.model.state_dict()),
             "class_names": self.class_names,
             "network": config.model_dump(mode="json", include={"backbone", "pyramid", "head", "postprocess"}),
-            "data": config.data.model_dump(mode="json", include={"sampling", "short_side_test", "crop_size"}),
+            "data": config.data.model_dump(
+                mode="json", include={"sampling", "test_whole", "short_side_test", "crop_size"}
+            ),
             "amp": chosen_precision(config.training.amp, device=next(self.model.parameters()).device),
             "video_labels": None if self.video_labels is None else self.video_labels.best,
         }

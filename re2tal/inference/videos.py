@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from re2tal.common.atomic import atomic_text
+from re2tal.common.untrusted import is_text
 from re2tal.inference.inputs import VideoFile
 from re2tal.inference.progress import VideoProgress, showing_progress
 from re2tal.training import Processes, log
@@ -75,7 +76,7 @@ def for_every_video(
     with showing_progress(own, console=console) as progress:
         for video in own:
             try:
-                _require_short_name(video)
+                _require_usable_name(video)
                 work(video, progress)
             except VideoError as error:
                 log.warning("skipped %s: %s", video.video_id, error)
@@ -88,8 +89,10 @@ def for_every_video(
     )
 
 
-def _require_short_name(video: VideoFile) -> None:
-    """Names of results are longer than that of the video, and file systems end at 255 bytes."""
+def _require_usable_name(video: VideoFile) -> None:
+    """Results are named after the video, in text that is UTF-8 and with names that file systems end at 255 bytes."""
+    if not is_text(video.video_id):
+        raise VideoError(f"{video.path}: results are named after the video, whose name is no UTF-8; rename the file")
     name = video.video_id.rpartition("/")[2]
     if len(name.encode()) > _LONGEST_NAME:
         raise VideoError(

@@ -9,7 +9,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from re2tal.common.annotation_files import Repeats
+from re2tal.common.untrusted import brief, shown
 from re2tal.labels.records import WORKBOOKS, Coverage, Media, Problem, Reading, Reason, Record
+from re2tal.labels.times import number_of
 from re2tal.video import VideoInfo
 
 __all__ = ["Collector", "ImportOptions", "ImportedVideo", "Span", "chosen_file"]
@@ -21,6 +23,10 @@ _UNTOLD_SECONDS = 1.0
 _DETECTION_SCORE = 0.3
 """Of detections the lowest score, unless the user names one: what `re2tal predict` shows to people."""
 _LONGEST_NAME = 200
+_NOT_UNDERSTOOD: frozenset[Reason] = frozenset({
+    "end not after start", "outside the video", "unparsable time", "empty label", "state event without its pair",
+    "incomplete entry",
+})  # fmt: skip
 
 Span = tuple[float, float]
 
@@ -66,13 +72,22 @@ class ImportedVideo:
     """Whether that is the whole video, whatever `looked` says."""
     is_exact: bool = False
     """Whether `looked` is meant to the millisecond."""
+    has_lost: bool = False
+    """Whether an annotation could not be understood, so that having none does not mean that it is empty."""
     repeats: Repeats = field(default_factory=Repeats)
     subsets: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
 
     @property
+    def is_unclear(self) -> bool:
+        """Whether nothing is known of it, since none of its annotations could be understood."""
+        return self.has_lost and not self.segments and not self.looked
+
+    @property
     def labelled(self) -> list[Span] | None:
         """The stretches that somebody has looked at, in order, without overlap; None for all of the video."""
+        if self.is_unclear:
+            return []
         if self.is_whole or not (self.looked or self.is_exact):
             return None
         duration = self.info.duration_seconds
@@ -125,6 +140,8 @@ class Collector:
             self._cover(coverage, reading=reading)
         for record in reading.records:
             self._add(record, reading=reading)
+        for problem in reading.problems:
+            self._mark_lost(problem.reason, problem.media)
 
     def hints(self) -> list[str]:
         """What the numbers suggest to have gone wrong."""
@@ -145,6 +162,12 @@ class Collector:
             hints.append(
                 f"{len(self._too_long)} tables have rows for more time than their video lasts, such as "
                 f"{self._too_long[0]}; are they of these videos, and of their frame rate? --fps tells another"
+            )
+        unclear = [str(file) for file, video in self._videos.items() if video.is_unclear]
+        if unclear:
+            hints.append(
+                f"of the annotations of {len(unclear)} videos, such as {brief(unclear[0])}, none could be used; these "
+                "videos count as not looked at, not as empty"
             )
         return hints
 
@@ -168,6 +191,12 @@ class Collector:
 
     def _note(self, reason: Reason, record: Record, detail: str) -> None:
         self._problems.append(Problem(reason=reason, where=record.where, detail=detail))
+        self._mark_lost(reason, record.media)
+
+    def _mark_lost(self, reason: Reason, media: tuple[Media, ...]) -> None:
+        chosen = chosen_file(media, self._file_of) if reason in _NOT_UNDERSTOOD else None
+        if chosen is not None and chosen[1] in self._videos:
+            self._videos[chosen[1]].has_lost = True
 
     def _add(self, record: Record, *, reading: Reading) -> None:
         if (why := self._unwanted(record, is_detection=reading.is_detected)) is not None:
@@ -175,7 +204,9 @@ class Collector:
             return
         chosen = chosen_file(record.media, self._file_of)
         if chosen is None:
-            self._note("unknown video", record, f"no file in the folder of the videos for {record.media[0].name!r}")
+            self._note(
+                "unknown video", record, f"no file in the folder of the videos for {shown(record.media[0].name)}"
+            )
             return
         media, file = chosen
         if file in self._broken:
@@ -203,7 +234,7 @@ class Collector:
         for name, values in self._options.only.items():
             if record.fields.get(name, "") not in values:
                 return f"{name} is {record.fields.get(name, '')!r}"
-        lowest, score = self._options.min_score, _number(record.fields.get("score"))
+        lowest, score = self._options.min_score, number_of(record.fields.get("score"))
         if lowest is None and is_detection:
             lowest = _DETECTION_SCORE
         if lowest is None or score is None or score >= lowest:
@@ -243,10 +274,10 @@ class Collector:
     ) -> None:
         start, end = times
         duration = video.info.duration_seconds
-        shown = f"{label!r} from {start:g} to {end:g} s"
+        told = f"{shown(label)} from {start:g} to {end:g} s"
         is_point = start == end and self._options.point_seconds == 0
         if not (end > start or is_point):
-            self._note("end not after start", record, shown)
+            self._note("end not after start", record, told)
             return
         self._num_placed += 1
         if end > duration + _ROUNDING_SECONDS:
@@ -255,15 +286,15 @@ class Collector:
             self._num_like_minutes += from_sheet and end <= duration * 60
         overhang = _ROUNDING_SECONDS if is_point else 0.0
         if start >= duration + overhang or end <= -overhang:
-            self._note("outside the video", record, f"{shown}, of a video of {duration:.2f} s")
+            self._note("outside the video", record, f"{told}, of a video of {duration:.2f} s")
             return
         if start < -_ROUNDING_SECONDS or end > duration + _ROUNDING_SECONDS:
-            self._note("clipped to the video", record, f"{shown}, of a video of {duration:.2f} s; kept, clipped")
+            self._note("clipped to the video", record, f"{told}, of a video of {duration:.2f} s; kept, clipped")
         start, end = min(max(start, 0.0), duration), min(max(end, 0.0), duration)
         if video.repeats.add(label, start, end):
             video.segments.append((start, end, label, details))
         else:
-            self._note("duplicate", record, f"{shown} is there already")
+            self._note("duplicate", record, f"{told} is there already")
 
 
 def _clean(label: str) -> str:
@@ -283,15 +314,7 @@ def _details(fields: Mapping[str, str], *, is_scored: bool) -> dict[str, Any]:
             details["edited"] = edited
     except ValueError:
         pass
-    score = _number(fields.get("score")) if is_scored else None
+    score = number_of(fields.get("score")) if is_scored else None
     if score is not None and 0 <= score <= 1:
         details["score"] = score
     return details
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if value == value else None

@@ -1,6 +1,7 @@
 """Which column of a table is what, by its name."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,19 +24,32 @@ _LABEL = (
     "label", "class", "class name", "label name", "action", "action label", "action class", "activity", "behavior",
     "behaviour", "category", "event", "event type", "annotation", "tag", "verb", "type", "description", "name",
 )  # fmt: skip
+# German, French, Spanish, Portuguese, Italian and Dutch, without accents.
+_WORDS = {
+    "video": "datei dateiname videodatei fichier archivo arquivo bestand",
+    "start": "anfang beginn startzeit beginnzeit debut inicio inizio",
+    "end": "ende endzeit fin final fim fine einde eind",
+    "duration": "dauer duree duracion duracao durata duur",
+    "label": "verhalten klasse aktion ereignis kategorie comportement classe categorie comportamiento clase accion "
+    "comportamento categoria azione gedrag klas actie",
+}
 _SUBSET = ("subset", "split", "set", "partition")
 
-ROLES: dict[str, tuple[str, ...]] = {
+_ENGLISH = {
     "video": _VIDEO, "start": _START, "end": _END, "duration": _DURATION, "label": _LABEL, "subset": _SUBSET
 }  # fmt: skip
+ROLES = {role: (*names, *_WORDS.get(role, "").split()) for role, names in _ENGLISH.items()}
 _TIMES = ("start", "end", "duration")
 
 _UNIT_WORDS: dict[str, Unit] = {
     **dict.fromkeys(("frame", "frames"), "frames"),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "ss", "hh", "mm", "hms", "hhmmss"), "seconds"),
+    **dict.fromkeys(("sekunde", "sekunden", "secondes", "segundos", "secondi", "seconden"), "seconds"),
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "milliseconds"),
 }
-_IDLE_WORDS = ("t", "time", "times", "timestamp", "timecode", "index", "idx", "number", "no", "nr", "in")
+_IDLE_WORDS = ("t", "time", "times", "timestamp", "timecode", "index", "idx", "number", "no", "nr", "in", "zeit",
+    "temps", "tiempo", "tempo", "tijd",
+)  # fmt: skip
 _PREFERENCE: tuple[Unit | None, ...] = ("seconds", None, "milliseconds", "frames")
 
 
@@ -68,6 +82,10 @@ def find_columns(header: Sequence[str], *, named: Mapping[str, str]) -> Columns:
         for number, words in reversed(free.items())  # the first of equals stays
         if _time_name(words) in ROLES[role]
     }
+    if ("start", "seconds") in times:  # what beside it tells no unit counts seconds, too
+        for role in _TIMES:
+            if (role, None) in times:
+                times.setdefault((role, "seconds"), times[role, None])
     for candidate in _PREFERENCE if "start" not in of else (unit,):
         starts = ("start", candidate) in times or "start" in of
         if starts and (("end", candidate) in times or ("duration", candidate) in times or "end" in of):
@@ -90,8 +108,9 @@ def _position(header: Sequence[str], name: str, *, role: str) -> int:
 
 
 def _words(name: str) -> list[str]:
-    """`startTime (s)` -> start, time, s."""
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", name.strip())
+    """`startTime (s)` -> start, time, s; without accents."""
+    letters = (letter for letter in unicodedata.normalize("NFD", name.strip()) if not unicodedata.combining(letter))
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", "".join(letters))
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from re2tal.common.annotation_files import annotation_lines
 from re2tal.common.atomic import atomic_text
 from re2tal.common.labelled import read_labelled
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import shown, some
 from re2tal.common.video_files import videos_passed_over
 from re2tal.labels.collecting import Collector, ImportedVideo, ImportOptions, chosen_file
 from re2tal.labels.lengths import ToldVideos
@@ -97,7 +97,7 @@ def import_annotations(
         problems=problems,
         num_files=len(folder.files),
         num_records=sum(len(reading.records) for reading in readings) + collector.num_from_problems,
-        notes=[*_tiers(readings, options), *_links(folder), *_passed_over(videos)],
+        notes=[*_tiers(readings, options), *_annotators(readings, options), *_links(folder), *_passed_over(videos)],
         hints=collector.hints(),
     )
     return ImportedLabels(database=database, root=videos, video_pattern=pattern, report=report)
@@ -145,14 +145,31 @@ def _tiers(readings: Iterable[Reading], options: ImportOptions) -> list[str]:
     return [f"the annotations are of {len(tiers)} tiers, {listed}; --only tier=NAME takes one alone"]
 
 
-def _links(folder: VideoFolder) -> list[str]:
-    if not folder.linked:
+def _annotators(readings: Sequence[Reading], options: ImportOptions) -> list[str]:
+    """Several people who may have labelled the same."""
+    by = Counter(name for reading in readings for record in reading.records if (name := record.fields.get("annotator")))
+    if len(by) < 2 or "annotator" in options.only:
         return []
-    count = len(folder.linked)
+    listed = some(f"{name!r} ({count})" for name, count in by.most_common())
     return [
-        f"{count} links, such as {folder.linked[0]}, lead out of the folder of the videos and are not followed; if you "
-        "have made them, --allow-links takes what they lead to"
+        f"the annotations are of {len(by)} annotators, {listed}, all of which count, also where they overlap; --only "
+        "annotator=NAME takes one's alone"
     ]
+
+
+def _links(folder: VideoFolder) -> list[str]:
+    told = []
+    if folder.linked:
+        told.append(
+            f"{len(folder.linked)} links, such as {folder.linked[0]}, lead out of the folder of the videos and are not "
+            "followed; if you have made them, --allow-links takes what they lead to"
+        )
+    if folder.unnameable:
+        told.append(
+            f"the names of {len(folder.unnameable)} videos, such as {shown(str(folder.unnameable[0]))}, are no text in "
+            "UTF-8; rename the files"
+        )
+    return told
 
 
 def _passed_over(videos: Path | None) -> list[str]:
@@ -166,6 +183,7 @@ def _mentions(readings: Iterable[Reading]) -> Iterator[tuple[Media, ...]]:
         yield from (record.media for record in reading.records)
         yield from (coverage.media for coverage in reading.covered)
         yield from ((Media(name=name),) for name in reading.listed)
+        yield from (problem.media for problem in reading.problems if problem.media)
 
 
 def _find_files(readings: Sequence[Reading], folder: VideoFolder) -> dict[str, PurePosixPath | None]:

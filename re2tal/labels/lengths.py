@@ -1,14 +1,15 @@
 """Videos that are not at hand, known by their lengths alone: enough for detectors on features of others."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from re2tal.common.untrusted import some
+from re2tal.common.video_files import plain_name
+from re2tal.labels.formats import SourceFile
 from re2tal.labels.records import Reading, ReadOptions, SourceError, ToldLength
 from re2tal.labels.sources import read_sources
-from re2tal.labels.videos import VideoFolder, plain_name
+from re2tal.labels.videos import VideoFolder
 from re2tal.video import VideoInfo
 
 __all__ = ["ToldVideos", "read_lengths"]
@@ -39,7 +40,7 @@ class ToldVideos(VideoFolder):
                 "such as EPIC_100_video_info.csv"
             )
         self.root = Path()
-        self.linked = []
+        self.linked, self.unnameable = [], []
         self.infos: dict[PurePosixPath, VideoInfo | str] = {
             PurePosixPath(name): _info(length) for name, length in told.items()
         }
@@ -66,12 +67,10 @@ def read_lengths(path: Path) -> dict[str, ToldLength]:
             raise SourceError(f"{path} tells no lengths of videos; give a CSV file with columns video_id and duration")
         return found
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            names = {name.strip().lower(): name for name in reader.fieldnames or ()}
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = SourceFile(path, path.read_bytes()).table
+    except (OSError, SourceError) as error:
         raise SourceError(f"{path} is not a readable CSV file: {error}") from None
+    names = {name.lower(): name for name in table.names}
     column = {role: next((names[name] for name in known if name in names), None) for role, known in _COLUMNS.items()}
     video, seconds, fps = column["video"], column["seconds"], column["fps"]
     if video is None or seconds is None:
@@ -80,19 +79,11 @@ def read_lengths(path: Path) -> dict[str, ToldLength]:
             f"({', '.join(_COLUMNS['seconds'])}), got {some(map(repr, names))}"
         )
     reading = Reading(path=path, format="csv")
-    for row in rows:
-        rate = _number(row.get(fps or ""))
-        reading.tell_length(row[video] or "", _number(row[seconds]), fps=rate)
+    for _, cells in table.entries():
+        reading.tell_length(cells[video], cells[seconds], fps=cells.get(fps or ""))
     if not reading.lengths:
         raise SourceError(f"{path}: no row tells a video and its length in seconds")
     return reading.lengths
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None
 
 
 def _info(length: ToldLength) -> VideoInfo:

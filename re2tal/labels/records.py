@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, get_args
 
-from re2tal.labels.times import Time, Unit
+from re2tal.labels.times import Time, TimeError, Unit, number_of, parse_time, time_of
 
 __all__ = [
     "FORMATS", "Coverage", "Format", "Media", "Problem", "ReadOptions", "Reading", "Reason", "Record", "SourceError",
@@ -57,6 +57,8 @@ class Problem:
     where: str
     """File and line, or the place inside the file."""
     detail: str
+    media: tuple["Media", ...] = ()
+    """Names of its video, where the reader of the file knows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,16 +133,44 @@ class Reading:
 
     def tell_length(self, name: str, seconds: object, *, fps: object = None) -> None:
         """Keep the length of a video, if it is one."""
-        if name and _is_above_zero(seconds):
-            self.lengths[name] = ToldLength(seconds=float(seconds), fps=float(fps) if _is_above_zero(fps) else None)
+        length, rate = number_of(seconds), number_of(fps)
+        if name and length and length > 0:
+            self.lengths[name] = ToldLength(seconds=length, fps=rate if rate and rate > 0 else None)
 
-    def drop(self, reason: Reason, where: str, detail: str) -> None:
+    def add(
+        self,
+        where: str,
+        media: tuple[Media, ...],
+        times: tuple[Time | float | str, Time | float | str | None],
+        fields: Mapping[str, str],
+        *,
+        subset: str | None = None,
+    ) -> None:
+        """Keep an annotation, or note that it is left out, if its start or end is no time.
+
+        Args:
+            where: see `Record`.
+            media: see `Record`.
+            times: start and end, None for an event without extent; numbers are seconds, texts are read.
+            fields: see `Record`.
+            subset: see `Record`.
+        """
+        try:
+            start, end = _time(times[0]), None if times[1] is None else _time(times[1])
+        except TimeError as error:
+            self.drop("unparsable time", where, str(error))
+            return
+        self.records.append(Record(where=where, media=media, start=start, end=end, fields=fields, subset=subset))
+
+    def drop(self, reason: Reason, where: str, detail: str, *, media: tuple[Media, ...] = ()) -> None:
         """Note that an annotation is left out."""
-        self.problems.append(Problem(reason=reason, where=where, detail=detail))
+        self.problems.append(Problem(reason=reason, where=where, detail=detail, media=media))
 
 
-def _is_above_zero(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+def _time(value: Time | float | str) -> Time:
+    if isinstance(value, Time):
+        return value
+    return parse_time(value) if isinstance(value, str) else time_of(value, unit="seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

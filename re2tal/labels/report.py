@@ -140,7 +140,8 @@ class ImportReport:
         """One line of JSON for each thing that was left out or changed."""
         with atomic_text(path) as file:
             for item in self.problems:
-                file.write(f"{json.dumps({**asdict(item), 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
+                line = {"reason": item.reason, "where": item.where, "detail": item.detail}
+                file.write(f"{json.dumps({**line, 'kept': item.reason in CHANGED}, ensure_ascii=False)}\n")
 
 
 def _joined(readings: Sequence[Reading]) -> Iterable[str]:

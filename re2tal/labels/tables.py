@@ -3,18 +3,20 @@
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, zip_longest
 
 from re2tal.labels.records import SourceError
 
-__all__ = ["HEAD_ROWS", "Table", "TableRow", "choose_delimiter", "decode", "parse_head", "parse_table", "table_rows"]
+__all__ = ["Table", "TableRow", "decode", "table_rows"]
 
+_END = "\x1aend of table"
+_SEP = re.compile(r"sep=(?P<delimiter>[\t;,|])(?:\r\n|\r|\n)")
 _DELIMITERS = "\t;,|"
 _SAMPLE_LINES, _SAMPLE_LETTERS = 50, 2**20
-HEAD_ROWS = 200
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the mark of UTF-16
@@ -40,10 +42,21 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of a delimited text; blank ones are left out."""
+    """Rows of a delimited text or a sheet; blank ones are left out."""
 
     rows: tuple[TableRow, ...]
-    delimiter: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What stands in the first row, mostly the names of the columns."""
+        return tuple(cell.strip() for cell in self.rows[0].cells) if self.rows else ()
+
+    def entries(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """The line and the cells of each row after the first, by the names there; "" where a row ends before."""
+        names = self.names
+        for row in self.rows[1:]:
+            cells = (cell.strip() for cell in row.cells)
+            yield row.line, {name: cell for name, cell in zip_longest(names, cells, fillvalue="") if name}
 
 
 def decode(raw: bytes) -> tuple[str, str]:
@@ -64,33 +77,38 @@ def decode(raw: bytes) -> tuple[str, str]:
     return raw.decode("latin-1"), "latin-1"
 
 
-def parse_table(text: str) -> Table:
-    """Split a text into rows, by the delimiter that `choose_delimiter` finds."""
-    delimiter = choose_delimiter(text)
-    return Table(rows=tuple(table_rows(text, delimiter=delimiter)), delimiter=delimiter)
-
-
-def parse_head(text: str) -> Table:
-    """The first rows, which show what a table is; a table of every frame and many columns is large."""
-    delimiter = choose_delimiter(text)
-    return Table(rows=tuple(islice(table_rows(text, delimiter=delimiter), HEAD_ROWS)), delimiter=delimiter)
-
-
-def table_rows(text: str, *, delimiter: str) -> Iterator[TableRow]:
+def table_rows(text: str) -> Iterator[TableRow]:
     """The rows of a delimited text, one after the other; blank ones are left out."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # A last line of our own shows whether a quotation mark is left open, which would swallow all that follows it.
+    lines = chain(io.StringIO(_without_sep(text), newline=""), [_END])
+    reader = csv.reader(lines, delimiter=_delimiter(text))
+    begin = 1
     try:
         for cells in reader:
+            if cells and cells[-1].endswith(_END):
+                if len(cells) > 1 or cells[0] != _END:
+                    raise SourceError(f"a quotation mark in line {begin} is not closed; close it, or take it out")
+                return
             row = TableRow(line=reader.line_num, cells=tuple(cells))
+            begin = reader.line_num + 1
             if not row.is_blank:
                 yield row
     except csv.Error as error:
         raise SourceError(f"line {reader.line_num} is not part of a table: {error}") from None
 
 
-def choose_delimiter(text: str) -> str:
+def _without_sep(text: str) -> str:
+    """Without the line by which spreadsheets tell themselves the delimiter; the numbers of the others stay."""
+    found = _SEP.match(text)
+    return text if found is None else "\n" + text[found.end() :]
+
+
+def _delimiter(text: str) -> str:
     """The one that gives the most columns, the same in most lines."""
-    lines = [line for line in islice(io.StringIO(text[:_SAMPLE_LETTERS]), _SAMPLE_LINES) if line.strip()]
+    if found := _SEP.match(text):
+        return found["delimiter"]
+    sample = io.StringIO(text[:_SAMPLE_LETTERS], newline="")
+    lines = [line for line in islice(sample, _SAMPLE_LINES) if line.strip()]
 
     def fit(delimiter: str) -> tuple[float, int]:
         widths = _widths(lines, delimiter)

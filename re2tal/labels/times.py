@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["Time", "TimeError", "Unit", "parse_time"]
+from re2tal.common.untrusted import is_number
+
+__all__ = ["Time", "TimeError", "Unit", "number_of", "parse_time", "time_of"]
 
 Unit = Literal["seconds", "frames", "milliseconds"]
 
@@ -56,8 +58,11 @@ def parse_time(text: str, *, unit: Unit = "seconds") -> Time:
     value = float(number.replace(",", "."))
     if abs(value) > 1e9:
         raise TimeError(f"a time must be below a billion, got {text[:40]!r}")
-    if number != stripped:
-        return Time(seconds=value)
+    return time_of(value, unit="seconds" if number != stripped else unit)
+
+
+def time_of(value: float, *, unit: Unit) -> Time:
+    """A number of seconds, milliseconds or frames as a time."""
     match unit:
         case "seconds":
             return Time(seconds=value)
@@ -67,6 +72,16 @@ def parse_time(text: str, *, unit: Unit = "seconds") -> Time:
             return Time(frames=value)
         case _:
             raise ValueError(f"unknown unit {unit!r}")
+
+
+def number_of(value: Any) -> float | None:
+    """A number of JSON, or the seconds that a text tells; None for whatever is neither, or not below a billion."""
+    if isinstance(value, str):
+        try:
+            return parse_time(value).seconds
+        except TimeError:
+            return None
+    return float(value) if is_number(value) and abs(value) < 1e9 else None
 
 
 def _clock(found: re.Match[str], text: str) -> float:

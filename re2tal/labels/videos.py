@@ -1,7 +1,6 @@
 """The videos of a folder, found by whatever an annotation file calls them."""
 
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from re2tal.common.annotation_files import plain_ids
-from re2tal.common.untrusted import some
-from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, videos_passed_over
+from re2tal.common.untrusted import is_text, some
+from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES, plain_name, videos_passed_over
 from re2tal.labels.records import SourceError
 from re2tal.video import VideoError, VideoInfo, probe
 
-__all__ = ["VideoFolder", "common_pattern", "plain_name", "probe_all"]
+__all__ = ["VideoFolder", "common_pattern", "probe_all"]
 
 
 class VideoFolder:
@@ -28,6 +27,8 @@ class VideoFolder:
         self.root = root
         self.linked: list[Path] = []
         """Links that lead out of the folder and are not followed, unless `allow_links` is set."""
+        self.unnameable: list[Path] = []
+        """Files whose names are no text in UTF-8, which annotations cannot hold."""
         self.files: tuple[PurePosixPath, ...] = tuple(sorted(self._walk(allow_links=allow_links)))
         """Paths relative to the folder."""
         if not self.files:
@@ -58,7 +59,11 @@ class VideoFolder:
             folders[:] = sorted(name for name in folders if is_wanted(Path(folder, name)))
             for name in sorted(names):
                 path = Path(folder, name)
-                if name.lower().endswith(VIDEO_SUFFIXES) and is_wanted(path):
+                if not name.lower().endswith(VIDEO_SUFFIXES) or not is_wanted(path):
+                    continue
+                if not is_text(str(path.relative_to(self.root))):
+                    self.unnameable.append(path)
+                else:
                     yield PurePosixPath(path.relative_to(self.root).as_posix())
 
     def matching(self, patterns: Sequence[str]) -> set[PurePosixPath]:
@@ -129,11 +134,6 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _folders(file: PurePosixPath) -> set[str]:
     return {plain_name(part) for part in file.parts[:-1]}
-
-
-def plain_name(name: str) -> str:
-    """What names have in common that look alike: capitals and ways to write an accent do not matter."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _without_suffix(name: str) -> str:

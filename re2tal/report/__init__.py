@@ -4,11 +4,10 @@ from re2tal.report.errors import ReportError
 from re2tal.report.media import find_videos
 from re2tal.report.picture import timeline_pictures
 from re2tal.report.report import WrittenReport, write_report
-from re2tal.report.sources import DEFAULT_TIOUS, Excerpt, ReportVideos, Sources, TruthSource
+from re2tal.report.sources import Excerpt, ReportVideos, Sources, TruthSource
 from re2tal.report.summary import write_summary
 
 __all__ = [
-    "DEFAULT_TIOUS",
     "Excerpt",
     "ReportError",
     "Sources",

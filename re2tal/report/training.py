@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from re2tal.common.untrusted import JsonError, parse_json
+from re2tal.common.untrusted import JsonError, is_number, parse_json
 
 __all__ = ["Curve", "RunRecords", "read_records", "training_curves"]
 
@@ -139,6 +139,4 @@ def _keys(records: Iterable[Mapping[str, Any]], wanted: Any) -> list[str]:
 
 def _number(value: Any) -> float | None:
     """`value` as a finite number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
+    return float(value) if is_number(value) else None

@@ -15,28 +15,27 @@ from re2tal.reversible.debug.verify import Verification, verify
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import StreamOverflowError
 from re2tal.reversible.reversible_chain import ReversibleChain
-from re2tal.reversible.rewire.on_device import compile_branches, keep_on_host
 from re2tal.reversible.rewire.plan import BlockReport, Example, Rewiring
-from re2tal.reversible.rewire.rewiring import (
+from re2tal.reversible.rewire.rewiring import examine, report_of, rewire, unrewire
+from re2tal.reversible.rewire.settings import (
     ReconstructionWarning,
     chains,
     coefficients,
-    examine,
+    compile_branches,
     headrooms,
+    keep_on_host,
     reconstruction_error,
     reconstruction_errors,
     reconstruction_tensors,
-    report_of,
-    rewire,
     set_cells,
     set_coefficients,
     set_headrooms,
     set_mode,
+    set_storage,
     set_tiles,
     sharding_units,
-    unrewire,
+    storage,
 )
-from re2tal.reversible.rewire.storing import set_storage, storage
 from re2tal.reversible.spending import Spending, fastest_storage, measure_costs, spend_memory, stored_bytes
 from re2tal.reversible.stored import StoredWarning
 from re2tal.reversible.tiles import Mode, Tile, TileSize, Tiling

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.compiled import BranchCompiler, CompiledCall, autocast_contexts
 from re2tal.reversible.dry_run import computing_a_tile, to_compute
-from re2tal.reversible.guards import Guard, saving_unseen
+from re2tal.reversible.guards import Guard
+from re2tal.reversible.isolated import holding, saving_unseen
 from re2tal.reversible.observers import observers
 from re2tal.reversible.rng import GeneratorState
 from re2tal.reversible.tiles import Cut, Join, Tile, Tiling, prefers_few_tiles
@@ -165,8 +165,8 @@ class BranchCall:
         function = self.branch.function if self._tiling is None else self._tiling.compute
         held = [(slot.module, "_parameters", slot.name) for slot in self.parameters]
         held += [(module, "_buffers", name) for module, name, _ in buffers]
-        key = self.guard.known_key(), id(function), self.branch.uses
-        return compiler.variants(key, held, keep=(function, self.guard))
+        key = self.guard.key(), id(function), self.branch.uses
+        return compiler.call_of(key, held, keep=(function, self.guard))
 
     def begin(self, state: GeneratorState | None = None) -> GeneratorState:
         """The branch is about to run: note random state (that of the branch before may be the same) and buffers."""
@@ -219,15 +219,10 @@ class BranchCall:
         """
         assert self.state is not None
         self.state.restore()
-        buffers = [slot.module._buffers.get(slot.name) for slot in self.buffers]
-        try:
-            for slot in self.buffers:
-                slot.module._buffers[slot.name] = slot.tensor if slot.copy is None else slot.copy.clone()
-            with self.on_leaves() as leaves:
-                yield leaves
-        finally:
-            for slot, buffer in zip(self.buffers, buffers, strict=True):
-                slot.module._buffers[slot.name] = buffer
+        buffers = [slot.tensor if slot.copy is None else slot.copy.clone() for slot in self.buffers]
+        places = [(slot.module, "_buffers", slot.name) for slot in self.buffers]
+        with holding(places, buffers), self.on_leaves() as leaves:
+            yield leaves
 
     @contextmanager
     def on_leaves(self) -> Iterator[list[Tensor]]:
@@ -238,16 +233,11 @@ class BranchCall:
         more where its gradient arrives, would run every hook twice.
         """
         leaves = {id(parameter): parameter.detach().requires_grad_() for parameter in trainable(self.parameters)}
-        present = [slot.module._parameters.get(slot.name) for slot in self.parameters]
-        try:
-            for slot in self.parameters:
-                # A parameter that was frozen since stays what it was.
-                frozen = slot.tensor.detach() if slot.tensor.requires_grad else slot.tensor
-                _hold(slot, leaves.get(id(slot.tensor), frozen))
+        # A parameter that was frozen since stays what it was.
+        held = (slot.tensor.detach() if slot.tensor.requires_grad else slot.tensor for slot in self.parameters)
+        tensors = [leaves.get(id(slot.tensor), tensor) for slot, tensor in zip(self.parameters, held, strict=True)]
+        with holding([(slot.module, "_parameters", slot.name) for slot in self.parameters], tensors):
             yield list(leaves.values())
-        finally:
-            for slot, tensor in zip(self.parameters, present, strict=True):
-                _hold(slot, tensor)
 
     def result_shape(self) -> tuple[int, ...]:
         """Of what the branch returns."""
@@ -298,12 +288,6 @@ class BranchCall:
         results = [self.compute(part, prepared, tile, ()) for part, tile in zip(parts, self.tiles, strict=True)]
         whole: Tensor = Join.apply(self.result_shape(), [tile.write for tile in self.tiles], *results)
         return whole
-
-
-def _hold(slot: Slot, parameter: Tensor | None) -> None:
-    """Put `parameter` there, whatever it is."""
-    parameters: dict[str, Any] = slot.module._parameters
-    parameters[slot.name] = parameter
 
 
 def may_move(module: nn.Module) -> bool:

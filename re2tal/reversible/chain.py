@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -34,8 +34,9 @@ from re2tal.reversible.storage import Storage
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.streams import Streams
 from re2tal.reversible.tiles import Mode, TileSize, check_tile_size, most_bytes
+from re2tal.reversible.tracers import is_observed_by_a_compiler
 
-__all__ = ["Chain", "Member", "eagerly", "is_observed_by_a_compiler", "reason_of_hooks"]
+__all__ = ["Chain", "Member", "reason_of_hooks"]
 
 _MORE_HEADROOM = 4
 """When it is not enough."""
@@ -276,25 +277,6 @@ def _step(
         for branch in member.branches
     ]
     return Step(calls, args, dtype=branch_dtype(x, [call.branch for call in calls]), device=x.device)
-
-
-def is_exported() -> bool:
-    """Whether all operations are traced for a program that only predicts."""
-    return torch.compiler.is_exporting() or bool(torch.jit.is_tracing())  # type: ignore[no-untyped-call]
-
-
-def is_observed_by_a_compiler() -> bool:
-    """Whether somebody traces all operations, or transforms them: no value can be looked at then."""
-    return is_exported() or torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def eagerly(function: Callable[..., Any], *args: Any) -> Any:
-    """Called, and not compiled: a chain is an autograd function with a memory of its own."""
-    return torch._dynamo.disable(function)(*args)  # type: ignore[no-untyped-call]
-
-
-eagerly._torchdynamo_disable = True  # type: ignore[attr-defined]
-# To decorate it with `torch.compiler.disable` would import the compiler, which takes seconds.
 
 
 def reason_of_hooks(guard: Guard, *, with_root: bool = False) -> str | None:

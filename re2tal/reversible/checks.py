@@ -74,10 +74,11 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
     device = next((arg.device for arg in args if isinstance(arg, Tensor)), torch.device("cpu"))
     if not _is_waited_for(device) or _state.shares is not None or _is_seen(model):
         return model(*args)
-    moving = _moving(model)
+    moving = [b for module in model.modules() if may_move(module) for b in module._buffers.values() if b is not None]
     if len(moving) > _MOST_MOVING:
         return model(*args)
-    before, copies = GeneratorState.snapshot(*_devices(model, device)), [buffer.detach().clone() for buffer in moving]
+    devices = {device, *(parameter.device for parameter in model.parameters())}
+    before, copies = GeneratorState.snapshot(*devices), [buffer.detach().clone() for buffer in moving]
     _state.shares = []
     try:
         result = model(*args)
@@ -94,18 +95,8 @@ def call_asking_once(model: nn.Module, *args: Any) -> Any:
     return model(*args)
 
 
-def _devices(model: nn.Module, device: torch.device) -> set[torch.device]:
-    """That it may draw random numbers on."""
-    return {device, *(parameter.device for parameter in model.parameters())}
-
-
 def _is_waited_for(device: torch.device) -> bool:
     return traits_of(device).waits_for_calls
-
-
-def _moving(model: nn.Module) -> list[Tensor]:
-    """Buffers that a call may change."""
-    return [buffer for m in model.modules() if may_move(m) for buffer in m._buffers.values() if buffer is not None]
 
 
 def _is_seen(model: nn.Module) -> bool:

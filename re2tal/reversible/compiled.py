@@ -20,11 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from re2tal.reversible.isolated import Place, holding
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.tiles import Part, Rows, Tile
+from re2tal.reversible.trees import PLAIN
 
 __all__ = ["BranchCompiler", "CompiledCall", "autocast_contexts", "is_real"]
 
@@ -35,8 +38,6 @@ _MOST_VARIANTS = 32
 
 Compute = Callable[[Tensor, tuple[Tensor, ...], Tile, Sequence[object]], Tensor]
 """Maps a tile's input, what all tiles share, the tile, and further arguments to its result."""
-Holder = tuple[nn.Module, str, str]
-"""Where a module holds a tensor: (module, "_parameters" or "_buffers", name)."""
 
 
 def autocast_contexts(device: torch.device) -> list[torch.autocast]:
@@ -69,46 +70,24 @@ class BranchCompiler:
         if backend not in known:
             raise ValueError(f"backend must be one of {', '.join(known)}, got {backend!r}")
         self.backend = backend
-        self._variants: dict[Hashable, Variants] = {}
+        self._variants: dict[Hashable, tuple[list[_Variant], object]] = {}
 
-    def variants(self, key: Hashable, holders: Sequence[Holder], *, keep: object) -> CompiledCall:
-        """For one call of a branch.
+    def call_of(self, key: Hashable, places: Sequence[Place], *, keep: object) -> CompiledCall:
+        """One call of a branch.
 
         Args:
             key: equal for branches that compute the same way.
-            holders: of all parameters and buffers that the branch may read.
+            places: of all parameters and buffers that the branch may read.
             keep: whatever the key has identities of.
         """
-        if key not in self._variants:
-            self._variants[key] = Variants(self.backend, keep)
-        return CompiledCall(self._variants[key], holders)
+        variants, _ = self._variants.setdefault(key, ([], keep))
+        return CompiledCall(self.backend, variants, places)
 
     def __deepcopy__(self, memo: object) -> BranchCompiler:
         return self  # what is compiled holds no parameter
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_variants": {}}
-
-
-class Variants:
-    """What is compiled of one kind of branch, for each kind of input."""
-
-    def __init__(self, backend: str, keep: object) -> None:
-        self._backend, self._keep = backend, keep
-        self._found: list[_Variant] = []
-
-    def of(self, inputs: _Inputs, compute: Compute, holders: Sequence[Holder]) -> Callable[..., Any] | None:
-        """The compiled function; None if there is none, which stays so."""
-        signature = inputs.signature()
-        for variant in self._found:
-            if variant.signature == signature and variant.is_for(inputs.tile):
-                return variant.function
-        if len(self._found) == _MOST_VARIANTS:
-            return None
-        self._found.append(_compile(inputs, signature, compute, holders, backend=self._backend))
-        if len(self._found) == _MOST_VARIANTS:
-            log.warning("a branch has been compiled for %d kinds of input; further ones are not", _MOST_VARIANTS)
-        return self._found[-1].function
 
 
 @dataclass(frozen=True)
@@ -124,10 +103,12 @@ class _Variant:
 
 @dataclass
 class CompiledCall:
-    """The variants, for one call of a branch of one block."""
+    """One call of a branch of one block."""
 
-    variants: Variants
-    holders: Sequence[Holder]
+    backend: str
+    variants: list[_Variant]
+    """What is compiled of such branches, for each kind of input."""
+    places: Sequence[Place]
     may_compile: bool | None = None
     """Whether the forward pass could, which the recomputation follows; None: it has not run."""
 
@@ -136,11 +117,11 @@ class CompiledCall:
     ) -> Tensor:
         """`compute(x, prepared, tile, args)`, which must need gradients in the same way whenever it is called."""
         if self.may_compile is None:
-            self.may_compile = is_real(x) and all(_is_plain(arg) or type(arg) is Tensor for arg in args)
+            self.may_compile = is_real(x) and all(isinstance(arg, PLAIN) or type(arg) is Tensor for arg in args)
         if not self.may_compile:
             return compute(x, prepared, tile, args)
-        inputs = _Inputs.of(x, prepared, tile, args, self.holders)
-        function = self.variants.of(inputs, compute, self.holders)
+        inputs = _Inputs.of(x, prepared, tile, args, self.places)
+        function = self._compiled(inputs, compute)
         if function is None:
             return compute(x, prepared, tile, args)
         graph = torch.is_grad_enabled()
@@ -148,6 +129,21 @@ class CompiledCall:
             (f,) = function(*map(_ordinary, inputs.tensors))
         result: Tensor = f
         return result if graph else result.detach()
+
+    def _compiled(self, inputs: _Inputs, compute: Compute) -> Callable[..., Any] | None:
+        """The function for such inputs; None if there is none, which stays so."""
+        signature = inputs.signature()
+        for variant in self.variants:
+            if variant.signature == signature and variant.is_for(inputs.tile):
+                return variant.function
+        if len(self.variants) == _MOST_VARIANTS:
+            return None
+        body = _Body(compute, inputs, self.places, autocast_contexts(inputs.tensors[0].device))
+        function = _compile(body, backend=self.backend)
+        self.variants.append(_Variant(signature, body.looked_at, function))
+        if len(self.variants) == _MOST_VARIANTS:
+            log.warning("a branch has been compiled for %d kinds of input; further ones are not", _MOST_VARIANTS)
+        return function
 
 
 def _ordinary(tensor: Tensor) -> Tensor:
@@ -165,31 +161,30 @@ class _Inputs:
     """All tensors that a branch reads, in one row."""
 
     tensors: list[Tensor]
-    """x, what is shared, tensors among the arguments, rows of the tile's detail, and what modules hold, each once."""
-    counts: tuple[int, int, int]
-    """How many are shared, arguments and rows."""
-    args: tuple[object, ...]
-    """With a place where a tensor goes."""
+    """Those among what it is given, and then what modules hold, each once."""
+    given: tuple[object, ...]
+    """The leaves of (x, what is shared, arguments, rows of the tile's detail), with `Tensor` for a tensor."""
+    tree: TreeSpec
     held: tuple[int, ...]
-    """For every holder, which of the tensors it holds."""
+    """For every place, which of the tensors that modules hold is there."""
     tile: Tile
 
     @staticmethod
     def of(
-        x: Tensor, prepared: Sequence[Tensor], tile: Tile, args: Sequence[object], holders: Sequence[Holder]
+        x: Tensor, prepared: Sequence[Tensor], tile: Tile, args: Sequence[object], places: Sequence[Place]
     ) -> _Inputs:
         """`x` as a tensor that needs a gradient, as wherever gradients flow."""
         x = x if x.requires_grad else x.detach().requires_grad_()
-        given = [arg for arg in args if isinstance(arg, Tensor)]
         rows = [part.on(x.device) for part in _rows(tile.detail)]
-        values = [module.__dict__[kind][name] for module, kind, name in holders]
+        leaves, tree = tree_flatten((x, tuple(prepared), list(args), rows))
+        values = [module.__dict__[kind][name] for module, kind, name in places]
         each = list({id(tensor): tensor for tensor in values}.values())
-        places = {id(tensor): place for place, tensor in enumerate(each)}
+        ranks = {id(tensor): rank for rank, tensor in enumerate(each)}
         return _Inputs(
-            [x, *prepared, *given, *rows, *each],
-            (len(prepared), len(given), len(rows)),
-            tuple(Tensor if isinstance(arg, Tensor) else arg for arg in args),
-            tuple(places[id(tensor)] for tensor in values),
+            [*(leaf for leaf in leaves if isinstance(leaf, Tensor)), *each],
+            tuple(Tensor if isinstance(leaf, Tensor) else leaf for leaf in leaves),
+            tree,
+            tuple(ranks[id(tensor)] for tensor in values),
             tile,
         )
 
@@ -198,13 +193,8 @@ class _Inputs:
         tensors = tuple((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in self.tensors)
         kinds = dict.fromkeys(("cpu", self.tensors[0].device.type))
         cast = tuple(torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in kinds)
-        args = tuple((type(arg), arg) for arg in self.args)
-        return tensors, self.counts, args, self.held, cast, torch.are_deterministic_algorithms_enabled()
-
-
-def _is_plain(arg: object) -> bool:
-    """Whether it says all there is to know by being equal to another."""
-    return isinstance(arg, None | bool | int | float | str)
+        given = tuple((type(leaf), leaf) for leaf in self.given)
+        return tensors, given, self.tree, self.held, cast, torch.are_deterministic_algorithms_enabled()
 
 
 @dataclass(eq=False)
@@ -215,38 +205,22 @@ class _Body:
 
     compute: Compute | None
     inputs: _Inputs
-    holders: Sequence[Holder]
+    places: Sequence[Place]
     autocast: Sequence[torch.autocast]
     looked_at: dict[str, object] = field(default_factory=dict)
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor]:
         assert self.compute is not None
-        shared, given, rows = self.inputs.counts
         rest = iter(tensors)
-        x = next(rest)
-        prepared = tuple(next(rest) for _ in range(shared))
-        arguments = iter([next(rest) for _ in range(given)])
-        args = [next(arguments) if arg is Tensor else arg for arg in self.inputs.args]
-        tile = _LookedAt(self.inputs.tile, [next(rest) for _ in range(rows)], self.looked_at)
+        given = [next(rest) if leaf is Tensor else leaf for leaf in self.inputs.given]
+        x, prepared, args, rows = tree_unflatten(given, self.inputs.tree)
         each = list(rest)
+        tile = _LookedAt(self.inputs.tile, rows, self.looked_at)
         with ExitStack() as stack:
             for context in self.autocast:
                 stack.enter_context(context)
-            stack.enter_context(_holding(self.holders, [each[place] for place in self.inputs.held]))
+            stack.enter_context(holding(self.places, [each[rank] for rank in self.inputs.held]))
             return (self.compute(x, prepared, tile, args),)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _holding(holders: Sequence[Holder], tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Inside, modules hold `tensors`."""
-    before = [module.__dict__[kind][name] for module, kind, name in holders]
-    try:
-        for (module, kind, name), tensor in zip(holders, tensors, strict=True):
-            module.__dict__[kind][name] = tensor
-        yield
-    finally:
-        for (module, kind, name), tensor in zip(holders, before, strict=True):
-            module.__dict__[kind][name] = tensor
 
 
 class _LookedAt:
@@ -284,12 +258,9 @@ def _told(tile: Tile, name: str) -> object:
     return type(value), [Rows if isinstance(part, Rows) else part for part in _fields(value)]
 
 
-def _compile(
-    inputs: _Inputs, signature: Hashable, compute: Compute, holders: Sequence[Holder], *, backend: str
-) -> _Variant:
+def _compile(body: _Body, *, backend: str) -> Callable[..., Any] | None:
     """A branch that a backend cannot compile is computed as it is, with a warning."""
-    x = inputs.tensors[0]
-    body = _Body(compute, inputs, holders, autocast_contexts(x.device))
+    inputs, x = body.inputs, body.inputs.tensors[0]
     function: Callable[..., Any] | None = None
     try:
         if any(is_traceable_wrapper_subclass(tensor) for tensor in inputs.tensors):
@@ -309,7 +280,7 @@ def _compile(
             stacklevel=2,
         )
     body.compute = None  # it has the network
-    return _Variant(signature, body.looked_at, function)
+    return function
 
 
 def _by_backend(backend: str, body: _Body, tensors: Sequence[Tensor]) -> Callable[..., Any]:

@@ -8,7 +8,6 @@ computations, and survives a deep copy; `restored` puts back what a forward pass
 
 from __future__ import annotations
 
-import enum
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,18 +15,23 @@ from operator import is_
 from types import CellType, ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["Guard", "Onlooker", "described", "has_global_hooks", "is_hooked", "restored", "saving_unseen", "unhooked"]
+from re2tal.reversible.isolated import BOOKKEEPING, HOOKS
+from re2tal.reversible.tracers import is_observed_by_a_compiler
+from re2tal.reversible.trees import PLAIN
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_OF_MODULE = frozenset(vars(nn.Module())) - {"training"} | {"_is_full_backward_hook", "_is_hf_initialized"}
+__all__ = ["Guard", "Key", "Onlooker", "Watch", "has_global_hooks", "is_hooked", "restored"]
+
+_OF_MODULE = BOOKKEEPING | {"_is_full_backward_hook", "_is_hf_initialized"}
 """Attributes of every module, which are looked at on their own or do not matter."""
-_CONSTANT = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, enum.Enum, torch.Size)
 _LONGEST = 4096
 """Entries of a container that are looked at."""
+
+
+Key = tuple[Hashable, Hashable]
+"""What modules are, and what the globals are that their code reads."""
 
 
 class Onlooker:
@@ -39,7 +43,7 @@ def is_hooked(module: nn.Module) -> bool:
     attributes = module.__dict__
     return any(
         not isinstance(getattr(hook, "__self__", None), Onlooker)
-        for name in _HOOKS
+        for name in HOOKS
         if attributes[name]
         for hook in attributes[name].values()
     )
@@ -60,7 +64,7 @@ def described(value: object, *, depth: int = 3) -> Hashable:
 
     Tensors may hold any numbers; of objects and functions of unknown kinds the identity counts.
     """
-    if isinstance(value, _CONSTANT):
+    if isinstance(value, PLAIN):
         return (type(value), repr(value) if isinstance(value, float) else value)
     if isinstance(value, Tensor):
         return (Tensor, value.dtype, value.requires_grad)
@@ -81,7 +85,7 @@ def described(value: object, *, depth: int = 3) -> Hashable:
 
 def _may_change_inside(value: object) -> bool:
     """Whether it may say something else without being replaced."""
-    if isinstance(value, (*_CONSTANT, Tensor, type, nn.Module)):
+    if isinstance(value, (*PLAIN, Tensor, type, nn.Module)):
         return False
     if isinstance(value, ModuleType) or type(value).__module__.startswith(
         "torch."
@@ -107,31 +111,20 @@ def _closed_over(function: object) -> list[object]:
     return [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if cell != CellType()]
 
 
+def _absent(tensors: dict[str, Any]) -> dict[str, bool]:
+    return {name: tensor is None for name, tensor in tensors.items()}
+
+
 class _Record:
     """Of one module."""
 
-    __slots__ = (
-        "around",
-        "buffers",
-        "children",
-        "forward",
-        "hooked",
-        "inside",
-        "kind",
-        "module",
-        "names",
-        "parameters",
-        "read_globals",
-        "values",
-    )
-
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, name: str, module: nn.Module) -> None:
         attributes = module.__dict__
+        self.name = name
         self.module, self.kind, self.forward = module, type(module), type(module).forward
         self.names, self.values = tuple(attributes), tuple(attributes.values())
         self.children = dict(module._modules)
-        self.parameters = {name: p is None for name, p in module._parameters.items()}
-        self.buffers = {name: b is None for name, b in module._buffers.items()}
+        self.parameters, self.buffers = _absent(module._parameters), _absent(module._buffers)
         self.hooked = is_hooked(module)
         own = ((name, value) for name, value in attributes.items() if name not in _OF_MODULE)
         self.inside = tuple((name, v, described(v)) for name, v in own if _may_change_inside(v))
@@ -142,36 +135,35 @@ class _Record:
     def holds(self, *, around: bool = True) -> bool:
         module = self.module
         attributes = module.__dict__
-        children, parameters, buffers = attributes["_modules"], attributes["_parameters"], attributes["_buffers"]
+        children = attributes["_modules"]
         return (
             type(module) is self.kind
             and len(attributes) == len(self.values)
             and all(map(is_, attributes.values(), self.values))
             and len(children) == len(self.children)
             and all(map(is_, children.values(), self.children.values()))
-            and len(parameters) == len(self.parameters)
-            and all((parameters.get(name, self) is None) == none for name, none in self.parameters.items())
-            and len(buffers) == len(self.buffers)
-            and all((buffers.get(name, self) is None) == none for name, none in self.buffers.items())
+            and _absent(attributes["_parameters"]) == self.parameters
+            and _absent(attributes["_buffers"]) == self.buffers
             and is_hooked(module) == self.hooked
             and self.kind.forward is self.forward
             and all(described(value) == before for _, value, before in self.inside)
             and (not around or all(self.around.get(name, self) is value for name, value in self.read_globals))
         )
 
-    def key(self, ignored: Collection[str]) -> Hashable:
+    def key(self, ignored: Collection[tuple[str, str]]) -> Hashable:
         # What a class says its modules are told before calls: it is put back for recomputations, and branches that call
         # them are right for any.
         told: Collection[str] = getattr(self.kind, "told_before_calls", ())
         own: list[Hashable] = [
             (name, described(value))
             for name, value in zip(self.names, self.values, strict=True)
-            if name not in _OF_MODULE and name not in ignored and name not in told and name != "forward"
+            if name not in _OF_MODULE and (self.name, name) not in ignored and name not in told and name != "forward"
         ]
         instance = self.module.__dict__.get("forward")
         own += [described(value) for value in _closed_over(_function_of(self.module))]
         names = (tuple(self.children), tuple(self.parameters.items()), tuple(self.buffers.items()))
-        return self.kind, self.forward, instance and getattr(instance, "replaced", instance), tuple(own), names
+        replaced = instance and getattr(instance, "replaced", instance)
+        return self.name, self.kind, self.forward, replaced, tuple(own), names
 
     def changed_inside(self) -> str | None:
         return next((name for name, value, before in self.inside if described(value) != before), None)
@@ -183,52 +175,50 @@ class Guard:
     Args:
         root: the block.
         ignored: (path, attribute) of what the block's own forward pass changes, such as counters: it says nothing.
+        moving: (id of the module, name) of large buffers that a forward pass was seen to change, as far as known.
     """
 
-    def __init__(self, root: nn.Module, *, ignored: frozenset[tuple[str, str]] = frozenset()) -> None:
-        named = dict(root.named_modules())
+    def __init__(
+        self,
+        root: nn.Module,
+        *,
+        ignored: frozenset[tuple[str, str]] = frozenset(),
+        moving: set[tuple[int, str]] | None = None,
+    ) -> None:
         self.root = root
         self.ignored = ignored
-        self.modules = tuple(named.values())
-        self.hooked = tuple(name for name, module in named.items() if name and is_hooked(module))
+        self._records = [_Record(name, module) for name, module in root.named_modules()]
+        self.hooked = tuple(record.name for record in self._records if record.name and record.hooked)
         """Names of the modules inside the block whose calls call hooks; those of the block itself run around it."""
-        self._records = tuple(map(_Record, named.values()))
-        self._names = tuple(named)
         self.tensors = tuple(
-            (f"{name or type(root).__name__}.{attribute}", value)
-            for name, record in zip(named, self._records, strict=True)
+            (f"{record.name or type(root).__name__}.{attribute}", value)
+            for record in self._records
             for attribute, value in zip(record.names, record.values, strict=True)
             if isinstance(value, Tensor)
         )
         """Plain attributes that are tensors."""
-        self._key: tuple[Hashable, Hashable] | None = None
-        self.moving: set[tuple[int, str]] = set()
-        """(id of the module, name) of large buffers that a forward pass was seen to change."""
+        self._key: Key | None = None
+        self.moving = set() if moving is None else moving
 
     def holds(self, *, around: bool = True) -> bool:
         """Whether nothing has changed, in the modules and, unless told otherwise, in the globals that they read."""
         return all(record.holds(around=around) for record in self._records)
 
-    def key(self) -> tuple[Hashable, Hashable]:
+    def key(self) -> Key:
         """Equal for blocks that compute the same way: this one at another time, and deep copies.
 
-        The first part is of the modules, the second of the globals that their code reads.
+        It is of what the guard was made of, whatever has happened since.
         """
-        paths = [[attribute for path, attribute in self.ignored if path == name] for name in self._names]
-        records = zip(self._names, self._records, paths, strict=True)
-        modules = tuple((name, record.key(ignored)) for name, record, ignored in records)
-        around = tuple((name, described(value)) for record in self._records for name, value in record.read_globals)
-        return (self.hooked, modules), around
-
-    def known_key(self) -> tuple[Hashable, Hashable]:
-        """The key of what the guard was made of, whatever has happened since."""
         if self._key is None:
-            self._key = self.key()
+            modules = tuple(record.key(self.ignored) for record in self._records)
+            around = tuple((name, described(value)) for record in self._records for name, value in record.read_globals)
+            self._key = (self.hooked, modules), around
         return self._key
 
     def changed_attributes(self) -> Iterator[tuple[str, str, object, object]]:
         """(path, attribute, value then, value now) of what has been bound anew since, None for what is not there."""
-        for name, record in zip(self._names, self._records, strict=True):
+        for record in self._records:
+            name = record.name
             now, then = record.module.__dict__, dict(zip(record.names, record.values, strict=True))
             for attribute in {**then, **now}:
                 if now.get(attribute) is not then.get(attribute) and attribute not in _OF_MODULE:
@@ -243,11 +233,12 @@ class Guard:
         Raises:
             RuntimeError: something was changed that cannot be put back: a list or an object that was written to.
         """
-        for name, record in zip(self._names, self._records, strict=True):
+        for record in self._records:
             if (attribute := record.changed_inside()) is not None:
                 raise RuntimeError(
-                    f"{name or type(self.root).__name__}.{attribute} of a reversible block was written to between its "
-                    "forward and its backward pass, which computes with it again; change it after the backward pass"
+                    f"{record.name or type(self.root).__name__}.{attribute} of a reversible block was written to "
+                    "between its forward and its backward pass, which computes with it again; change it after the "
+                    "backward pass"
                 )
         stale = [record for record in self._records if not record.holds()]
         kept = [(r, type(r.module), dict(r.module.__dict__), dict(r.module._modules)) for r in stale]
@@ -269,7 +260,7 @@ class Guard:
 def _put_back(record: _Record) -> None:
     attributes = dict(zip(record.names, record.values, strict=True))
     if not record.hooked:
-        attributes.update((name, OrderedDict()) for name in _HOOKS if attributes[name])
+        attributes.update((name, OrderedDict()) for name in HOOKS if attributes[name])
     if record.kind.forward is not record.forward and "forward" not in attributes:
         attributes["forward"] = record.forward.__get__(record.module)
     _replace(record.module, record.kind, attributes, record.children)
@@ -296,26 +287,28 @@ def restored(guards: Sequence[Guard]) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def saving_unseen() -> Iterator[None]:
-    """Inside, hooks on saved tensors see nothing of what a graph saves that nobody will use."""
-    # Detached: a result that is saved by its own node would hold itself.
-    with torch.autograd.graph.saved_tensors_hooks(Tensor.detach, _itself):
-        yield
+class Watch:
+    """The guard of a module as it is now: a new one whenever the module has changed.
 
+    Args:
+        module: that is watched.
+    """
 
-def _itself(tensor: Tensor) -> Tensor:
-    return tensor
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.ignored: frozenset[tuple[str, str]] = frozenset()
+        """(path, attribute) of what the module's own forward pass changes."""
+        self._guard: Guard | None = None
 
+    def guard(self) -> tuple[Guard, Key]:
+        """And the key of the module's present state."""
+        guard = self._guard
+        # An export replaces functions among the globals.
+        around = not is_observed_by_a_compiler()
+        if guard is None or guard.ignored != self.ignored or not guard.holds(around=around):
+            moving = set() if guard is None else guard.moving
+            guard = self._guard = Guard(self.module, ignored=self.ignored, moving=moving)
+        return guard, guard.key()
 
-@contextmanager
-def unhooked(root: nn.Module) -> Iterator[None]:
-    """Inside, no module of `root` calls hooks: what is tried there is nobody's business."""
-    kept = [(module, {name: module.__dict__[name] for name in _HOOKS}) for module in root.modules()]
-    try:
-        for module, _ in kept:
-            module.__dict__.update((name, OrderedDict()) for name in _HOOKS)
-        yield
-    finally:
-        for module, hooks in kept:
-            module.__dict__.update(hooks)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_guard": None}

@@ -5,7 +5,7 @@ heap, which cannot shrink past what is still in use: with Swin-T on 64 frames a 
 holes. So large tensors are mapped by themselves, and holes are handed back between branches.
 
 Both cost time, since the system clears every page that it gives. In small networks the holes are small and the pages
-would be a third of a step's processor time, so nothing is done there.
+would be a third of a step's processor time, so nothing is done until a process has met a large stream.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ MAP_FROM = 4 * 2**20
 smaller: fresh pages cost time."""
 
 LARGE = 16 * 2**20
-"""Bytes of a stream from which on memory is handed back. With Swin-T at 224 x 224 that is 28 frames."""
+"""Bytes of a stream from which on memory is handed back, that of smaller streams, too: the later stages of a network
+leave holes as large as the first ones. With Swin-T at 224 x 224 that is 28 frames."""
 
 SECONDS_BETWEEN = 0.1
 """Handing back takes milliseconds, and the memory is soon wanted again: with steps shorter than this, where there is
@@ -34,16 +35,20 @@ the processor."""
 
 _M_MMAP_THRESHOLD = -3
 _last = -SECONDS_BETWEEN
+_has_met_large = False
 
 
 def return_freed_memory(stream: Tensor) -> bool:
-    """Hand freed memory back to the system, if a stream is large and that was not just done.
+    """Hand freed memory back to the system, if that was not just done and a large stream was met, this or another.
 
     Returns:
-        False where it is not done at all: for small streams, on other devices, without glibc.
+        False where it is not done at all: before a large stream, on other devices, without glibc.
     """
-    global _last
-    if stream.device.type != "cpu" or stream.nbytes < LARGE or (library := _glibc()) is None:
+    global _last, _has_met_large
+    if stream.device.type != "cpu":
+        return False
+    _has_met_large = _has_met_large or stream.nbytes >= LARGE
+    if not _has_met_large or (library := _glibc()) is None:
         return False
     if (now := time.monotonic()) - _last >= SECONDS_BETWEEN:
         library.malloc_trim(0)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from re2tal.reversible.tracers import eagerly
+
 __all__ = ["Patched", "call_own", "own_forward", "patched"]
 
 
@@ -18,6 +20,13 @@ class Patched:
         self.module = module
         self.replaced: Callable[..., Any] | None = module.__dict__.get("forward")
         """What stood there before, which somebody else had put there."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return eagerly(self.run, args, kwargs)
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What is computed in place of the module's own forward."""
+        raise NotImplementedError
 
     @property
     def __code__(self) -> Any:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.chain import Chain, Member, eagerly, is_observed_by_a_compiler, reason_of_hooks
-from re2tal.reversible.guards import Guard
+from re2tal.reversible.chain import Chain, Member, reason_of_hooks
+from re2tal.reversible.guards import Watch
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
+from re2tal.reversible.tracers import eagerly, is_observed_by_a_compiler
 from re2tal.reversible.tracing.effects import Effects, effects_of
 
 __all__ = ["ReversibleChain"]
@@ -66,10 +67,8 @@ class ReversibleChain(nn.Module):
         Raises:
             ValueError: a branch changed the shape, so the streams cannot be added.
         """
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            result: Tensor = eagerly(self._run, x, args)
-            return result
-        return self._run(x, args)
+        result: Tensor = eagerly(self._run, x, args)
+        return result
 
     def _run(self, x: Tensor, args: tuple[object, ...]) -> Tensor:
         if x.numel() == 0:
@@ -88,32 +87,24 @@ class ExaminedBranches:
     """What is known of branches that were given as modules, as long as these are what they were when it was found."""
 
     def __init__(self) -> None:
-        self._guards: dict[int, Guard] = {}
-        self._effects: dict[tuple[int, Hashable], Effects] = {}
-        self._fallbacks: dict[int, Fallbacks] = {}
+        self._watched: dict[int, tuple[Watch, Fallbacks]] = {}
+        self._effects: dict[Hashable, Effects] = {}
 
     def member(self, branch: Branch, x: Tensor, args: Sequence[object], *, name: str) -> Member:
         """The branch in a call."""
         place = id(branch)
-        if place not in self._fallbacks:
-            self._fallbacks[place] = Fallbacks(name, type(branch.owner).__name__)
-        fallbacks = self._fallbacks[place]
-        guard = self._guards.get(place)
-        if guard is None or not guard.holds():
-            new = Guard(branch.owner, ignored=guard.ignored if guard is not None else frozenset())
-            new.moving = guard.moving if guard is not None else new.moving
-            guard = self._guards[place] = new
+        if place not in self._watched:
+            self._watched[place] = Watch(branch.owner), Fallbacks(name, type(branch.owner).__name__)
+        watch, fallbacks = self._watched[place]
+        guard, key = watch.guard()
         if is_observed_by_a_compiler():
             return Member([branch], guard, fallbacks)
-        key = place, (guard.key(), torch.is_grad_enabled())
-        effects = self._effects.get(key)
-        if effects is None:
+        if (effects := self._effects.get((place, key, torch.is_grad_enabled()))) is None:
             branch.check_gathered()
-            effects = self._effects[key] = _examined(branch, x, args)
-            if effects.ignored - guard.ignored:
-                self._guards[place] = Guard(branch.owner, ignored=guard.ignored | effects.ignored)
-                guard = self._guards[place]
-                self._effects[place, (guard.key(), torch.is_grad_enabled())] = effects
+            effects = _examined(branch, x, args)
+            watch.ignored |= effects.ignored
+            guard, key = watch.guard()
+            self._effects[place, key, torch.is_grad_enabled()] = effects
         return Member([branch], guard, fallbacks, effects.stored or reason_of_hooks(guard, with_root=True))
 
     def __deepcopy__(self, memo: object) -> ExaminedBranches:

@@ -9,6 +9,7 @@ faster, which mapping so much memory may prevent, is seen by the clock.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -20,13 +21,10 @@ from torch import Tensor, nn
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.chain import Chain
 from re2tal.reversible.fixed_point import FixedPoint
-from re2tal.reversible.observers import observed_by
-from re2tal.reversible.reversible_chain import ReversibleChain
-from re2tal.reversible.rewire.patching import blocks_in
-from re2tal.reversible.rewire.rewiring import chains, headrooms, set_headrooms
-from re2tal.reversible.rewire.storing import set_storage, storage, storing_parts
+from re2tal.reversible.isolated import untouched
+from re2tal.reversible.observers import noting_saved, observed_by
+from re2tal.reversible.rewire.settings import chains, headrooms, parts_of, set_headrooms, set_storage, storage
 from re2tal.reversible.rng import preserved
-from re2tal.reversible.tracing.recording import untouched
 
 __all__ = [
     "BranchCost",
@@ -162,12 +160,13 @@ def measure_costs(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, Par
         _step(model, loss)  # to warm up
         with observed_by(meter):
             _step(model, loss)
-    names, found = _names_of_owners(model), dict[str, list[BranchCost]]()
-    for branch, cost in reversed(meter.costs.values()):  # as they run forward
-        if branch.owner in names:
-            found.setdefault(names[branch.owner], []).append(cost)
-    parts = storing_parts(model).items()
-    return {name: PartCost(found.get(name, []), isinstance(part, Chain)) for name, part in parts}
+    in_order = list(reversed(meter.costs.values()))  # as they run forward
+    found = {}
+    for part in parts_of(model):
+        inside = {module for block in part.blocks.values() for module in block.modules()}
+        costs = [cost for branch, cost in in_order if branch.owner in inside]
+        found[part.name] = PartCost(costs, isinstance(part.holder, Chain))
+    return found
 
 
 @contextmanager
@@ -196,26 +195,24 @@ def fastest_storage(costs: Mapping[str, PartCost], *, budget: int, scale: float 
     everything = {name: (len(cost.branches), 0) for name, cost in costs.items()}
     if stored_bytes(costs, everything, scale=scale) <= budget:
         return everything
-    best = torch.zeros(_LEVELS + 1, dtype=torch.float64)
-    picks: list[tuple[str, list[tuple[int, int]], Tensor, list[int]]] = []
-    for name, cost in costs.items():
-        options = [
-            (choice, saved, levels)
-            for choice, saved, size in cost.options()
-            if (levels := -int(-size * scale * _LEVELS // budget) if budget > 0 else int(size > 0) * (_LEVELS + 1))
-            <= _LEVELS
-        ]
+
+    def levels(size: int) -> int:
+        return math.ceil(size * scale * _LEVELS / budget) if budget > 0 else int(size > 0) * (_LEVELS + 1)
+
+    best = torch.zeros(_LEVELS + 1, dtype=torch.float64)  # seconds that the parts so far save within each level
+    picks = []
+    for cost in costs.values():
+        options = [(choice, saved, levels(size)) for choice, saved, size in cost.options() if levels(size) <= _LEVELS]
         values = torch.full((len(options), _LEVELS + 1), -torch.inf, dtype=torch.float64)
-        for row, (_, saved, levels) in enumerate(options):
-            values[row, levels:] = best[: _LEVELS + 1 - levels] + saved
+        for row, (_, saved, used) in enumerate(options):
+            values[row, used:] = best[: _LEVELS + 1 - used] + saved
         best, picked = values.max(dim=0)
-        picks.append((name, [choice for choice, _, _ in options], picked, [levels for _, _, levels in options]))
+        picks.append((options, picked))
     chosen: dict[str, tuple[int, int]] = {}
     left = _LEVELS
-    for name, choices, picked, all_levels in reversed(picks):
-        row = int(picked[left])
-        chosen[name] = choices[row]
-        left -= all_levels[row]
+    for name, (options, picked) in reversed(list(zip(costs, picks, strict=True))):
+        chosen[name], _, used = options[int(picked[left])]
+        left -= used
     return {name: chosen[name] for name in costs}
 
 
@@ -228,18 +225,6 @@ def _device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def _names_of_owners(model: nn.Module) -> dict[nn.Module, str]:
-    """The part that the branches of each block belong to."""
-    parts = storing_parts(model)
-    chain_names = {id(part): name for name, part in parts.items()}
-    names = {part.module: name for name, part in parts.items() if not isinstance(part, Chain)}
-    names.update((block.module, chain_names[id(block.chain)]) for block in blocks_in(model))
-    for module in model.modules():
-        if isinstance(module, ReversibleChain):
-            names.update((branch.owner, chain_names[id(module.chain)]) for branch in module.branches)
-    return names
-
-
 class _Meter:
     """Is told of every branch, and measures those of a backward pass, where they are computed again.
 
@@ -250,9 +235,8 @@ class _Meter:
     def __init__(self, model: nn.Module) -> None:
         self.costs: dict[int, tuple[Branch, BranchCost]] = {}
         """In the order of the backward pass."""
-        self._device = _device_of(model)
-        self._parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-        self._seen: dict[int, int] = {}
+        self._model, self._device = model, _device_of(model)
+        self._saved: dict[int, int] = {}
         self._start = 0.0
         self._saving = ExitStack()
 
@@ -262,8 +246,8 @@ class _Meter:
             return
         _, cost = self.costs.setdefault(id(branch), (branch, BranchCost()))
         cost.input_bytes += x.numel() * (8 if x.dtype == torch.float64 else 4)
-        self._seen = {x.untyped_storage()._cdata: x.untyped_storage().nbytes()}
-        self._saving.enter_context(torch.autograd.graph.saved_tensors_hooks(self._see, lambda tensor: tensor))
+        self._saved = self._saving.enter_context(noting_saved(known=self._model.parameters()))
+        self._saved[x.untyped_storage()._cdata] = x.untyped_storage().nbytes()
         self._start = self._now()
 
     def ended(self, branch: Branch, f: Tensor) -> None:
@@ -274,7 +258,7 @@ class _Meter:
         middle = self._now()
         cost.recomputation_s += middle - self._start
         self._saving.close()
-        cost.activation_bytes += sum(self._seen.values())
+        cost.activation_bytes += sum(self._saved.values())
         if branch.keeps_shape:
             with torch.no_grad():
                 format = FixedPoint.around(f, headroom=8)
@@ -286,13 +270,6 @@ class _Meter:
     def close(self) -> None:
         """Also after an error on the way."""
         self._saving.close()
-
-    def _see(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        # Leaves are parameters, and what tiles share.
-        if storage._cdata not in self._parameters and not (tensor.is_leaf and tensor.requires_grad):
-            self._seen[storage._cdata] = storage.nbytes()
-        return tensor
 
     def _now(self) -> float:
         if self._device.type != "cpu":

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from re2tal.reversible.branch_call import BranchCall, autocast_contexts, trainable, version_of
 from re2tal.reversible.guards import Guard
+from re2tal.reversible.trees import PLAIN
 
 __all__ = ["SidewaysError", "Step"]
 
@@ -22,8 +23,6 @@ class SidewaysError(Exception):
         super().__init__(f"its forward pass writes a tensor, or to a list or object, in {name or 'it'}.{attribute}")
 
 
-_PLAIN = (type(None), bool, int, float, complex, str)
-"""Kinds of attributes that hold no graph."""
 _TENSOR = object()
 """Stands in a step's arguments where a tensor goes."""
 
@@ -109,7 +108,7 @@ class Step:
         for guard in self.guards:
             if not guard.holds():
                 for name, attribute, _, now in guard.changed_attributes():
-                    if (name, attribute) not in guard.ignored and not isinstance(now, _PLAIN):
+                    if (name, attribute) not in guard.ignored and not isinstance(now, PLAIN):
                         raise SidewaysError(name, attribute)
 
     def put_back(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import Tensor
+
+from re2tal.reversible.observers import noting_saved
 
 __all__ = ["Fallbacks", "StoredWarning"]
 
@@ -26,8 +27,7 @@ class Fallbacks:
 
     def __init__(self, name: str, kind: str) -> None:
         self.name, self.kind = name, kind
-        self.reasons: dict[str, int] = {}
-        """And the bytes that it kept when the reason was first met."""
+        self.reasons: list[str] = []
 
     @contextmanager
     def told(self, reason: str) -> Iterator[None]:
@@ -35,32 +35,16 @@ class Fallbacks:
         if reason in self.reasons or not torch.is_grad_enabled():
             yield
             return
-        counted = [0]
-        with _counting(counted):
+        # Unless somebody looks at what is saved already.
+        unseen = torch._C._autograd._top_saved_tensors_default_hooks(True) is None
+        noted: AbstractContextManager[dict[int, int]] = noting_saved() if unseen else nullcontext({})
+        with noted as saved:
             yield
-        self.reasons[reason] = counted[0]
-        cost = f", {counted[0] / 2**20:.1f} MiB in this call" if counted[0] else ""
+        self.reasons.append(reason)
+        kept = sum(saved.values())
+        cost = f", {kept / 2**20:.1f} MiB in this call" if kept else ""
         warnings.warn(
             f"{self.name} ({self.kind}) is trained by plain autograd, which stores its activations{cost}: {reason}",
             StoredWarning,
             stacklevel=2,
         )
-
-
-@contextmanager
-def _counting(total: list[int]) -> Iterator[None]:
-    """Count what autograd saves inside, unless somebody looks at that already."""
-    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
-        yield
-        return
-    seen: set[int] = set()
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in seen and not (tensor.is_leaf and tensor.requires_grad):
-            seen.add(storage._cdata)
-            total[0] += storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield

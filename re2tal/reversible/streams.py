@@ -188,11 +188,14 @@ class Streams:
                 )
             else:
                 results = self._computed(step, call, v)
+            added: list[Tensor] = []
             with closing(results):
                 for part, f in results:
-                    found += self._add_result(w, part, f)
+                    added += self._add_result(w, part, f)
+                    if added and w.is_cpu:  # small tensors of every tile would keep the heap from using its holes again
+                        added = magnitude(torch.stack(added))
                     del f  # before the next tile is computed
-            found += magnitude(w)
+            found += [*added, *magnitude(w)]
             u, v = v, w
         self.pair = (u, v)
         return found

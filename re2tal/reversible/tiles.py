@@ -31,6 +31,7 @@ __all__ = [
     "check_tile_size",
     "leading_boxes",
     "most_bytes",
+    "nothing_shared",
     "part_of",
     "prefers_few_tiles",
     "put_into",
@@ -187,6 +188,11 @@ class Tiling:
     """As that of a branch: kernels are chosen by whether gradients are needed, and round differently."""
     in_few: Tiling | None = None
     """Another way for devices that `prefers_few_tiles` names."""
+
+
+def nothing_shared(owner: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """To prepare for tiles that share nothing."""
+    return ()
 
 
 def prefers_few_tiles(device: torch.device) -> bool:

@@ -14,19 +14,18 @@ from re2tal.training.config import TrainingConfig
 from re2tal.training.disk import DiskFullError
 from re2tal.training.distributed import LostProcessError, Processes, distributed_processes
 from re2tal.training.ema import EMA
-from re2tal.training.loop import BEST_BY, Evaluate, Trainer, TrainingLoader
+from re2tal.training.loop import Trainer
 from re2tal.training.optimizer import build_optimizer, parameter_groups
 from re2tal.training.precision import autocast, chosen_precision
 from re2tal.training.prefetch import LoaderProcesses
 from re2tal.training.progress import Progress, Records, counting, log, logging_to, tell_counts
 from re2tal.training.random_state import seed_all
 from re2tal.training.resuming import newest_good
-from re2tal.training.schedule import WarmupCosine, warmup_cosine_rate
+from re2tal.training.schedule import WarmupCosine
 from re2tal.training.stopping import LeaveSignalsToMain, Stopped
 from re2tal.training.tensorboard import TensorBoardError, TensorBoardLogger, tensorboard_logger
 
 __all__ = [
-    "BEST_BY",
     "EMA",
     "TensorBoardLogger",
     "tensorboard_logger",
@@ -34,7 +33,6 @@ __all__ = [
     "CheckpointError",
     "DiskFullError",
     "EpochLoader",
-    "Evaluate",
     "AnomalyHandler",
     "GlobalBatches",
     "LeaveSignalsToMain",
@@ -48,7 +46,6 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "TrainingError",
-    "TrainingLoader",
     "WarmupCosine",
     "autocast",
     "chosen_precision",
@@ -66,5 +63,4 @@ __all__ = [
     "save_checkpoint",
     "seed_all",
     "tell_counts",
-    "warmup_cosine_rate",
 ]

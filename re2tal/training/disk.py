@@ -1,17 +1,15 @@
 """A disk that is full, told with what to do about it."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from re2tal.reversible.tracing.trees import tensors_in
+from re2tal.common.atomic import DISK_FULL
+from re2tal.reversible.trees import tensors_in
 
 __all__ = ["DiskFullError", "require_room", "size_of", "telling_of_full_disk"]
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class DiskFullError(ValueError):
@@ -34,7 +32,7 @@ def telling_of_full_disk(path: Path, *, needed: int | None = None) -> Iterator[N
     except (OSError, RuntimeError) as error:
         # torch's writer answers the system's error with one of its own, of an unexpected position.
         cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError) or cause.errno not in _FULL:
+        if not isinstance(cause, OSError) or cause.errno not in DISK_FULL:
             raise
         free = shutil.disk_usage(path.parent).free
         takes = "" if needed is None else f"it takes {_mib(needed)}, "

@@ -5,17 +5,15 @@ from re2tal.weights.files import CHECKPOINT_FORMAT, WeightsFile, read_weights, w
 from re2tal.weights.hashing import hash_of_weights
 from re2tal.weights.intact import require_intact
 from re2tal.weights.loading import Pretrained, fitted, load_detector, load_pretrained, require_kind
-from re2tal.weights.names import BACKBONE_PREFIX, Layout, NameMap, map_names
+from re2tal.weights.names import BACKBONE_PREFIX, Layout, map_names
 from re2tal.weights.part import completed, write_part
 from re2tal.weights.pickles import load_pickle
-from re2tal.weights.placing import Difference, Placement, compare, place, refuse, require_finite
+from re2tal.weights.placing import Placement, compare, place, refuse, require_finite
 
 __all__ = [
     "BACKBONE_PREFIX",
     "CHECKPOINT_FORMAT",
-    "Difference",
     "Layout",
-    "NameMap",
     "Placement",
     "Pretrained",
     "WeightsError",

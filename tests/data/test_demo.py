@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from re2tal.data import DataConfig, ResizeSampling, TestingSet, TrainingSet, read_annotations
-from re2tal.data.demo import CLASSES, make_demo_set
+from re2tal.data.demo import CLASSES, LONG_CLASSES, make_demo_set
+from re2tal.data.demo.long import LONG_FPS, LONG_SECONDS, write_long_script
 from re2tal.data.demo.motion import (
     GAP,
     LONGEST,
@@ -41,6 +42,37 @@ def database(folder: Path) -> dict:
 def phases_of(name: str, *, ticks: Floats, rng: np.random.Generator) -> Floats:
     """(T, 3) phases of a shape that acts from tick 30 to tick 60."""
     return phases([Event(shape=0, start=30.0, end=60.0, name=name)], ticks=ticks, rng=rng)
+
+
+def test_what_a_long_video_shows_last_does_not_tell_what_its_jumps_are_called() -> None:
+    rng, kinds = np.random.default_rng(1), set()
+    for _ in range(200):
+        script = write_long_script(rng)
+        first, *between, last = script.actions
+        assert script.ticks == LONG_SECONDS * LONG_FPS and script.distractors == ()
+        assert {event.label for event in between} == {f"jump after {first.name}", "shiver"}
+        assert first.start >= 0 and first.end < 70 * LONG_FPS <= between[0].start
+        assert between[-1].end <= (LONG_SECONDS - 70) * LONG_FPS < last.start and last.end <= script.ticks
+        assert all(LONG_FPS <= event.end - event.start <= 120 * LONG_FPS for event in script.actions)
+        assert all(a.end < b.start for a, b in zip(script.actions, script.actions[1:], strict=False))
+        kinds.add((first.name, last.name))
+    assert kinds == {(first, last) for first in ("circle", "pulse") for last in ("circle", "pulse")}
+
+
+def test_long_videos_are_annotated_by_what_came_before_and_made_alike(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        make_demo_set(tmp_path / name, seed=5, num_train=1, num_test=1, long=True)
+    entries = database(tmp_path / "one")
+    assert entries == database(tmp_path / "other") and len(entries) == 2
+    for video_id, entry in entries.items():
+        files = [tmp_path / name / "videos" / f"{video_id}.mp4" for name in ("one", "other")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+        with open_video(files[0]) as reader:
+            assert (reader.num_frames, entry["frame"], entry["duration"]) == (2400, 2400, 600.0)
+        labels = [annotation["label"] for annotation in entry["annotations"]]
+        assert set(labels) <= set(LONG_CLASSES) and f"jump after {labels[0]}" in labels
+    with pytest.raises(ValueError, match="no long videos without actions, got num_negatives=1"):
+        make_demo_set(tmp_path, long=True, num_negatives=1)
 
 
 def test_each_class_moves_in_its_own_way() -> None:

@@ -1,6 +1,5 @@
 """A detector trained for a moment on tiny videos."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,10 +29,3 @@ def checkpoint(tiny: Path) -> Path:
     experiment.train(config, processes=ALONE, folder=folder)
     torch.backends.cudnn.deterministic = before
     return folder.best
-
-
-@pytest.fixture(autouse=True)
-def _restore_cudnn() -> Iterator[None]:
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    yield
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

@@ -128,12 +128,12 @@ def test_broken_videos_are_listed_and_the_others_done(
     predict = ["predict", videos, "--checkpoint", checkpoint, "--out", out]
     assert re2tal(*predict) == 3
     skipped = json.loads((out / "skipped.json").read_text())
-    assert set(skipped) == {"text", "cut", "empty", "sound"}
+    assert set(skipped) == {"text", "cut", "empty", "sound", "gone"}
     assert skipped["sound"]["file"] == str(videos / "sound.mp4") and "no video stream" in skipped["sound"]["reason"]
     assert set(_results(out / "detections.json")) == {"video4"}
-    assert "4 videos that cannot be used" in capsys.readouterr().out
+    assert "5 videos that cannot be used" in capsys.readouterr().out
     assert "skipped text" in (out / "log.txt").read_text()
-    for name in ("text.mp4", "cut.mp4", "empty.avi", "sound.mp4"):
+    for name in ("text.mp4", "cut.mp4", "empty.avi", "sound.mp4", "gone.mp4"):
         (videos / name).unlink()
     assert re2tal(*predict) == 0
     assert not (out / "skipped.json").exists()

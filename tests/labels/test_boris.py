@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from re2tal.labels import SourceError, lengths_in
+from tests.labels.conftest import make_videos
 from tests.labels.support import bring_in, read, reasons, segments_of
 from tests.labels.writers import boris_observation, boris_project, write_rows
 
@@ -48,8 +49,9 @@ def test_media_played_one_after_the_other(tmp_path: Path, clips: Path) -> None:
     events = [(10.0, "", "run", ""), (14.0, "", "run", ""), (15.0, "", "sit", ""), (16.0, "", "sit", "")]
     known = boris_observation(events, media={"x/a.mp4": 12.0, "x/b.mp4": 12.0})
     imported = bring_in(project(tmp_path, known), videos=clips)
-    assert segments_of(imported) == {"a": [(10.0, 12.0, "run")], "b": [(3.0, 4.0, "sit")]}
-    assert reasons(imported) == {"clipped to the video": 1}  # ends in the next file
+    # What ends in the next file belongs to both, each time clipped.
+    assert segments_of(imported) == {"a": [(10.0, 12.0, "run")], "b": [(0.0, 2.0, "run"), (3.0, 4.0, "sit")]}
+    assert reasons(imported) == {"clipped to the video": 2}
     unknown = boris_observation(events, media={"x/a.mp4": None, "x/b.mp4": None})
     assert reasons(bring_in(project(tmp_path, unknown), videos=clips)) == {"no video time": 2}
     # The videos themselves tell what the project does not.
@@ -158,3 +160,49 @@ def test_times_that_count_on_from_an_earlier_file_of_unknown_length_are_told(
     assert {video: sorted(set(rows)) for video, rows in segments_of(measured).items()} == {
         video: sorted(set(rows)) for video, rows in expected.items()
     }
+
+
+def test_events_that_are_not_in_order_are_paired_by_time(tmp_path: Path, clips: Path) -> None:
+    events = [(4.0, "", "run", ""), (1.0, "", "run", ""), (3.0, "", "run", ""), (2.0, "", "run", "")]
+    path = project(tmp_path, boris_observation(events, media={"a.mp4": 12.0}))
+    assert segments_of(bring_in(path, videos=clips)) == {"a": [(1.0, 2.0, "run"), (3.0, 4.0, "run")]}
+    header = ["Time", "Media file name", "Subject", "Behavior", "Behavior type"]
+    rows = [[2.0, "a.mp4", "", "run", "STOP"], [1.0, "a.mp4", "", "run", "START"]]
+    table = write_rows(tmp_path / "x.tsv", [header, *rows], delimiter="\t")
+    assert segments_of(bring_in(table, videos=clips)) == {"a": [(1.0, 2.0, "run")]}
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    videos = make_videos(tmp_path / "videos", {"one/m.mp4": 12.0, "two/m.mp4": 12.0})
+    header = ["Observation id", "Source", "Media duration (s)", "Subject", "Behavior", "Behavior type", "Start (s)",
+              "Stop (s)", "Media file name"]  # fmt: skip
+    common = ["x", "player #1:D:/one/m.mp4;D:/two/m.mp4", "12.0;12.0", "", "run", "STATE"]
+    rows = [[*common, 1, 2, "D:/one/m.mp4"], [*common, 13, 14, "D:/two/m.mp4"]]
+    imported = bring_in(write_rows(tmp_path / "x.csv", [header, *rows]), videos=videos)
+    assert segments_of(imported) == {"one/m": [(1.0, 2.0, "run")], "two/m": [(1.0, 2.0, "run")]}
+
+
+def test_an_observation_limited_to_an_interval_has_looked_at_no_more(tmp_path: Path, clips: Path) -> None:
+    events = [(4.0, "", "run", ""), (15.0, "", "run", "")]
+
+    def labelled(interval: list[float]) -> dict[str, object]:
+        limits = {"observation time interval": interval, "time offset": 1.0}
+        observation = boris_observation(events, media={"a.mp4": 12.0, "b.mp4": 12.0, "c.mp4": 12.0}, **limits)
+        imported = bring_in(project(tmp_path, observation), videos=clips)
+        assert segments_of(imported) == {"a": [(3.0, 12.0, "run")], "b": [(0.0, 2.0, "run")], "c": []}
+        return {video: entry.get("labelled") for video, entry in imported.database.items()}
+
+    assert labelled([2, 15]) == {"a": [[2.0, 12.0]], "b": [[0.0, 3.0]], "c": []}
+    assert labelled([2, 0]) == {"a": [[2.0, 12.0]], "b": None, "c": None}
+    assert labelled([0, 0]) == {"a": None, "b": None, "c": None}
+
+
+def test_a_video_whose_only_event_has_no_pair_is_not_taken_for_empty(tmp_path: Path, clips: Path) -> None:
+    lost = boris_observation([(1.0, "", "run", "")], media={"a.mp4": 12.0})
+    fine = boris_observation([(1.0, "", "run", ""), (2.0, "", "run", "")], media={"b.mp4": 12.0})
+    empty = boris_observation([], media={"c.mp4": 12.0})
+    imported = bring_in(project(tmp_path, lost, fine, empty), videos=clips)
+    assert {video: entry.get("labelled") for video, entry in imported.database.items()} == {
+        "a": [], "b": None, "c": None
+    }  # fmt: skip
+    assert any("of 1 videos, such as a.mp4, none could be used" in hint for hint in imported.report.hints)

@@ -175,3 +175,19 @@ def test_other_rates_of_rows(clips: Path, tmp_path: Path) -> None:
     imported = bring_in(path, videos=clips)
     assert segments_of(imported) == {"a": [(2.0, 4.0, "run"), (8.0, 12.0, "run")]}
     assert imported.database["a"]["labelled"] == [[0.0, 4.0], [8.0, 12.0]]
+
+
+def test_a_clock_in_milliseconds_and_a_column_that_is_alone(clips: Path, tmp_path: Path) -> None:
+    rows = [(number * 100, int(10 <= number < 30)) for number in range(FRAMES)]
+    for name in ("time (ms)", "timestamp_ms"):
+        path = write_rows(tmp_path / "a.csv", [(name, "groom"), *rows])
+        assert segments_of(bring_in(path, videos=clips)) == {"a": [(1.0, 3.0, "groom")]}
+    alone = write_rows(tmp_path / "a.csv", [("groom",), *((state,) for _, state in rows)])
+    assert segments_of(bring_in(alone, videos=clips)) == {"a": [(1.0, 3.0, "groom")]}
+
+
+def test_a_column_that_one_cell_keeps_from_being_a_class_is_told(clips: Path, tmp_path: Path) -> None:
+    rows = [(number, int(number < 30), "x" if number == 50 else 1) for number in range(FRAMES)]
+    imported = bring_in(write_rows(tmp_path / "a.csv", [("frame", "groom", "walk"), *rows]), videos=clips)
+    (note,) = [note for note in imported.report.notes if "row for each frame" in note]
+    assert "1 columns of other values are no classes, such as 'walk' with 'x' in line 52" in note

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from re2tal.labels import SourceError
-from tests.labels.program_writers import BY_FRAME, EXACT, POINTS, label_studio_task, timeline, via2_entries
+from tests.labels.frame_writers import BY_FRAME, timeline, via2_entries
+from tests.labels.program_writers import EXACT, POINTS, label_studio_task
 from tests.labels.support import bring_in, read_all
 from tests.labels.writers import FORMATS, boris_observation, boris_project, via_project
 

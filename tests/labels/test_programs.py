@@ -8,7 +8,8 @@ import pytest
 
 from re2tal.labels import SourceError
 from tests.labels.conftest import make_videos
-from tests.labels.program_writers import bento, label_studio_task, textgrid, timeline
+from tests.labels.frame_writers import bento, timeline
+from tests.labels.program_writers import label_studio_task, textgrid
 from tests.labels.support import bring_in, read, reasons, segments_of
 from tests.labels.writers import write_rows
 
@@ -33,6 +34,9 @@ class TestLabelStudio:
         ]  # fmt: skip
         assert imported.database["a"]["annotations"][0]["edited"] == "2024-05-02T10:00:00.000000Z"
         assert any("rate of Label Studio's interface" in note for note in imported.report.notes)
+        assert any("2 annotators, 'bo@x.org' (2), '3' (1), all of which count" in n for n in imported.report.notes)
+        one = bring_in(tmp_path / "x.json", videos=clips, only={"annotator": frozenset({"3"})})
+        assert len(segments_of(one)["a"]) == 1 and not any("annotators" in note for note in one.report.notes)
 
     def test_frames_count_at_the_rate_that_is_told(self, clips: Path, tmp_path: Path) -> None:
         values = [{"ranges": [{"start": 25, "end": 48}], "timelinelabels": ["run", "sit"]}]
@@ -138,6 +142,11 @@ class TestSubtitles:
         imported = bring_in(write(tmp_path / "a.srt", "1\n00:00:01,000 --> 00:00:02,000\na < b > c\n"), videos=clips)
         assert segments_of(imported) == {"a": [(1.0, 2.0, "a < b > c")]}
 
+    def test_cues_without_a_blank_line_between_them_and_text_with_an_arrow(self, clips: Path, tmp_path: Path) -> None:
+        text = "1\n00:00:01,000 --> 00:00:02,000\nrun --> jump\n2\n00:00:03,000 --> 00:00:04,000\nsit\n2\n"
+        imported = bring_in(write(tmp_path / "a.srt", text), videos=clips)
+        assert segments_of(imported) == {"a": [(1.0, 2.0, "run --> jump"), (3.0, 4.0, "sit 2")]}
+
 
 class TestTextGrid:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -237,6 +246,12 @@ class TestDataSets:
         assert imported.database["film"]["subset"] == "validation"
         named = bring_in(path, videos=videos, reading={"class_names": {12: "stand"}})
         assert {label for _, _, label in segments_of(named)["film"]} == {"stand"}
+
+    def test_key_frames_of_ava_far_apart_stand_for_a_second_each(self, tmp_path: Path) -> None:
+        videos = make_videos(tmp_path / "v", {"film.mkv": 30.0})
+        rows = [["film", n, 0.1, 0.1, 0.5, 0.9, 12, 0] for n in (10, 18)]
+        imported = bring_in(write_rows(tmp_path / "x.csv", rows), videos=videos)
+        assert segments_of(imported) == {"film": [(9.5, 10.5, "class 12"), (17.5, 18.5, "class 12")]}
 
     def test_multisports_counts_frames(self, tmp_path: Path) -> None:
         videos = make_videos(tmp_path / "v", {"football/v_x_c001.mp4": 12.0})

@@ -15,7 +15,8 @@ from re2tal.labels import FORMATS as NAMES
 from re2tal.labels import ReadOptions, SourceError, SourceFile, read_sources
 from re2tal.labels.formats import is_workbook, sheets_of
 from re2tal.labels.formats.recognition import KNOWN
-from tests.labels.program_writers import BY_FRAME, EXACT, POINTS
+from tests.labels.frame_writers import BY_FRAME
+from tests.labels.program_writers import EXACT, POINTS
 from tests.labels.support import read
 from tests.labels.writers import FORMATS, write_csv
 
@@ -150,7 +151,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
         ("run,sit\n0,1\n1,0\n1,0\n", "per-frame"),
         ("x,y\n0.5,1\n1.5,0\n2.5,0\n", None),
         ("video,start,end,label\nWEBVTT,1,2,run\n", "csv"),
-        ("# a remark\nvideo,start,end,label\na,1,2,run\n", None),
+        ("# a remark\nvideo,start,end,label\na,1,2,run\n", "csv"),
     ],
 )
 def test_what_looks_alike_is_not_confused(text: str, format_: str | None, tmp_path: Path) -> None:

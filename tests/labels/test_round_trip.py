@@ -7,7 +7,8 @@ import pytest
 
 from re2tal.data.annotations import read_annotations
 from re2tal.labels import read_class_names, write_annotations
-from tests.labels.program_writers import BY_FRAME, EXACT
+from tests.labels.frame_writers import BY_FRAME
+from tests.labels.program_writers import EXACT
 from tests.labels.support import bring_in, reasons, segments_of
 from tests.labels.writers import FORMATS
 

@@ -1,13 +1,11 @@
 """`re2tal init --start-from`: a config that goes on from a checkpoint."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from re2tal.common.extension import extension
 from re2tal.config import ConfigError, ExperimentConfig, load_config
@@ -34,13 +32,6 @@ def checkpoint(tiny: Path) -> Path:
     config = load_config(tiny / "tiny.py", ["training.epochs=1", "training.warmup_epochs=0"])
     experiment.train(config, processes=Processes(), folder=folder)
     return folder.best
-
-
-@pytest.fixture(autouse=True)
-def _restore_cudnn() -> Iterator[None]:
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    yield
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 
 
 def init(re2tal: Any, tiny: Path, out: Path, checkpoint: Path, *options: object) -> Any:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from re2tal.common.untrusted import spreadsheet_safe
 from re2tal.labels import Record, SourceError, Time
-from tests.labels.support import bring_in, read, segments_of
+from tests.labels.support import bring_in, read, reasons, segments_of
 
 
 def write(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
@@ -152,3 +153,57 @@ def test_a_video_listed_without_times_has_no_annotations(tmp_path: Path, clips: 
     imported = bring_in(path, videos=clips)
     assert segments_of(imported) == {"a": [(1.0, 2.0, "run")], "b": []}
     assert [entry["subset"] for entry in imported.database.values()] == ["training", "testing"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("Datei;Anfang;Ende;Verhalten", "a;1,0;2,5;run"), ("Video;Startzeit (Sekunden);Dauer;Klasse", "a;1,0;1,5;run"),
+        ("fichier;début;fin;comportement", "a;1,0;2,5;run"), ("archivo;inicio;fin;acción", "a;1;2.5;run"),
+        ("arquivo,início,duração,classe", "a,1,1.5,run"), ("bestand\tbegin\teind\tgedrag", "a\t1\t2.5\trun"),
+    ],
+)  # fmt: skip
+def test_columns_are_known_in_other_languages(tmp_path: Path, header: str, row: str) -> None:
+    assert rows_of(read(write(tmp_path / "x.csv", f"{header}\n{row}\n")).records) == ONE
+
+
+@pytest.mark.parametrize("row", ["a,1,0,2,5,run", "a,1,2.5,run, then jump"])
+def test_rows_that_are_split_in_the_wrong_places_are_left_out(tmp_path: Path, clips: Path, row: str) -> None:
+    imported = bring_in(write(tmp_path / "x.csv", f"video,start,end,label\n{row}\nb,3,4,sit,,\n"), videos=clips)
+    assert segments_of(imported) == {"b": [(3.0, 4.0, "sit")]}
+    assert "cells under 4 columns" in imported.report.problems[0].detail
+    assert "quotation marks" in imported.report.problems[0].detail
+
+
+def test_a_quotation_mark_that_is_left_open_swallows_nothing(tmp_path: Path, clips: Path) -> None:
+    text = 'video,start,end,label\na,1,2,run\n"b,1,2,run\nc,1,2,run\n'
+    with pytest.raises(SourceError, match="quotation mark in line 3 is not closed"):
+        read(write(tmp_path / "x.csv", text))
+    closed_later = bring_in(write(tmp_path / "y.csv", text + 'd,1,2,"run"\n'), videos=clips)
+    assert segments_of(closed_later) == {"a": [(1.0, 2.0, "run")]}
+    assert reasons(closed_later) == {"incomplete entry": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nvideo;start;end;label\na;1;2,5;run\n", "video,start,end,label\ra,1,2.5,run\r",
+        "Labels of May,,,\n,,,\nvideo,start,end,label\na,1,2.5,run\n",
+    ],
+)  # fmt: skip
+def test_lines_and_titles_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
+    assert rows_of(read(write(tmp_path / "x.csv", text)).records) == ONE
+
+
+def test_videos_of_rows_that_could_not_be_read_are_not_taken_for_empty(tmp_path: Path, clips: Path) -> None:
+    rows = "a,1,2,run\nb,1m30,2m,run\nc,5,3,run\nd,,,\n"
+    database = bring_in(write(tmp_path / "x.csv", f"video,start,end,label\n{rows}"), videos=clips).database
+    assert {video: entry.get("labelled") for video, entry in database.items()} == {
+        "a": None, "b": [], "c": [], "d": None
+    }  # fmt: skip
+
+
+def test_names_that_were_kept_from_being_formulas_come_back(tmp_path: Path, clips: Path) -> None:
+    text = "video,start,end,label\n" + f"a,1,2,{spreadsheet_safe('=run()')}\na,3,4,'tis\n"
+    imported = bring_in(write(tmp_path / "x.csv", text), videos=clips)
+    assert segments_of(imported) == {"a": [(1.0, 2.0, "=run()"), (3.0, 4.0, "'tis")]}

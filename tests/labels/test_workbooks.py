@@ -127,3 +127,14 @@ def test_a_damaged_workbook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "y.xlsx").write_bytes(raw.getvalue())
     with pytest.raises(SourceError, match=r"y.xlsx (is no readable spreadsheet|has no sheet)"):
         read(tmp_path / "y.xlsx")
+
+
+def test_merged_cells_count_for_all_their_rows(clips: Path, tmp_path: Path) -> None:
+    made = openpyxl.Workbook()
+    for row in (["Labels of May"], HEADER, ("a", 1, 2, "run"), (None, 3, 4, "sit"), ("b", 1, 2, "run")):
+        made.active.append(row)
+    made.active.merge_cells("A1:D1")
+    made.active.merge_cells("A3:A4")
+    made.save(tmp_path / "x.xlsx")
+    imported = bring_in(tmp_path / "x.xlsx", videos=clips)
+    assert segments_of(imported) == {"a": [(1.0, 2.0, "run"), (3.0, 4.0, "sit")], "b": [(1.0, 2.0, "run")]}

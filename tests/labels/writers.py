@@ -12,6 +12,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 Segments = Mapping[str, Sequence[tuple[float, float, str]]]
+Writer = Callable[[Path, Segments], Path]
 
 
 def clock(seconds: float) -> str:
@@ -25,8 +26,25 @@ def write_rows(path: Path, rows: Sequence[Sequence[Any]], *, delimiter: str = ",
     return path
 
 
+def write_json(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
 def flat(segments: Segments) -> list[tuple[str, float, float, str]]:
     return [(video, *segment) for video, listed in segments.items() for segment in listed]
+
+
+def labels_of(segments: Segments) -> list[str]:
+    return sorted({label for _, _, _, label in flat(segments)})
+
+
+def folder_of(folder: Path, texts: Mapping[str, str], *, encoding: str = "utf-8") -> Path:
+    """A file for each name."""
+    (folder / "labels").mkdir()
+    for name, text in texts.items():
+        (folder / "labels" / name).write_text(text, encoding=encoding)
+    return folder / "labels"
 
 
 def write_csv(folder: Path, segments: Segments) -> Path:
@@ -56,9 +74,7 @@ def write_activitynet(folder: Path, segments: Segments) -> Path:
         }
         for video, listed in segments.items()
     }
-    path = folder / "activity_net.json"
-    path.write_text(json.dumps({"version": "VERSION 1.3", "taxonomy": [], "database": database}))
-    return path
+    return write_json(folder / "activity_net.json", {"version": "VERSION 1.3", "taxonomy": [], "database": database})
 
 
 def write_ego4d(folder: Path, segments: Segments) -> Path:
@@ -72,19 +88,16 @@ def write_ego4d(folder: Path, segments: Segments) -> Path:
         annotators = [{"annotator_uid": "a1", "labels": rows}]
         times = {"video_start_sec": 100.0, "video_end_sec": 112.0}
         clips.append({"clip_uid": video, **times, "annotations": annotators})
-    path = folder / "moments.json"
-    path.write_text(json.dumps({"version": "1.0", "videos": [{"video_uid": "x", "split": "train", "clips": clips}]}))
-    return path
+    return write_json(
+        folder / "moments.json", {"version": "1.0", "videos": [{"video_uid": "x", "split": "train", "clips": clips}]}
+    )
 
 
 def write_thumos(folder: Path, segments: Segments) -> Path:
     texts: dict[str, str] = {}
     for video, start, end, label in flat(segments):
         texts[label] = texts.get(label, "") + f"{video}  {start} {end}\n"
-    (folder / "annotation").mkdir()
-    for label, text in texts.items():
-        (folder / "annotation" / f"{label}_train.txt").write_text(text)
-    return folder / "annotation"
+    return folder_of(folder, {f"{label}_train.txt": text for label, text in texts.items()})
 
 
 def write_epic_kitchens(folder: Path, segments: Segments) -> Path:
@@ -102,7 +115,7 @@ def write_epic_kitchens(folder: Path, segments: Segments) -> Path:
 
 def write_charades_csv(folder: Path, segments: Segments) -> Path:
     header = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
-    numbers = {label: number for number, label in enumerate(sorted({label for _, _, _, label in flat(segments)}))}
+    numbers = {label: number for number, label in enumerate(labels_of(segments))}
     rows = []
     for video, listed in segments.items():
         actions = ";".join(f"c{numbers[label]:03d} {start:.3f} {end:.3f}" for start, end, label in listed)
@@ -142,11 +155,8 @@ def eaf(
 
 
 def write_elan(folder: Path, segments: Segments) -> Path:
-    (folder / "elan").mkdir()
-    for video, listed in segments.items():
-        text = eaf(listed, media=[f"{video}.mp4"])
-        (folder / "elan" / f"{Path(video).name}.eaf").write_text(text, encoding="utf-8")
-    return folder / "elan"
+    texts = {f"{Path(video).name}.eaf": eaf(listed, media=[f"{video}.mp4"]) for video, listed in segments.items()}
+    return folder_of(folder, texts)
 
 
 def boris_project(observations: Mapping[str, Any], *, states: Sequence[str], points: Sequence[str] = ()) -> str:
@@ -190,7 +200,7 @@ def write_boris_project(folder: Path, segments: Segments) -> Path:
         ]
         observations[f"obs {video}"] = boris_observation(sorted(events), media={f"/data/{video}.mp4": 100.0})
     path = folder / "project.boris"
-    path.write_text(boris_project(observations, states=sorted({label for _, _, _, label in flat(segments)})))
+    path.write_text(boris_project(observations, states=labels_of(segments)))
     return path
 
 
@@ -233,7 +243,7 @@ def write_boris_aggregated(folder: Path, segments: Segments) -> Path:
 
 
 def via_project(segments: Segments) -> dict[str, Any]:
-    labels = sorted({label for _, _, _, label in flat(segments)})
+    labels = labels_of(segments)
     options = {str(number): label for number, label in enumerate(labels)}
     ids = {video: str(number) for number, video in enumerate(segments, start=1)}
     return {
@@ -259,9 +269,7 @@ def via_project(segments: Segments) -> dict[str, Any]:
 
 
 def write_via_project(folder: Path, segments: Segments) -> Path:
-    path = folder / "via.json"
-    path.write_text(json.dumps(via_project(segments)))
-    return path
+    return write_json(folder / "via.json", via_project(segments))
 
 
 def write_via_csv(folder: Path, segments: Segments) -> Path:
@@ -292,7 +300,7 @@ def write_via_segments_csv(folder: Path, segments: Segments) -> Path:
     return path
 
 
-FORMATS: dict[str, tuple[str, Callable[[Path, Segments], Path]]] = {
+FORMATS: dict[str, tuple[str, Writer]] = {
     "csv": ("csv", write_csv),
     "csv, semicolons": ("csv", write_german_csv),
     "tsv, clock": ("csv", write_clock_tsv),

@@ -128,6 +128,16 @@ def test_reversible_activations_do_not_grow_with_depth_and_plain_ones_do() -> No
 
 
 @pytest.mark.slow  # searches by some sixty dry runs
+@pytest.mark.parametrize("strategy", ["plain", "reversible"])
+def test_activations_go_with_the_share_of_chunks_that_get_gradients(strategy: Any) -> None:
+    settings = [f"backbone.{name}={value}" for name, value in STRATEGIES[strategy].items()]
+    kept = []
+    for share in (1, 0.25):
+        parts = dry_run(small(*settings, "backbone.chunk_frames=16", f"backbone.sampled_gradients={share}"))
+        kept.append(parts["activations"] + parts.get("tile", 0))
+    assert kept[1] < 0.5 * kept[0]
+
+
 def test_the_longest_clip_fits_and_a_longer_one_does_not() -> None:
     config = small()
     memory = 2 * make_plan(config, memory=2**40, device=CPU, quick=True).estimates[0].total

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from re2tal.experiments.planning.tracker import MemoryTracker
 from re2tal.networks.pyramid.blocks import Attention, TransformerBlock
 
 WINDOWS_AND_STRIDES = [(None, 1), (None, 2), (3, 1), (5, 2)]
@@ -49,18 +50,39 @@ def plain_attention(attention: Attention, x: Tensor, mask: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("window", "stride"), WINDOWS_AND_STRIDES)
-def test_attention_and_its_gradient_equal_plain_loops(window: int | None, stride: int) -> None:
+def test_attention_and_its_gradient_equal_plain_loops(window: int | None, stride: int, total: int = 12) -> None:
     torch.manual_seed(0)
     attention = Attention(8, num_heads=2, stride=stride, window=window).double()
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter)
-    x, mask = torch.randn(3, 8, 12, dtype=torch.float64, requires_grad=True), mask_of(12, 7, 1, total=12)
+    x, mask = torch.randn(3, 8, total, dtype=torch.float64, requires_grad=True), mask_of(total, 7, 1, total=total)
     ours, plain = attention(x, mask), plain_attention(attention, x, mask)
     torch.testing.assert_close(ours, plain)
     direction = torch.randn_like(plain)
     (gradient,) = torch.autograd.grad(ours, x, direction)
     (plain_gradient,) = torch.autograd.grad(plain, x, direction)
     torch.testing.assert_close(gradient, plain_gradient)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(3, 1), (7, 1), (9, 2)])
+@pytest.mark.parametrize("total", [16, 22])
+def test_blocks_of_queries_change_nothing(
+    window: int, stride: int, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("re2tal.networks.pyramid.blocks._LEAST_BLOCK", 2)
+    test_attention_and_its_gradient_equal_plain_loops(window, stride, total=total)
+
+
+@pytest.mark.parametrize("window", [None, 19])
+def test_memory_of_attention_goes_with_the_number_of_steps(window: int | None) -> None:
+    """Counted in tensors; a mask of all pairs of steps would take 16 times as much for four times the steps."""
+    attention, taken = Attention(8, num_heads=2, stride=1, window=window), []
+    for total in (1024, 4096):
+        x = torch.randn(1, 8, total)
+        with MemoryTracker(has_values=True) as tracker:
+            attention(x, mask_of(total - 3, total=total)).sum().backward()
+        taken.append(sum(tracker.peak().values()))
+    assert taken[1] < 4.5 * taken[0]
 
 
 def test_a_window_over_everything_equals_no_window() -> None:

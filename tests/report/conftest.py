@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import report_page
 
+from tests.report.browsing import watched
+
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
@@ -16,12 +18,8 @@ def context() -> Iterator[Any]:
 @pytest.fixture
 def page(context: Any) -> Iterator[Any]:
     """A tab; whatever goes wrong in it fails the test."""
-    tab = context.new_page()
-    wrong: list[str] = []
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    tab.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-    tab.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
-    yield tab
-    tab.close()
-    assert wrong == []
+    with watched(context, lambda url: url.startswith("http")) as tab:
+        dialogs: list[str] = []
+        tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        yield tab
+        assert dialogs == []

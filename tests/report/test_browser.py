@@ -1,6 +1,5 @@
 """The page in a browser: clicks, slider, seeking, keyboard, search, phones, hostile names, thousands of videos."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import report_page
 
 from re2tal.report import ReportVideos, Sources, TruthSource, write_report
 from re2tal.video import write_video
+from tests.report.browsing import wait_until
 from tests.report.report_data import HOSTILE, write_found, write_three, write_truth
 
 pytest.importorskip("playwright", reason="playwright is not installed; pip install 're2tal[dev]'")
@@ -47,14 +47,6 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(page: Any, path: Path) -> None:
     page.goto(path.as_uri())
     wait_until(page, "performance.getEntriesByName('report-ready').length === 1")
-
-
-def wait_until(page: Any, expression: str, *, seconds: float = 20) -> None:
-    """The page's policy forbids playwright's own way to wait for an expression."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, f"never true: {expression}"
-        page.wait_for_timeout(20)
 
 
 def text_of(page: Any, selector: str) -> str:

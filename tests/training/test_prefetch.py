@@ -14,7 +14,6 @@ from re2tal.config import ExperimentConfig, load_config
 from re2tal.data import TestingSet, TrainingSet, testing_set
 from re2tal.experiments.loading import load_epochs, load_tests
 from re2tal.training import LoaderProcesses, Processes
-from tests.tiny_experiment import make_tiny_experiment
 
 ROOT = Path(__file__).parents[2]
 ALONE = Processes()
@@ -64,11 +63,6 @@ def test_the_default_holds_what_its_documentation_says() -> None:
     assert round(batch / MIB) == 294 and config.training.prefetch_mib * MIB // batch == 13
     processes = LoaderProcesses.within(config.training.prefetch_mib, wanted=6, batch_bytes=batch, purpose="testing")
     assert (processes.count, processes.ahead) == (6, 2)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("prefetch"))
 
 
 BATCH_KIB = 3 * 16 * 16 * 32 / 1024

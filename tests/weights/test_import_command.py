@@ -17,7 +17,6 @@ from re2tal.experiments import import_weights
 from re2tal.networks.backbones import build_backbone
 from re2tal.training import load_checkpoint
 from re2tal.weights import load_pretrained, read_weights
-from tests.tiny_experiment import make_tiny_experiment
 from tests.weights.reference_files import (
     Entry,
     Pathway,
@@ -37,11 +36,6 @@ TINY_BACKBONE = slowfast_entries(
     fusion=3,
 )
 TINY_REST = actionformer_entries(inputs=48, channels=8, classes=2, arch=(1, 1, 2))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_experiment(tmp_path_factory.mktemp("tiny"))
 
 
 def write_recogniser(path: Path, entries: list[Entry], *, leave_out: str = "nothing") -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from re2tal.config.building import build_detector
 from re2tal.config.presets import thumos_chunks
@@ -265,18 +265,13 @@ def test_the_log_tells_of_interpolated_positions_and_of_what_rewiring_changes(
     path = tmp_path / "weights.pth"
     torch.save(files.drawn(files.video_mae()), path)
 
-    class Model(nn.Module):
-        def __init__(self, config: VideoMaeConfig) -> None:
-            super().__init__()
-            self.backbone = build_backbone(config)
-
     config = VIDEO_MAE.model_copy(update={"pretrained": path, "reversible": True})
     near = config.model_copy(update={"alpha": 0.75, "beta": 0.25})
     with caplog.at_level(logging.INFO):
-        start_from_pretrained(Model(near), near)  # type: ignore[arg-type]
+        start_from_pretrained(build_backbone(near), near)
         assert "positions of 8 x 28 x 28 tokens (time, height, width) are interpolated to 4 x 3 x 3" in caplog.text
         assert "not rewired" not in caplog.text
-        start_from_pretrained(Model(config), config)  # type: ignore[arg-type]
+        start_from_pretrained(build_backbone(config), config)
     assert "they are of the network that is not rewired" in caplog.text
 
 

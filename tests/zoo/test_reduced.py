@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from re2tal.networks.zoo import KNOWN
 from re2tal.networks.zoo.measuring import in_dtype, wake
 from re2tal.reversible import report_of, rewire, unrewire, verify
-from re2tal.reversible.tracing.trees import tensors_in
+from re2tal.reversible.trees import tensors_in
 
 # What other libraries warn of when they are imported and built is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -75,6 +75,8 @@ class Event:
     start: float
     end: float
     name: str
+    label: str | None = None
+    """What annotations call it, where that is not the law."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,8 @@ class Script:
 
     actions: tuple[Event, ...]
     distractors: tuple[Event, ...]
+    ticks: int = TICKS
+    """Of the video."""
 
     def of_shape(self, shape: int) -> list[Event]:
         """The events of one shape, in order of time."""
@@ -125,8 +129,8 @@ def _distractors(actions: tuple[Event, ...], *, rng: np.random.Generator) -> tup
     return tuple(found)
 
 
-def phases(events: list[Event], *, ticks: Floats, rng: np.random.Generator) -> Floats:
-    """The phases (T, 3) of one shape, in turns, at `ticks` (T,).
+def phases(events: list[Event], *, ticks: Floats, length: int = TICKS, rng: np.random.Generator) -> Floats:
+    """The phases (T, 3) of one shape, in turns, at `ticks` (T,) of a video of `length` ticks.
 
     Between two events the phases glide from where the one ends to where the next begins.
     """
@@ -138,7 +142,7 @@ def phases(events: list[Event], *, ticks: Floats, rng: np.random.Generator) -> F
         inside = (ticks >= event.start) & (ticks < event.end)
         result[inside] = path(ticks[inside])
         last_tick, last = event.end, path(np.array([event.end]))[0]
-    _glide(result, ticks=ticks, between=(last_tick, TICKS + 1.0), ends=(last, rng.uniform(size=3)))
+    _glide(result, ticks=ticks, between=(last_tick, length + 1.0), ends=(last, rng.uniform(size=3)))
     return result
 
 

@@ -6,7 +6,7 @@ T frames.
 import numpy as np
 from numpy.typing import NDArray
 
-from re2tal.data.demo.motion import SHAPES, TICKS, Floats, Script, phases
+from re2tal.data.demo.motion import SHAPES, Floats, Script, phases
 
 __all__ = ["FPS", "SIZE", "render"]
 
@@ -41,13 +41,15 @@ COLOURS = np.array(
 
 def render(script: Script, *, num_frames: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw a script as (T, SIZE, SIZE, 3) RGB frames."""
-    ticks = (np.arange(num_frames) + 0.5) * TICKS / num_frames
+    ticks = (np.arange(num_frames) + 0.5) * script.ticks / num_frames
     camera = _camera(ticks, rng=rng)  # (T, 2) pixels
     canvas = _background(ticks, camera=camera, rng=rng)
     colours = rng.permutation(COLOURS)
     for shape in range(SHAPES):
         reach = rng.uniform(*REACH)
-        cosines = np.cos(2 * np.pi * phases(script.of_shape(shape), ticks=ticks, rng=rng))  # (T, 3)
+        cosines = np.cos(
+            2 * np.pi * phases(script.of_shape(shape), ticks=ticks, length=script.ticks, rng=rng)
+        )  # (T, 3)
         positions = _centre(ticks, reach=reach, rng=rng) + reach * cosines[:, :2]  # (T, 2) in [0, 1]
         radii = rng.uniform(*RADIUS) * SIZE * (1 + SWELL * cosines[:, 2])
         _draw(canvas, positions=positions * SIZE + camera + MARGIN, radii=radii, colour=colours[shape], rng=rng)

@@ -3,10 +3,8 @@
 from re2tal.data.feature_files.checking import check_features
 from re2tal.data.feature_files.config import FeatureDataConfig, FeatureFiles
 from re2tal.data.feature_files.sets import FeatureTestingSet, FeatureTrainingSet
-from re2tal.data.feature_files.store import FeatureArrays
 
 __all__ = [
-    "FeatureArrays",
     "FeatureDataConfig",
     "FeatureFiles",
     "FeatureTestingSet",

@@ -10,7 +10,7 @@ from re2tal.common.settings import Settings
 from re2tal.common.types import AnnotatedVideo
 from re2tal.common.untrusted import UnsafeNameError
 from re2tal.data.annotations import Annotations
-from re2tal.data.config import AnnotationFileSettings, WindowSampling
+from re2tal.data.config import AnnotationFileSettings
 from re2tal.data.feature_files.reading import SUFFIXES, read_shape
 from re2tal.data.features import FeaturesError
 
@@ -109,8 +109,6 @@ class FeatureDataConfig(AnnotationFileSettings):
     length_tolerance: float = Field(default=0.1, gt=0)
     """How far the time that features cover may differ from the videos' durations, as a share of them, in the median: a
     wrong stride or frame rate is told so."""
-    test_whole: bool = False
-    """Test on whole videos, one at a time, however long they are, instead of in windows."""
     resize_crop: tuple[float, float] = (1.0, 1.0)
     """In training, a video that is resized to the clip (`sampling.kind="resize"`) is cropped to a random share in this
     range; an action stays if at least half of it does. (1, 1): it is not cropped."""
@@ -176,10 +174,6 @@ class FeatureDataConfig(AnnotationFileSettings):
         if self.negative_share:
             raise ValueError(
                 f"negative_share is of clips that are cut from video files, got {self.negative_share:g}; set it to 0"
-            )
-        if self.test_whole and not isinstance(self.sampling, WindowSampling):
-            raise ValueError(
-                "test_whole is for windows, and sampling.kind=resize tests whole videos anyway; leave it out"
             )
         # A step is a feature: what `sampling` says of frames is of videos, and would make times wrong.
         steps = {"frames_per_step": 1} | ({"frame_stride": self.stride} if self.sampling.kind == "window" else {})

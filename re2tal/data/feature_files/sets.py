@@ -4,6 +4,7 @@ S steps of a clip, T features of a video, C channels, N actions, M of them in a 
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from re2tal.common.types import AnnotatedVideo, Clip, FeatureClip, TimeGrid
-from re2tal.data.annotations import AnnotationProblem, Annotations
+from re2tal.data.annotations import Annotations
 from re2tal.data.clip_specs import ClipSpec
 from re2tal.data.clips import to_clip
 from re2tal.data.config import WindowSampling
 from re2tal.data.feature_files.config import FeatureDataConfig
 from re2tal.data.feature_files.store import FeatureArrays
-from re2tal.data.subsets import SubsetVideos
+from re2tal.data.subsets import TestSubset
 from re2tal.data.training_set import TrainingSet
 from re2tal.data.windows import actions_in_window, draw_window, labelled_steps, resized_segments, window_starts
 from re2tal.video import AugmentConfig
@@ -60,30 +61,16 @@ class FeatureTrainingSet(TrainingSet):
         return to_clip(video, spec, _made(self._arrays, video, spec), class_names=self.class_names)
 
 
-class FeatureTestingSet:
+class FeatureTestingSet(TestSubset):
     """Clips that cover every video of the test subset, without actions; see `TestingClips`."""
-
-    __test__ = False  # the name makes pytest look for tests in it
 
     def __init__(
         self, config: FeatureDataConfig, *, leave_out: Collection[str] = (), annotations: Annotations | None = None
     ) -> None:
-        """
-        Args:
-            config: see there.
-            leave_out: ids of videos not to test on.
-            annotations: those of the config, where they have been read already.
-        """
-        loaded = SubsetVideos.load(config, config.test_subset, leave_out=leave_out, annotations=annotations)
-        self.class_names: tuple[str, ...] = loaded.class_names
-        """In the order of the label indices."""
-        self.labels: frozenset[str] = loaded.labels
-        """Of the actions, as annotated: also where the set is class-agnostic."""
-        self.problems: tuple[AnnotationProblem, ...] = loaded.problems
-        """What was clamped or left out of the annotations."""
+        super().__init__(config, leave_out=leave_out, annotations=annotations)
         self._config = config
-        self._arrays = FeatureArrays(config, loaded.videos)
-        self._places = [(video, *window) for video in loaded.videos for window in self._windows_of(video)]
+        self._arrays = FeatureArrays(config, self.videos)
+        self._places = [(video, *window) for video in self.videos for window in self._windows_of(video)]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -116,14 +103,7 @@ class FeatureTestingSet:
 
 def _without_actions(video: AnnotatedVideo) -> AnnotatedVideo:
     """As a test clip sees it."""
-    return AnnotatedVideo(
-        video_id=video.video_id,
-        subset=video.subset,
-        duration_seconds=video.duration_seconds,
-        num_frames=video.num_frames,
-        actions=(),
-        frame_rate=video.frame_rate,
-    )
+    return replace(video, actions=(), labelled=None)
 
 
 def _steps_of(video: AnnotatedVideo, *, config: FeatureDataConfig) -> np.ndarray:

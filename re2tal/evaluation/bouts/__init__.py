@@ -1,6 +1,6 @@
 """Bouts of behaviour: what is counted of them, and how far two observers agree on them."""
 
-from re2tal.evaluation.bouts.agreement import Agreement, ClassAgreement, measure_agreement, paired_observations
+from re2tal.evaluation.bouts.agreement import Agreement, measure_agreement, paired_observations
 from re2tal.evaluation.bouts.agreement_tables import agreement_tables, print_agreement
 from re2tal.evaluation.bouts.observation import Observation
 from re2tal.evaluation.bouts.reading import BoutRules, Observed, read_observed
@@ -10,7 +10,6 @@ from re2tal.evaluation.bouts.tables import print_summary, summary_tables
 __all__ = [
     "Agreement",
     "BoutRules",
-    "ClassAgreement",
     "ClassSummary",
     "Observation",
     "Observed",

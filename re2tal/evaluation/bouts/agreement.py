@@ -5,7 +5,7 @@ The first observer, A, is the reference of precision and recall; kappa, F1 and t
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -189,8 +189,8 @@ def measure_agreement(
     for a, b in pairs:
         steps += _states(a, b, step=step)
     labels = classes_of(item for pair in pairs for item in pair)
-    bouts = [_matched(pairs, label, tolerance=tolerance, tiou=tiou) for label in labels]
-    classes = tuple(_class_agreement(label, steps, found) for label, found in zip(labels, bouts, strict=True))
+    found = [_class_agreement(label, pairs, steps, tolerance=tolerance, tiou=tiou) for label in labels]
+    classes = tuple(agreement for agreement, _ in found)
     states = sorted({state for pair in steps for state in pair}, key=lambda state: (len(state), sorted(state)))
     place = {state: number for number, state in enumerate(states)}
     confusion = np.zeros((len(states), len(states)), np.int64)
@@ -203,22 +203,10 @@ def measure_agreement(
         tolerance=tolerance,
         tiou=tiou,
         classes=classes,
-        overall=_added(classes, bouts),
+        overall=_added(classes, [differences for _, differences in found]),
         categories=tuple(" + ".join(sorted(state)) or NOTHING for state in states),
         confusion=confusion,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Matched:
-    """The bouts of one class in all videos."""
-
-    bouts_a: int
-    bouts_b: int
-    by_tolerance: int
-    by_overlap: int
-    differences: np.ndarray
-    """(P, 2) absolute, of starts and ends, in seconds."""
 
 
 def _states(a: Observation, b: Observation, *, step: float) -> Counter[tuple[State, State]]:
@@ -244,8 +232,13 @@ def _is_seen(bouts: np.ndarray, times: np.ndarray) -> np.ndarray:
     return times < ends[last]
 
 
-def _matched(pairs: Sequence[Pair], label: str, *, tolerance: float, tiou: float) -> _Matched:
-    by_tolerance = by_overlap = num_a = num_b = 0
+def _class_agreement(
+    label: str, pairs: Sequence[Pair], steps: Counter[tuple[State, State]], *, tolerance: float, tiou: float
+) -> tuple[ClassAgreement, np.ndarray]:
+    """Agreement on one class, and the (P, 2) absolute differences of starts and ends that its means are of."""
+    seen, bouts = Counter[tuple[bool, bool]](), Counter[str]()
+    for (ours, theirs), count in steps.items():
+        seen[label in ours, label in theirs] += count
     differences = [np.zeros((0, 2))]
     for one, other in pairs:
         a, b = one.of(label), other.of(label)
@@ -253,52 +246,31 @@ def _matched(pairs: Sequence[Pair], label: str, *, tolerance: float, tiou: float
         overlapping = match_by_overlap(a, b, tiou=tiou)
         points = [(row, column) for row, column in near if a[row, 0] == a[row, 1] and b[column, 0] == b[column, 1]]
         differences += [np.abs(a[row] - b[column])[None] for row, column in (*overlapping, *points)]
-        num_a, num_b = num_a + len(a), num_b + len(b)
-        by_tolerance, by_overlap = by_tolerance + len(near), by_overlap + len(overlapping)
-    return _Matched(
-        bouts_a=num_a,
-        bouts_b=num_b,
-        by_tolerance=by_tolerance,
-        by_overlap=by_overlap,
-        differences=np.concatenate(differences),
-    )
-
-
-def _class_agreement(label: str, steps: Counter[tuple[State, State]], found: _Matched) -> ClassAgreement:
-    counts = Counter[tuple[bool, bool]]()
-    for (ours, theirs), count in steps.items():
-        counts[label in ours, label in theirs] += count
-    return ClassAgreement(
+        bouts.update(a=len(a), b=len(b), near=len(near), overlapping=len(overlapping))
+    all_differences = np.concatenate(differences)
+    agreement = ClassAgreement(
         label=label,
-        both=counts[True, True],
-        only_a=counts[True, False],
-        only_b=counts[False, True],
-        neither=counts[False, False],
-        bouts_a=found.bouts_a,
-        bouts_b=found.bouts_b,
-        matched_by_tolerance=found.by_tolerance,
-        matched_by_overlap=found.by_overlap,
-        **_mean_differences(found.differences),
+        both=seen[True, True],
+        only_a=seen[True, False],
+        only_b=seen[False, True],
+        neither=seen[False, False],
+        bouts_a=bouts["a"],
+        bouts_b=bouts["b"],
+        matched_by_tolerance=bouts["near"],
+        matched_by_overlap=bouts["overlapping"],
+        **_mean_differences(all_differences),
     )
+    return agreement, all_differences
 
 
-def _added(classes: Sequence[ClassAgreement], bouts: Sequence[_Matched]) -> ClassAgreement:
-    names = (
-        "both",
-        "only_a",
-        "only_b",
-        "neither",
-        "bouts_a",
-        "bouts_b",
-        "matched_by_tolerance",
-        "matched_by_overlap",
-    )
-    differences = np.concatenate([np.zeros((0, 2)), *(found.differences for found in bouts)])
-    return ClassAgreement(
-        label="all",
-        **{name: sum(getattr(item, name) for item in classes) for name in names},
-        **_mean_differences(differences),
-    )
+def _added(classes: Sequence[ClassAgreement], differences: Sequence[np.ndarray]) -> ClassAgreement:
+    counts = {
+        field.name: sum(getattr(item, field.name) for item in classes)
+        for field in fields(ClassAgreement)
+        if field.name not in ("label", "start_difference", "end_difference")
+    }
+    every = np.concatenate([np.zeros((0, 2)), *differences])
+    return ClassAgreement(label="all", **counts, **_mean_differences(every))
 
 
 def _mean_differences(differences: np.ndarray) -> dict[str, Any]:

@@ -4,7 +4,7 @@ N bouts of a class, S observed stretches.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,12 +35,8 @@ class Observation:
     def within(self, stretches: np.ndarray) -> "Observation":
         """What was seen inside of other stretches (S, 2) only."""
         both = clipped(self.stretches, stretches)
-        return Observation(
-            video_id=self.video_id,
-            stretches=both,
-            bouts={label: clipped(bouts, both) for label, bouts in self.bouts.items()},
-            frame_seconds=self.frame_seconds,
-        )
+        bouts = {label: clipped(bouts, both) for label, bouts in self.bouts.items()}
+        return replace(self, stretches=both, bouts=bouts)
 
     def of(self, label: str) -> np.ndarray:
         """(N, 2) bouts of a class."""

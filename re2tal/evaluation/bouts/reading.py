@@ -11,7 +11,7 @@ import numpy as np
 
 from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file, read_json
 from re2tal.common.labelled import Stretches, read_labelled
-from re2tal.common.untrusted import shown, some
+from re2tal.common.untrusted import is_number, shown, some
 from re2tal.evaluation.bouts.observation import Observation, clipped, merged
 from re2tal.evaluation.files import read_predictions
 from re2tal.evaluation.tables import EvaluationError
@@ -184,14 +184,14 @@ def _row(row: Any, *, where: str) -> tuple[str, tuple[float, float], str | None,
     annotator, score = row.get("annotator"), row.get("score")
     if annotator is not None and not isinstance(annotator, str):
         raise EvaluationError(f'{where}, {shown(label)}: "annotator" must be a name (text), got {shown(annotator)}')
-    if score is not None and not _is_number(score):
+    if score is not None and not is_number(score):
         raise EvaluationError(f'{where}, {shown(label)}: "score" must be a number, got {shown(score)}')
     return label, (start, end), annotator, score
 
 
 def _length(entry: Mapping[str, Any], *, where: str) -> float | None:
     length = entry.get("duration")
-    if length is not None and not (_is_number(length) and 0 < length <= _MOST_SECONDS):
+    if length is not None and not (is_number(length) and 0 < length <= _MOST_SECONDS):
         raise EvaluationError(f'{where}: "duration" must be the length in seconds, above 0, got {shown(length)}')
     return None if length is None else float(length)
 
@@ -208,7 +208,7 @@ def _labelled(entry: Mapping[str, Any], *, length: float | None, where: str) -> 
 
 
 def _pair(value: Any, *, what: str) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)) or value[0] > value[1]:
+    if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)) or value[0] > value[1]:
         raise EvaluationError(f"{what} must be [start, end] in seconds, start not after the end, got {shown(value)}")
     return float(value[0]), float(value[1])
 
@@ -238,12 +238,8 @@ def _with_frames(observation: Observation, entry: Mapping[str, Any]) -> Observat
     rate: Any = entry.get("fps")
     frames: Any = entry.get("frame")
     length: Any = entry.get("duration")
-    if not _is_number(rate) and _is_number(frames) and length:
+    if not is_number(rate) and is_number(frames) and length:
         rate = frames / length
-    if not _is_number(rate) or not 0.1 <= rate <= 10_000:
+    if not is_number(rate) or not 0.1 <= rate <= 10_000:
         return observation
     return replace(observation, frame_seconds=1 / rate)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

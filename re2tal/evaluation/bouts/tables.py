@@ -23,19 +23,10 @@ __all__ = ["FigureTable", "print_summary", "summary_tables"]
 Row = tuple[str | float | None, ...]
 
 _FIGURES = (
-    "observed_seconds",
-    "bouts",
-    "bouts_per_minute",
-    "total_seconds",
-    "share_of_time",
-    "mean_seconds",
-    "median_seconds",
-    "sd_seconds",
-    "shortest_seconds",
-    "longest_seconds",
-    "latency_seconds",
-    "mean_interval_seconds",
-)
+    "observed_seconds", "bouts", "bouts_per_minute", "total_seconds", "share_of_time", "mean_seconds", "median_seconds",
+    "sd_seconds", "shortest_seconds", "longest_seconds", "latency_seconds", "mean_interval_seconds",
+)  # fmt: skip
+"""Columns of a table of classes, called as the fields of `ClassSummary`, but for the number of bouts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,20 +85,7 @@ def summary_tables(observations: Sequence[Observation], *, bin_seconds: float) -
 
 
 def _figures(item: ClassSummary) -> Row:
-    return (
-        item.observed_seconds,
-        item.num_bouts,
-        item.bouts_per_minute,
-        item.total_seconds,
-        item.share_of_time,
-        item.mean_seconds,
-        item.median_seconds,
-        item.sd_seconds,
-        item.shortest_seconds,
-        item.longest_seconds,
-        item.latency_seconds,
-        item.mean_interval_seconds,
-    )
+    return tuple(getattr(item, "num_bouts" if name == "bouts" else name) for name in _FIGURES)
 
 
 def _in_order(observation: Observation) -> list[tuple[float, float, str]]:

@@ -7,10 +7,8 @@ from re2tal.evaluation.diagnosis.result import (
     NUM_GROUPS,
     BinFigures,
     CharacteristicFigures,
-    CharacteristicName,
     Diagnosis,
     ErrorType,
-    FalsePositiveProfile,
 )
 from re2tal.evaluation.diagnosis.table import print_diagnosis
 
@@ -19,10 +17,8 @@ __all__ = [
     "NUM_GROUPS",
     "BinFigures",
     "CharacteristicFigures",
-    "CharacteristicName",
     "Diagnosis",
     "ErrorType",
-    "FalsePositiveProfile",
     "diagnose",
     "prediction_errors",
     "print_diagnosis",

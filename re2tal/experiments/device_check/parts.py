@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 
 __all__ = ["PARTS", "Part"]
 
-_HERE = "re2tal.experiments.device_check"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -21,33 +19,25 @@ class Part:
     """Of the check's time that it may take at most; together they are more than all, since most need less."""
 
 
-def _exactness(network: str, *, share: float) -> Part:
-    function = f"{_HERE}.exactness:check_exactness"
-    options = {"network": network}
-    return Part(name=f"exactness, {network}", kind="exactness", function=function, options=options, share=share)
-
-
-def _steps(network: str, *, share: float) -> Part:
-    function = f"{_HERE}.steps:measure_steps"
-    options = {"network": network}
-    return Part(name=f"memory and time, {network}", kind="steps", function=function, options=options, share=share)
+def _part(name: str, kind: str, function: str, share: float, *, network: str | None = None) -> Part:
+    """A part of this package's modules, of a network if it is of one."""
+    if network is not None:
+        name = f"{name}, {network}"
+    options = {} if network is None else {"network": network}
+    return Part(
+        name=name, kind=kind, function=f"re2tal.experiments.device_check.{function}", options=options, share=share
+    )
 
 
 PARTS: tuple[Part, ...] = (
-    Part(name="machine", kind="machine", function=f"{_HERE}.machine:describe_machine", share=0.1),
-    _exactness("Swin-T", share=0.15),
-    _steps("Swin-T", share=0.2),
-    Part(
-        name="longest clip, Swin-T",
-        kind="longest",
-        function=f"{_HERE}.steps:measure_longest_clip",
-        options={"network": "Swin-T"},
-        share=0.2,
-    ),
-    _exactness("SlowFast-101", share=0.12),
-    _exactness("ViT-B", share=0.1),
-    Part(name="whole steps and planner", kind="planner", function=f"{_HERE}.planner:check_planner", share=0.18),
-    Part(name="an epoch of the demo", kind="demo", function=f"{_HERE}.data_parts:run_demo_epoch", share=0.15),
-    _steps("SlowFast-101", share=0.15),
-    Part(name="decoding", kind="decoding", function=f"{_HERE}.data_parts:measure_decoding", share=0.12),
+    _part("machine", "machine", "machine:describe_machine", 0.1),
+    _part("exactness", "exactness", "exactness:check_exactness", 0.15, network="Swin-T"),
+    _part("memory and time", "steps", "steps:measure_steps", 0.2, network="Swin-T"),
+    _part("longest clip", "longest", "steps:measure_longest_clip", 0.2, network="Swin-T"),
+    _part("exactness", "exactness", "exactness:check_exactness", 0.12, network="SlowFast-101"),
+    _part("exactness", "exactness", "exactness:check_exactness", 0.1, network="ViT-B"),
+    _part("whole steps and planner", "planner", "planner:check_planner", 0.18),
+    _part("an epoch of the demo", "demo", "data_parts:run_demo_epoch", 0.15),
+    _part("memory and time", "steps", "steps:measure_steps", 0.15, network="SlowFast-101"),
+    _part("decoding", "decoding", "data_parts:measure_decoding", 0.12),
 )

@@ -27,7 +27,8 @@ from re2tal.experiments.finetuning import (
     list_clips,
 )
 from re2tal.experiments.loading import load_epochs
-from re2tal.experiments.pretrained import start_from_pretrained
+from re2tal.experiments.pretrained import start_from_pretrained, write_backbone
+from re2tal.experiments.resumed import compare_with_resumed
 from re2tal.networks.backbones import build_backbone
 from re2tal.training import (
     LeaveSignalsToMain,
@@ -41,7 +42,7 @@ from re2tal.training import (
     seed_all,
     tensorboard_logger,
 )
-from re2tal.weights import BACKBONE_PREFIX, Layout, WeightsFile, write_weights
+from re2tal.weights import BACKBONE_PREFIX
 
 __all__ = ["ClipTester", "finetune"]
 
@@ -73,7 +74,9 @@ def finetune(
     model = Classifier(build_backbone(config.backbone), num_classes=len(class_names), dropout=config.dropout)
     checkpoint = newest(folder, processes=processes) if resume == "auto" else resume
     if checkpoint is None:
-        start_from_pretrained(model, config.backbone)
+        start_from_pretrained(model.backbone, config.backbone)
+    else:
+        compare_with_resumed(checkpoint, config, class_names=class_names)
     note_config(config, folder.config, processes=processes)
     trainer = Trainer(
         model.to(processes.device),
@@ -167,16 +170,6 @@ def _write_backbone(path: Path, best: Path, *, config: FinetuneConfig) -> None:
         for name, value in content["weights"].items()
         if name.startswith(BACKBONE_PREFIX)
     }
-    backbone = config.backbone
-    about = WeightsFile(
-        path=path,
-        tensors=tensors,
-        dropped={},
-        layout=Layout(kind=backbone.weight_names, part="backbone", writer="re2tal", rewired=backbone.is_rewired),
-        averaged=True,
-        epoch=content["epoch"],
-        coefficients=content["coefficients"],
-    )
     accuracies = {name: f"{value:.4f}" for name, value in content["metrics"].items()}
-    write_weights(path, tensors, about=about, metadata={"network": config.name, **accuracies})
-    log.info("weights of the backbone, for backbone.pretrained of a detector: %s", path)
+    metadata = {"network": config.name, **accuracies}
+    write_backbone(path, tensors, checkpoint=content, backbone=config.backbone, metadata=metadata)

@@ -266,7 +266,8 @@ class Estimates:
 
     def longest_clip(self, strategy: TrainingStrategy, memory: int, *, num_clips: int) -> Estimate | None:
         """In whole strides of the deepest level, and whole sub-clips."""
-        sub_clip, frames_per_step = self.config.backbone.clip_multiple, self.config.data.sampling.frames_per_step
+        backbone, frames_per_step = self.config.backbone, self.config.data.sampling.frames_per_step
+        sub_clip = backbone.chunk_frames or backbone.clip_multiple
         unit = math.lcm(self.config.pyramid.strides[-1], sub_clip // math.gcd(sub_clip, frames_per_step))
         return _largest(
             lambda units: self.of(strategy, num_clips=num_clips, num_steps=units * unit),

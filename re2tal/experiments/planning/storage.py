@@ -235,6 +235,7 @@ class _Trial:
 
     def _takes(self, frames: int) -> bool:
         try:
+            self._config.backbone.require_whole_chunks(frames)
             self._config.backbone.require_clips(num_frames=frames, crop_size=self._config.data.crop_size)
         except ValueError:
             return False

@@ -2,14 +2,12 @@
 
 from re2tal.inference.live.output import LiveFile
 from re2tal.inference.live.prediction import LiveSettings, predict_live
-from re2tal.inference.live.signals import StopRequest, stopping_by_signals
-from re2tal.inference.live.source import LiveSource, live_source
+from re2tal.inference.live.signals import stopping_by_signals
+from re2tal.inference.live.source import live_source
 
 __all__ = [
     "LiveFile",
     "LiveSettings",
-    "LiveSource",
-    "StopRequest",
     "live_source",
     "predict_live",
     "stopping_by_signals",

@@ -174,7 +174,6 @@ class _Run:
         self._begin = Fraction(0)  # of the section
         self._windows: SectionWindows | None = None
         self._nms: StreamingNms | None = None
-        self._waiting: list[LiveWindow] = []
         self._busy_before = 0.0
         self._best: list[float] = []  # a heap of the scores that a whole video would keep
         self._latest_row: dict[str, Any] | None = None

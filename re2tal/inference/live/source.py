@@ -112,8 +112,6 @@ class ByteStream:
         self._owns = not is_stdin
         self._head = b""
         self._position = 0
-        self.seconds_waited = 0.0
-        """For data, since the beginning."""
         self.has_timed_out = False
 
     def head(self, size: int = _HEAD_BYTES) -> bytes:
@@ -131,21 +129,18 @@ class ByteStream:
 
     def _next(self, size: int) -> bytes:
         begin = time.monotonic()
-        try:
-            while not self._stop.is_set():
-                if not self._is_pipe or select.select([self._file], [], [], _POLL_SECONDS)[0]:
-                    chunk = os.read(self._file, size)
-                    self._position += len(chunk)
-                    if chunk or self._is_pipe:
-                        return chunk
-                if time.monotonic() - begin >= self._timeout:
-                    self.has_timed_out = True
-                    break
-                if not self._is_pipe:
-                    self._stop.wait(_POLL_SECONDS)
-            return b""
-        finally:
-            self.seconds_waited += time.monotonic() - begin
+        while not self._stop.is_set():
+            if not self._is_pipe or select.select([self._file], [], [], _POLL_SECONDS)[0]:
+                chunk = os.read(self._file, size)
+                self._position += len(chunk)
+                if chunk or self._is_pipe:
+                    return chunk
+            if time.monotonic() - begin >= self._timeout:
+                self.has_timed_out = True
+                break
+            if not self._is_pipe:
+                self._stop.wait(_POLL_SECONDS)
+        return b""
 
     @property
     def share_unread(self) -> float:

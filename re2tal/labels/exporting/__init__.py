@@ -1,14 +1,16 @@
 """Labels of videos -> files of other programs."""
 
-from re2tal.labels.exporting.content import ExportContent, ExportError, ExportItem, ExportNotes, ExportVideo
-from re2tal.labels.exporting.writers import WRITERS, LabelWriter
-from re2tal.labels.exporting.writing import (
+from re2tal.labels.exporting.content import (
     EXPORTED_FROM,
+    ExportContent,
+    ExportError,
+    ExportItem,
+    ExportNotes,
     ExportOptions,
-    ExportReport,
-    export_labels,
-    find_writer,
+    ExportVideo,
 )
+from re2tal.labels.exporting.writers import WRITERS, LabelWriter
+from re2tal.labels.exporting.writing import ExportReport, export_labels, find_writer
 
 __all__ = [
     "EXPORTED_FROM",

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import TypeVar
 from re2tal.common.untrusted import shown
 
 __all__ = [
+    "EXPORTED_FROM",
     "ExportContent",
     "ExportError",
     "ExportItem",
     "ExportNotes",
+    "ExportOptions",
     "ExportVideo",
     "distinct",
     "lanes_of",
@@ -26,6 +28,10 @@ __all__ = [
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 _Key = TypeVar("_Key", bound=Hashable)
+
+
+EXPORTED_FROM = 0.3
+"""Score from which detections are exported if nothing else is said, as `re2tal predict` shows them to people."""
 
 
 class ExportError(ValueError):
@@ -98,6 +104,24 @@ class ExportNotes:
         """For people."""
         return [f"{what} ({count}{f', such as {example}' if example else ''})"
                 for what, (count, example) in self._counts.items()]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What the user says about an export."""
+
+    min_score: float = EXPORTED_FROM
+    """Detections below it are left out."""
+    videos: Path | None = None
+    """Folder of the video files."""
+    known: Mapping[str, Path] = field(default_factory=dict)
+    """Files of videos by id."""
+    fps: float | None = None
+    """Rate of videos whose rate is not known."""
+    point: str = "middle"
+    """What of an action counts in formats of points: its start, middle or end."""
+    allow_links: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

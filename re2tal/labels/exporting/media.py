@@ -2,12 +2,12 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from re2tal.common.untrusted import UnsafeNameError, path_inside, shown
-from re2tal.labels.exporting.content import ExportItem, ExportNotes, ExportVideo
+from re2tal.labels.exporting.content import ExportItem, ExportNotes, ExportOptions, ExportVideo
 from re2tal.labels.exporting.source import ExportSource
 from re2tal.labels.records import SourceError
 from re2tal.labels.videos import VideoFolder, probe_all
@@ -19,32 +19,23 @@ _ROUNDING_MS = 10
 
 
 def videos_of(
-    source: ExportSource,
-    *,
-    folder: Path | None,
-    known: Mapping[str, Path],
-    fps: float | None,
-    allow_links: bool,
-    tell: Callable[[int, int], None],
-    notes: ExportNotes,
+    source: ExportSource, options: ExportOptions, *, tell: Callable[[int, int], None], notes: ExportNotes
 ) -> tuple[list[ExportVideo], Path | None]:
     """The videos with their files, and the folder of those. Labels that lie outside of a file are cut off.
 
     Args:
         source: of the labels.
-        folder: of the videos; None: the one that the labels tell, if they do.
-        known: files of videos by id, which need not be looked for.
-        fps: rate of the videos whose rate is not known otherwise.
-        allow_links: whether links may lead out of the folder.
+        options: where to look for files, if not in the folder that the labels tell.
         tell: is told how many files of how many have been looked at.
         notes: takes which files are not found, and what is cut off.
 
     Raises:
-        SourceError: there is no `folder`, or it holds no videos.
+        SourceError: there is no folder of that name, or it holds no videos.
     """
-    if folder is None and source.folder is not None and source.folder.is_dir() and not known:
+    folder = options.videos
+    if folder is None and source.folder is not None and source.folder.is_dir() and not options.known:
         folder = source.folder
-    found = known or _find(source, folder=folder, allow_links=allow_links, notes=notes)
+    found = options.known or _find(source, folder=folder, allow_links=options.allow_links, notes=notes)
     paths = {name: path.resolve() for name, path in found.items()}
     infos = probe_all(Path(), [PurePosixPath(path.as_posix()) for path in paths.values()], tell=tell)
     videos = []
@@ -59,7 +50,7 @@ def videos_of(
         duration, rate = listed.duration_seconds, listed.fps
         if info is not None and not isinstance(info, str):
             duration, rate = info.duration_seconds, info.fps
-        rate = rate or fps
+        rate = rate or options.fps
         items = _clipped(listed.items, duration_seconds=duration, notes=notes)
         videos.append(
             ExportVideo(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from re2tal.common.annotation_files import AnnotationFileError, read_annotation_file, read_json
-from re2tal.common.untrusted import shown
+from re2tal.common.untrusted import is_number, shown
 from re2tal.labels.exporting.content import ExportError, ExportItem, ExportNotes, distinct, plain
 
 __all__ = ["ExportSource", "Listed", "read_export_source"]
@@ -130,7 +130,7 @@ def _fault(row: Any) -> str | None:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LONGEST_SECONDS
+    return is_number(value) and abs(value) < _LONGEST_SECONDS
 
 
 def _clean(label: str) -> str:

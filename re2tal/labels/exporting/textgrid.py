@@ -6,8 +6,6 @@ what overlaps stands in a further tier. Points stand in tiers of points. Quotati
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from re2tal.common.untrusted import shown
@@ -16,13 +14,8 @@ from re2tal.labels.exporting.content import ExportContent, ExportItem, ExportVid
 __all__ = ["TextGridFile"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tier:
-    name: str
-    lines: tuple[str, ...]
-    """Of its intervals or points."""
-    num_entries: int
-    of_points: bool
+_Tier = tuple[str, str, list[ExportItem]]
+"""Its name, its kind ("points" or "intervals") and what stands in it."""
 
 
 class TextGridFile:
@@ -37,26 +30,31 @@ class TextGridFile:
         (video,) = content.videos
         last = max((item.end_ms for item in video.items), default=0)
         end_ms = max(round(1000 * (video.duration_seconds or 0)), last, 1)
-        tiers = _tiers(video, content, end_ms=end_ms)
+        tiers = _tiers(video, content)
+        names = distinct(range(len(tiers)), lambda number: tiers[number][0])
         span = ["xmin = 0", f"xmax = {_seconds(end_ms)}"]
         lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", *span]
         lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
-        for number, tier in enumerate(tiers, start=1):
-            kind, entries = ("TextTier", "points") if tier.of_points else ("IntervalTier", "intervals")
+        for number, (_, kind, items) in enumerate(tiers):
+            entries = _points(items) if kind == "points" else _intervals(items, end_ms=end_ms)
             lines += [
-                f"    item [{number}]:",
-                f'        class = "{kind}"',
-                f"        name = {_quoted(tier.name)}",
+                f"    item [{number + 1}]:",
+                f'        class = "{"TextTier" if kind == "points" else "IntervalTier"}"',
+                f"        name = {_quoted(names[number])}",
                 *(f"        {line}" for line in span),
-                f"        {entries}: size = {tier.num_entries}",
-                *tier.lines,
+                f"        {kind}: size = {len(entries)}",
             ]
+            for place, entry in enumerate(entries, start=1):
+                lines += [
+                    f"        {kind} [{place}]:",
+                    *(f"            {name} = {value}" for name, value in entry.items()),
+                ]
         return {path: "\n".join(lines) + "\n"}
 
 
-def _tiers(video: ExportVideo, content: ExportContent, *, end_ms: int) -> list[_Tier]:
+def _tiers(video: ExportVideo, content: ExportContent) -> list[_Tier]:
     """An empty one for classes without labels, so that there is one to write into; and if there are no classes."""
-    wanted: list[tuple[str, list[ExportItem], bool]] = []
+    tiers: list[_Tier] = []
     for label in content.class_names or ("labels",):
         items = [item for item in video.items if item.label == label]
         lanes = lanes_of(item for item in items if not item.is_point)
@@ -67,21 +65,11 @@ def _tiers(video: ExportVideo, content: ExportContent, *, end_ms: int) -> list[_
         )
         points = [item for item in items if item.is_point]
         for number, lane in enumerate(lanes or ([] if points else [[]]), start=1):
-            wanted.append((f"{label} {number}" if number > 1 else label, lane, False))
+            tiers.append((f"{label} {number}" if number > 1 else label, "intervals", lane))
         # Praat allows one point at a time.
         for number, lane in enumerate(_apart(points), start=1):
-            wanted.append((f"{label} points{f' {number}' if number > 1 else ''}", lane, True))
-    names = list(distinct(range(len(wanted)), lambda place: wanted[place][0]).values())
-    return [
-        _Tier(
-            name=name,
-            lines=tuple(chain.from_iterable(entries)),
-            num_entries=len(entries),
-            of_points=of_points,
-        )
-        for name, (_, lane, of_points) in zip(names, wanted, strict=True)
-        for entries in [_points(lane) if of_points else _intervals(lane, end_ms=end_ms)]
-    ]
+            tiers.append((f"{label} points{f' {number}' if number > 1 else ''}", "points", lane))
+    return tiers
 
 
 def _apart(points: Iterable[ExportItem]) -> list[list[ExportItem]]:
@@ -95,7 +83,7 @@ def _apart(points: Iterable[ExportItem]) -> list[list[ExportItem]]:
     return lanes
 
 
-def _intervals(lane: Iterable[ExportItem], *, end_ms: int) -> list[list[str]]:
+def _intervals(lane: Iterable[ExportItem], *, end_ms: int) -> list[dict[str, str]]:
     spans: list[tuple[int, int, str]] = []
     at = 0
     for item in lane:
@@ -105,26 +93,11 @@ def _intervals(lane: Iterable[ExportItem], *, end_ms: int) -> list[list[str]]:
         at = item.end_ms
     if at < end_ms:
         spans.append((at, end_ms, ""))
-    return [
-        [
-            f"        intervals [{number}]:",
-            f"            xmin = {_seconds(start)}",
-            f"            xmax = {_seconds(end)}",
-            f"            text = {_quoted(text)}",
-        ]
-        for number, (start, end, text) in enumerate(spans, start=1)
-    ]
+    return [{"xmin": _seconds(start), "xmax": _seconds(end), "text": _quoted(text)} for start, end, text in spans]
 
 
-def _points(lane: Iterable[ExportItem]) -> list[list[str]]:
-    return [
-        [
-            f"        points [{number}]:",
-            f"            number = {_seconds(item.start_ms)}",
-            f"            mark = {_quoted(item.label)}",
-        ]
-        for number, item in enumerate(lane, start=1)
-    ]
+def _points(lane: Iterable[ExportItem]) -> list[dict[str, str]]:
+    return [{"number": _seconds(item.start_ms), "mark": _quoted(item.label)} for item in lane]
 
 
 def _seconds(milliseconds: int) -> str:

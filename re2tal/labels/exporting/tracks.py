@@ -8,8 +8,9 @@ same with points in the times, escapes for &, < and >, and an identifier above e
 from collections.abc import Mapping
 from pathlib import Path
 
+from re2tal.common.subtitles import cue_text, cue_times
 from re2tal.common.untrusted import shown
-from re2tal.labels.exporting.content import ExportContent, ExportItem, ExportVideo, lasting
+from re2tal.labels.exporting.content import ExportContent, ExportVideo, lasting
 
 __all__ = ["AudacityTrack", "SubRipFile", "WebVttFile"]
 
@@ -45,7 +46,7 @@ class SubRipFile:
             text = item.label.translate(_BRACKETS)
             if text != item.label:
                 content.notes.add("labels have other brackets in the place of < and >, which are tags", shown(text))
-            blocks.append(f"{number}\n{_times(item, ',')}\n{text}\n")
+            blocks.append(f"{number}\n{cue_times(item.start_ms, item.end_ms, point=',')}\n{text}\n")
         return {path: "\n".join(blocks)}
 
 
@@ -62,15 +63,5 @@ class WebVttFile:
         cues = ["WEBVTT\n"]
         for item in lasting(video.items, content.notes):
             score = "" if item.score is None else f"score {item.score:.4f}\n"
-            text = item.label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-            cues.append(f"{score}{_times(item, '.')}\n{text}\n")
+            cues.append(f"{score}{cue_times(item.start_ms, item.end_ms)}\n{cue_text(item.label)}\n")
         return {path: "\n".join(cues)}
-
-
-def _times(item: ExportItem, point: str) -> str:
-    return f"{_clock(item.start_ms, point)} --> {_clock(item.end_ms, point)}"
-
-
-def _clock(milliseconds: int, point: str) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{rest:03d}"

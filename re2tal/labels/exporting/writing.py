@@ -2,43 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from re2tal.common.atomic import atomic_text
 from re2tal.common.extension import ExtensionError, load_object
 from re2tal.common.untrusted import UnsafeNameError, path_inside, shown, some
-from re2tal.labels.exporting.content import ExportContent, ExportError, ExportNotes, ExportVideo
+from re2tal.labels.exporting.content import ExportContent, ExportError, ExportNotes, ExportOptions, ExportVideo
 from re2tal.labels.exporting.media import videos_of
 from re2tal.labels.exporting.source import read_export_source
 from re2tal.labels.exporting.writers import WRITERS, LabelWriter
 
-__all__ = ["EXPORTED_FROM", "ExportOptions", "ExportReport", "export_labels", "find_writer"]
-
-EXPORTED_FROM = 0.3
-"""Score from which detections are exported if nothing else is said, as `re2tal predict` shows them to people."""
+__all__ = ["ExportReport", "export_labels", "find_writer"]
 
 _SUFFIXES = (".boris", ".eaf", ".json", ".txt", ".srt", ".vtt", ".TextGrid", ".csv")
 """What looks like the name of a file rather than of a folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What the user says about an export."""
-
-    min_score: float = EXPORTED_FROM
-    """Detections below it are left out."""
-    videos: Path | None = None
-    """Folder of the video files."""
-    known: Mapping[str, Path] = field(default_factory=dict)
-    """Files of videos by id."""
-    fps: float | None = None
-    """Rate of videos whose rate is not known."""
-    point: str = "middle"
-    """What of an action counts in formats of points: its start, middle or end."""
-    allow_links: bool = False
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +90,7 @@ def export_labels(
     """
     writer, notes = find_writer(format_), ExportNotes()
     read = read_export_source(source, min_score=options.min_score, notes=notes)
-    videos, folder = videos_of(
-        read,
-        folder=options.videos,
-        known=options.known,
-        fps=options.fps,
-        allow_links=options.allow_links,
-        tell=tell,
-        notes=notes,
-    )
+    videos, folder = videos_of(read, options, tell=tell, notes=notes)
     targets, skipped = _targets(writer, videos, out=out)
     texts: dict[Path, str] = {}
     for path, group in targets.items():

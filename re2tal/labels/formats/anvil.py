@@ -7,11 +7,12 @@ Layout (anvil-software.org, manual): `annotation` has a `head` with the `video` 
 """
 
 from collections.abc import Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from xml.etree.ElementTree import Element
 
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
-from re2tal.labels.times import Time, TimeError, parse_time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, named_like
+from re2tal.labels.times import TimeError, parse_time
 
 __all__ = ["is_anvil", "read_anvil"]
 
@@ -23,17 +24,14 @@ def is_anvil(root: Element) -> bool:
     return root.tag == "annotation" and root.find("body") is not None and root.find("head") is not None
 
 
-def read_anvil(path: Path, root: Element) -> Reading:
+def read_anvil(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the first attributes of the elements of all tracks; fields are value, tier and every attribute."""
-    if not is_anvil(root):
-        raise SourceError(f"{path} is no file of Anvil: its root is <{root.tag[:40]}>, without a head and a body")
-    reading = Reading(path=path, format="anvil", label_fields=("value",))
-    videos = [video.get("src", "") for video in root.iter("video") if video.get("src")]
-    media = (*(Media(name=PureWindowsPath(name).as_posix()) for name in videos[:1]), *named_like(path))
+    reading = Reading(path=file.path, format="anvil", label_fields=("value",))
+    videos = [video.get("src", "") for video in file.xml.iter("video") if video.get("src")]
+    media = (*(Media(name=PureWindowsPath(name).as_posix()) for name in videos[:1]), *named_like(file.path))
     reading.covered.append(Coverage(media=media))
-    tracks = {track.get("name", ""): track for track in root.iter("track")}
     spans: dict[str, dict[str, _Span]] = {}
-    waiting = dict(tracks)
+    waiting = {track.get("name", ""): track for track in file.xml.iter("track")}
     while waiting:  # a track may refer to one that stands below it
         ready = [name for name, track in waiting.items() if not _refers(track) or track.get("ref", "") in spans]
         for name in ready or list(waiting):
@@ -62,15 +60,13 @@ def _read_track(
             reading.drop("unparsable time", where, str(error))
             continue
         if span is None:
-            reading.drop(
-                "no video time", where, f"refers to elements that track {track.get('ref', '')!r} does not have"
-            )
+            lacking = f"refers to elements that track {track.get('ref', '')!r} does not have"
+            reading.drop("no video time", where, lacking)
             continue
         spans[index] = span
         values = {item.get("name", ""): " ".join((item.text or "").split()) for item in element.iter("attribute")}
         fields = {**values, "value": next(iter(values.values()), ""), "tier": name}
-        start, end = Time(seconds=span[0]), None if span[1] is None else Time(seconds=span[1])
-        reading.records.append(Record(where=where, media=media, start=start, end=end, fields=fields))
+        reading.add(where, media, span, fields)
     return spans
 
 

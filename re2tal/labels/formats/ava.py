@@ -5,19 +5,23 @@ person_id. Key frames of AVA are a second apart, from 902 to 1798, and a row say
 one. Where the second column is a frame (MultiSports, with videos called `<sport>/v_<id>`), rows are of every frame.
 """
 
+import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from itertools import pairwise
 
 from re2tal.labels.formats.runs import Runs
-from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError
 from re2tal.labels.subsets import subset_in_name
 from re2tal.labels.tables import Table, TableRow
-from re2tal.labels.times import Time, TimeError, Unit, parse_time
+from re2tal.labels.times import Unit, number_of, time_of
 
 __all__ = ["is_ava", "read_ava"]
 
 _COLUMNS = 8
+_MOST_APART: Mapping[Unit, float] = {"seconds": 1.0, "milliseconds": 1000.0, "frames": math.inf}
+"""What a key frame stands for at most; of frames, whose rate is not known here, what all videos of a file tell."""
 _MULTISPORTS = re.compile(r"(?:.*/)?(?:aerobic_gymnastics|basketball|football|volleyball)/v_.+")
 
 
@@ -28,42 +32,34 @@ def is_ava(head: Table) -> bool:
 
 def _is_row(row: TableRow) -> bool:
     cells = [cell.strip() for cell in row.cells]
-    if len(cells) != _COLUMNS or not cells[0] or _number(cells[0]) is not None:
+    if len(cells) != _COLUMNS or not cells[0] or number_of(cells[0]) is not None:
         return False
-    times_and_box = [_number(cell) for cell in cells[1:6]]
+    times_and_box = [number_of(cell) for cell in cells[1:6]]
     return None not in times_and_box and all(cell.isascii() and cell.isdecimal() for cell in cells[6:])
 
 
-def _number(text: str) -> float | None:
-    try:
-        return parse_time(text).seconds
-    except TimeError:
-        return None
-
-
-def read_ava(path: Path, table: Table, *, options: ReadOptions) -> Reading:
+def read_ava(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the names of `options.class_names`, or `class 12`; somebody does it, whoever and how many."""
-    if not any(map(_is_row, table.rows)):
-        raise SourceError(
-            f"{path} is no table of AVA: no row has {_COLUMNS} columns, video, time, box, action and person"
-        )
-    reading = Reading(path=path, format="ava")
-    subset = subset_in_name(path.stem)
+    reading = Reading(path=file.path, format="ava")
     videos: dict[str, dict[float, dict[str, int]]] = {}
-    for row in table.rows:
-        where = f"{path}, line {row.line}"
+    expected = f"{_COLUMNS} columns, video, time, box, action and person"
+    for row in file.table.rows:
         if not _is_row(row):
-            reading.drop("incomplete entry", where, f"expected {_COLUMNS} columns, video, time, box, action and person")
+            reading.drop("incomplete entry", f"{file.path}, line {row.line}", f"expected {expected}")
             continue
-        moment = _number(row.cells[1].strip())
+        video, action = row.cells[0].strip(), row.cells[6].strip()
+        moment = number_of(row.cells[1])
         assert moment is not None
-        action = row.cells[6].strip()
-        videos.setdefault(row.cells[0].strip(), {}).setdefault(moment, {}).setdefault(action, row.line)
+        videos.setdefault(video, {}).setdefault(moment, {}).setdefault(action, row.line)
+    if not videos:
+        raise SourceError(f"{file.path} is no table of AVA: no row has {expected}")
+    gaps = [two - one for moments in videos.values() for one, two in pairwise(sorted(moments))]
     for video, moments in videos.items():
         unit: Unit = options.unit or ("frames" if _MULTISPORTS.fullmatch(video) else "seconds")
-        _add(video, moments, unit=unit, subset=subset, options=options, reading=reading)
+        step = min([_MOST_APART[unit], *(gaps or [1.0])])
+        _add(video, moments, unit=unit, step=step, options=options, reading=reading)
     if not options.class_names:
-        reading.notes.append(f"{path} numbers its classes; give their names with --classes")
+        reading.notes.append(f"{file.path} numbers its classes; give their names with --classes")
     return reading
 
 
@@ -72,38 +68,24 @@ def _add(
     moments: Mapping[float, Mapping[str, int]],
     *,
     unit: Unit,
-    subset: str | None,
+    step: float,
     options: ReadOptions,
     reading: Reading,
 ) -> None:
-    """Key frames that follow one another make a segment; each stands for the time half-way to the next."""
-    times = sorted(moments)
-    step = min((two - one for one, two in zip(times, times[1:], strict=False)), default=1.0)
+    """Key frames a step apart make a segment; each stands for the time half-way to the next."""
     before = 0.0 if unit == "frames" else step / 2
     runs = Runs()
-    for moment in times:
-        start, end = moment - before, moment - before + step
+    for moment in sorted(moments):
         for action, line in moments[moment].items():
-            runs.add((action,), start=start, end=end, where=line)
+            runs.add((action,), start=moment - before, end=moment - before + step, where=line)
 
-    def time(value: float) -> Time:
-        if unit == "milliseconds":
-            return Time(seconds=value / 1000)
-        return Time(frames=value) if unit == "frames" else Time(seconds=value)
+    def fields(action: str) -> Mapping[str, str]:
+        named = options.class_names.get(int(action), f"class {action}") if len(action) < 10 else action
+        return {"label": named, "class": action}
 
-    media = (Media(name=video),)
+    media, subset = (Media(name=video),), subset_in_name(reading.path.stem)
     # AVA looks at a quarter of an hour of a film, whose key frames without anybody have no row.
-    stretches = ((time(times[0] - before), time(times[-1] - before + step)),)
-    reading.covered.append(Coverage(media=media, stretches=stretches, subset=subset))
-    for run in runs:
-        label = options.class_names.get(int(run.label), f"class {run.label}") if len(run.label) < 10 else run.label
-        reading.records.append(
-            Record(
-                where=f"{reading.path}, line {run.where}",
-                media=media,
-                start=time(run.start),
-                end=time(run.end),
-                fields={"label": label, "class": run.label},
-                subset=subset,
-            )
-        )
+    ends = min(moments) - before, max(moments) - before + step
+    stretch = time_of(ends[0], unit=unit), time_of(ends[1], unit=unit)
+    reading.covered.append(Coverage(media=media, stretches=(stretch,), subset=subset))
+    runs.add_to(reading, media, unit=unit, fields=fields, subset=subset)

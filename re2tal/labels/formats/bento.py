@@ -7,12 +7,12 @@ count from 1, the last one inside, or the same divided by the rate: the first fr
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
-from re2tal.labels.times import Time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError, named_like
+from re2tal.labels.times import Time, number_of
 
 __all__ = ["is_bento", "read_bento"]
 
@@ -20,12 +20,11 @@ _START = "bento annotation file"
 _MOVIE = re.compile(r".+?\.\w{2,4}(?=\s|$)")
 _CHANNEL = re.compile(r"(?P<name>.+?)-{5,}\s*")
 _ROW = re.compile(r"\s*(?P<start>-?[0-9.eE+-]+)[\s,]+(?P<stop>-?[0-9.eE+-]+)(?:[\s,]+\S+)?\s*")
-_LONGEST = 1e9
 
 
 @dataclass(frozen=True)
 class _Bout:
-    line: int
+    where: str
     channel: str
     label: str
     start: float
@@ -37,55 +36,41 @@ def is_bento(text: str) -> bool:
     return text.lstrip("\ufeff \r\n").lower().startswith(_START)
 
 
-def read_bento(path: Path, text: str) -> Reading:
+def read_bento(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are those of all channels; fields are label and channel."""
-    if not is_bento(text):
-        raise SourceError(f'{path} is no file of BENTO: it does not begin with "Bento annotation file"')
-    reading = Reading(path=path, format="bento")
-    about = {
-        name.strip().lower(): value.strip() for name, sign, value in (line.partition(":") for line in text.splitlines())
-        if sign
-    }  # fmt: skip
-    rate = _number(about.get("annotation framerate", ""))
+    reading = Reading(path=file.path, format="bento")
+    parted = (line.partition(":") for line in file.lines)
+    about = {name.strip().lower(): value.strip() for name, sign, value in parted if sign}
+    rate = number_of(about.get("annotation framerate", ""))
     if rate is None or rate <= 0:
-        raise SourceError(f'{path} tells no frame rate; it needs a line such as "Annotation framerate: 30.000000"')
-    bouts = list(_bouts(text, reading=reading))
-    stop_frame, stop_time = (_number(about.get(f"annotation stop {name}", "")) for name in ("frame", "time"))
-    begin = _number(about.get("annotation start time", "")) if stop_frame is None else 1 / rate
+        raise SourceError(f'{file.path} tells no frame rate; it needs a line such as "Annotation framerate: 30.000000"')
+    bouts = list(_bouts(file.lines, reading=reading))
+    stop_frame, stop_time = (number_of(about.get(f"annotation stop {name}", "")) for name in ("frame", "time"))
+    begin = number_of(about.get("annotation start time", "")) if stop_frame is None else 1 / rate
     in_frames = stop_frame is not None and all(bout.start % 1 == 0 == bout.stop % 1 for bout in bouts)
     unit, first = (rate, 1.0) if in_frames else (1.0, 1 / rate if begin else 0.0)
     movie = _MOVIE.match(about.get("movie file(s)", ""))
-    media = (*((Media(name=movie[0]),) if movie else ()), *named_like(path))
+    media = (*((Media(name=movie[0]),) if movie else ()), *named_like(file.path))
     end = stop_frame / rate if stop_frame is not None else stop_time
     stretches = None if end is None else ((Time(), Time(seconds=end)),)
     reading.covered.append(Coverage(media=media, stretches=stretches))
     for bout in bouts:
-        start, stop = Time(seconds=(bout.start - first) / unit), Time(seconds=bout.stop / unit)
-        fields = {"label": bout.label, "channel": bout.channel}
-        where = f"{path}, line {bout.line}"
-        reading.records.append(Record(where=where, media=media, start=start, end=stop, fields=fields))
+        times = (bout.start - first) / unit, bout.stop / unit
+        reading.add(bout.where, media, times, {"label": bout.label, "channel": bout.channel})
     return reading
 
 
-def _bouts(text: str, *, reading: Reading) -> Iterator[_Bout]:
+def _bouts(lines: Iterable[str], *, reading: Reading) -> Iterator[_Bout]:
     channel = label = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if line.startswith(">"):
             label = line[1:].strip()
         elif found := _CHANNEL.fullmatch(line):
             channel, label = found["name"].strip(), ""
         elif label and (found := _ROW.fullmatch(line)):
-            start, stop = _number(found["start"]), _number(found["stop"])
+            where = f"{reading.path}, line {number}"
+            start, stop = number_of(found["start"]), number_of(found["stop"])
             if start is None or stop is None:
-                where = f"{reading.path}, line {number}"
                 reading.drop("unparsable time", where, f"start and stop must be numbers, got {line[:60]!r}")
             else:
-                yield _Bout(number, channel, label, start, stop)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) < _LONGEST else None
+                yield _Bout(where, channel, label, start, stop)

@@ -13,19 +13,20 @@ Layouts, as BORIS 4 to 9 write them (github.com/olivierfriard/BORIS, export_obse
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
 from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
+from re2tal.labels.formats.source_file import SourceFile
 from re2tal.labels.formats.spreadsheets import NOTHING
-from re2tal.labels.records import Media, Reading, ReadOptions, SourceError
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError
 from re2tal.labels.tables import Table
-from re2tal.labels.times import TimeError, parse_time
+from re2tal.labels.times import Time, TimeError, number_of, parse_time
 
 __all__ = ["boris_header", "is_boris_project", "read_boris_project", "read_boris_table"]
 
@@ -42,25 +43,53 @@ class _Playlist:
     lengths: tuple[float | None, ...]
     offset: float
 
-    def measured(self, options: ReadOptions) -> _Playlist:
+    def measured(self, options: ReadOptions, *, all_of: bool = False) -> _Playlist:
         """With the lengths of the videos themselves where the file tells none that is needed."""
-        if len(self.names) == 1:
+        if len(self.names) == 1 and not all_of:
             return self
         told = zip(self.names, self.lengths, strict=True)
         return replace(self, lengths=tuple(options.length_of(n) if length is None else length for n, length in told))
 
     def find(self, seconds: float, *, name: str | None = None) -> tuple[Media, ...]:
         """The video that shows a time, none if the lengths before it are not known; `name` if the table tells it."""
-        if name is not None and not any(_same_file(name, other) for other in self.names):
+        exact = name in self.names  # else one file may have the name of another in another folder
+        if name is not None and not exact and not any(_same_file(name, other) for other in self.names):
             return (Media(name=name, origin_seconds=-self.offset),)
-        lengths = [length if length is not None else float("nan") for length in self.lengths]
-        begins = list(accumulate(lengths, initial=self.offset))
-        for number, (video, begin) in enumerate(zip(self.names, begins, strict=False)):
-            is_last = number == len(self.names) - 1
-            here = _same_file(name, video) if name is not None else seconds < begins[number + 1] or is_last
-            if here and begin == begin:  # a number
-                return (Media(name=video, origin_seconds=-begin),)
+        for media, end in self._in_turn():
+            here = (
+                (name == media.name if exact else _same_file(name, media.name)) if name is not None else seconds < end
+            )
+            if here:
+                return (media,)
         return ()
+
+    @property
+    def in_turn(self) -> tuple[Media, ...]:
+        """The videos of which it is known when they begin."""
+        return tuple(media for media, _ in self._in_turn())
+
+    def _in_turn(self) -> Iterator[tuple[Media, float]]:
+        """With the times at which they end, "not a number" where that is not known; the last one goes on."""
+        begin = self.offset
+        for video, length in zip(self.names, (*self.lengths[:-1], math.inf), strict=True):
+            end = begin + (math.nan if length is None else length)
+            yield Media(name=video, origin_seconds=-begin), end
+            if length is None:
+                return
+            begin = end
+
+    def covered(self, interval: tuple[float, float] | None) -> Iterator[Coverage]:
+        """All videos; where an observation was limited to an interval, which leaves the offset out, what lies in it."""
+        lengths = [length for length in self.lengths if length is not None]
+        if interval is None or len(lengths) < len(self.names):
+            yield from (Coverage(media=(Media(name=name),)) for name in self.names)
+            return
+        whole = sum(lengths)
+        start, stop = (self.offset + min(seconds, whole) for seconds in (interval[0], interval[1] or whole))
+        for media, end in self._in_turn():
+            first, last = max(start, -media.origin_seconds), min(stop, end)
+            stretches = ((Time(seconds=first), Time(seconds=last)),) if last > first else ()
+            yield Coverage(media=(media,), stretches=stretches, is_exact=True)
 
 
 def is_boris_project(content: Any) -> bool:
@@ -68,22 +97,22 @@ def is_boris_project(content: Any) -> bool:
     return isinstance(content, dict) and "observations" in content and "behaviors_conf" in content
 
 
-def read_boris_project(path: Path, content: Any, options: ReadOptions) -> Reading:
+def read_boris_project(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the codes of behaviours; fields are behavior, subject, modifiers, category and observation."""
-    reading = Reading(path=path, format="boris", label_fields=("behavior",))
-    observations, ethogram = content.get("observations"), content.get("behaviors_conf")
+    reading = Reading(path=file.path, format="boris", label_fields=("behavior",))
+    observations, ethogram = file.json.get("observations"), file.json.get("behaviors_conf")
     if not isinstance(observations, dict) or not isinstance(ethogram, dict):
-        raise SourceError(f"{path} is no project of BORIS: it has no observations or no behaviours")
+        raise SourceError(f"{file.path} is no project of BORIS: it has no observations or no behaviours")
     behaviors = {str(entry.get("code")): entry for entry in ethogram.values() if isinstance(entry, dict)}
     for name, observation in observations.items():
-        where = f"{path}, observation {name!r}"
+        where = f"{file.path}, observation {name!r}"
         reason = _unusable(observation)
         if reason is not None:
             reading.drop("no video time", where, f"{reason}; all of its events are left out")
             continue
         playlist = _project_playlist(observation).measured(options)
-        for video in playlist.names:
-            reading.listed.setdefault(video, None)
+        interval = _interval(observation)
+        reading.covered += playlist.measured(options, all_of=interval is not None).covered(interval)
         events = _project_events(
             observation, name=name, where=where, behaviors=behaviors, playlist=playlist, reading=reading
         )
@@ -104,6 +133,15 @@ def _unusable(observation: Any) -> str | None:
     return None
 
 
+def _interval(observation: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The times that an observation was limited to, the second 0 for the end; None if it was not."""
+    told = observation.get("observation time interval")
+    if not isinstance(told, list) or len(told) != 2:
+        return None
+    start, end = (number_of(value) or 0.0 for value in told)
+    return (start, end) if start > 0 or end > start else None
+
+
 def _project_playlist(observation: Mapping[str, Any]) -> _Playlist:
     names = tuple(str(name) for name in observation["file"]["1"])
     info = observation.get("media_info")
@@ -111,8 +149,8 @@ def _project_playlist(observation: Mapping[str, Any]) -> _Playlist:
     known = lengths if isinstance(lengths, dict) else {}
     return _Playlist(
         names=names,
-        lengths=tuple(_number(known.get(name)) for name in names),
-        offset=_number(observation.get("time offset")) or 0.0,
+        lengths=tuple(number_of(known.get(name)) for name in names),
+        offset=number_of(observation.get("time offset")) or 0.0,
     )
 
 
@@ -127,11 +165,17 @@ def _project_events(
 ) -> Iterable[CodedEvent]:
     """The events with their status, which a project does not write down."""
     is_on: set[tuple[str, ...]] = set()
+    sound: list[tuple[float, int, list[Any]]] = []
     for number, event in enumerate(observation["events"], start=1):
+        seconds = number_of(event[0]) if isinstance(event, list) and len(event) > 2 else None
+        if seconds is None:
+            detail = f"an event is [time, subject, code, ...], got {shown(event)}"
+            reading.drop("incomplete entry", f"{where}, event {number}", detail)
+        else:
+            sound.append((seconds, number, event))
+    # A start and its stop are told apart by order alone, and files that were merged need not be in order.
+    for seconds, number, event in sorted(sound, key=lambda item: item[:2]):
         here = f"{where}, event {number}"
-        if not isinstance(event, list) or len(event) < 3 or _number(event[0]) is None:
-            reading.drop("incomplete entry", here, f"an event is [time, subject, code, ...], got {shown(event)}")
-            continue
         subject, code = str(event[1] or ""), str(event[2] or "")
         modifiers = str(event[3] or "") if len(event) > 3 else ""
         if code not in behaviors:
@@ -147,10 +191,10 @@ def _project_events(
             "behavior": code, "subject": subject, "modifiers": modifiers, "observation": name,
             "category": str(behaviors[code].get("category") or ""),
         }  # fmt: skip
-        seconds = _number(event[0])
-        assert seconds is not None
-        media = playlist.find(seconds)
-        yield CodedEvent(where=here, status=status, seconds=seconds, key=key, fields=fields, media=media)
+        media, in_turn = playlist.find(seconds), playlist.in_turn
+        yield CodedEvent(
+            where=here, status=status, seconds=seconds, key=key, fields=fields, media=media, in_turn=in_turn
+        )
 
 
 def boris_header(table: Table) -> int | None:
@@ -162,33 +206,26 @@ def boris_header(table: Table) -> int | None:
     return None
 
 
-def read_boris_table(path: Path, table: Table, options: ReadOptions) -> Reading:
+def read_boris_table(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the codes of behaviours; fields are behavior, subject, modifiers and the columns."""
-    reading = Reading(path=path, format="boris", label_fields=("behavior",))
-    number = boris_header(table)
+    reading = Reading(path=file.path, format="boris", label_fields=("behavior",))
+    number = boris_header(file.table)
     if number is None:
-        raise SourceError(f'{path} is no table of BORIS: it has no columns "Behavior", "Subject" and times')
-    header = [cell.strip() for cell in table.rows[number].cells]
-    above = _lines_above(table.rows[:number])
+        raise SourceError(f'{file.path} is no table of BORIS: it has no columns "Behavior", "Subject" and times')
+    # What older files say of the observation before the table.
+    above = [[cell.strip() for cell in row.cells] for row in file.table.rows[:number] if len(row.cells) > 1]
+    about = {name: value for name, value, *_ in above if value}
     rows: list[tuple[str, str, dict[str, str]]] = []
-    for row in table.rows[number + 1 :]:
-        cells = (
-            dict.fromkeys(header, "")
-            | above
-            | {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
-        )
-        where = f"{path}, line {row.line}"
+    for line, told in Table(rows=file.table.rows[number:]).entries():
+        cells = about | told
+        where = f"{file.path}, line {line}"
         media = _first(cells, "Media file name", "Media file path", "Media file")
         if not media or media.lower() in NOTHING or media == "Not found":
             reading.drop("no video time", where, "names no media file")
             continue
         reading.listed.setdefault(media, None)
         rows.append((where, media, cells))
-    player_1 = tuple(
-        row.cells[1].strip()
-        for row in table.rows[:number]
-        if len(row.cells) > 1 and row.cells[0].strip() == "Player #1"
-    )
+    player_1 = tuple(value for name, value, *_ in above if name == "Player #1")
     in_turn = _played_in_turn(rows)
     events: list[CodedEvent] = []
     for where, media, cells in rows:
@@ -197,7 +234,7 @@ def read_boris_table(path: Path, table: Table, options: ReadOptions) -> Reading:
             playlist = _table_playlist(cells, media=played or (media,)).measured(options)
             events += _row_events(cells, where=where, media=media, playlist=playlist)
         except TimeError as error:
-            reading.drop("unparsable time", where, str(error))
+            reading.drop("unparsable time", where, str(error), media=(Media(name=media),))
     add_events(events, reading=reading)
     return reading
 
@@ -206,16 +243,11 @@ def _played_in_turn(rows: Iterable[tuple[str, str, Mapping[str, str]]]) -> dict[
     """The media of each observation in their order: times count on through them, so that each begins with its first."""
     begins: dict[str, dict[str, float]] = {}
     for _, media, cells in rows:
-        seconds = _number(_first(cells, "Time", "Start (s)"))
+        seconds = number_of(_first(cells, "Time", "Start (s)"))
         if seconds is not None and (observation := cells.get("Observation id", "")):
             known = begins.setdefault(observation, {})
             known[media] = min(seconds, known.get(media, seconds))
     return {observation: tuple(sorted(known, key=known.__getitem__)) for observation, known in begins.items()}
-
-
-def _lines_above(rows: Sequence[Any]) -> dict[str, str]:
-    """What older files say of the observation before the table."""
-    return {row.cells[0].strip(): row.cells[1].strip() for row in rows if len(row.cells) > 1 and row.cells[1].strip()}
 
 
 def _row_events(cells: Mapping[str, str], *, where: str, media: str, playlist: _Playlist) -> list[CodedEvent]:
@@ -227,14 +259,16 @@ def _row_events(cells: Mapping[str, str], *, where: str, media: str, playlist: _
     def event(status: str, column: str, *, number: str = "") -> CodedEvent:
         # Rows of segments are pairs already: the line tells them apart where segments of one behaviour overlap.
         seconds = parse_time(cells[column]).seconds
+        of_time = playlist.find(seconds) if column == "Stop (s)" else ()  # perhaps in a later file than the row's
         return CodedEvent(
             where=where,
             status=status,
             seconds=seconds,
             key=(*key, number),
             fields=fields,
-            media=playlist.find(seconds, name=media),
+            media=of_time or playlist.find(seconds, name=media),
             listed_as=media,
+            in_turn=playlist.in_turn,
         )
 
     if "Time" in cells:
@@ -254,8 +288,8 @@ def _table_playlist(cells: Mapping[str, str], *, media: tuple[str, ...]) -> _Pla
     found = _PLAYER_1.search(cells.get("Source", ""))
     names = tuple(name.strip() for name in found["files"].split(";") if name.strip()) if found else media
     told = cells.get("Media duration (s)", "").split("|")[0].split(";")
-    lengths = [_number(text) for text in told] + [None] * len(names)
-    offset = _number(cells.get("Time offset (s)")) or 0.0
+    lengths = [number_of(text) for text in told] + [None] * len(names)
+    offset = number_of(cells.get("Time offset (s)")) or 0.0
     return _Playlist(names=names, lengths=tuple(lengths[: len(names)]), offset=offset)
 
 
@@ -265,13 +299,3 @@ def _same_file(name: str, other: str) -> bool:
 
 def _first(cells: Mapping[str, str], *names: str) -> str:
     return next((cells[name] for name in names if cells.get(name)), "")
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, str):
-        try:
-            return parse_time(value).seconds
-        except TimeError:
-            return None
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-    return float(value) if is_number and abs(value) < 1e12 else None

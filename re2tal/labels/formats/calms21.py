@@ -7,12 +7,12 @@ second. The class `other` is the background.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import shown
 from re2tal.labels.formats.runs import Runs
-from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions
 from re2tal.labels.subsets import subset_in_name
 from re2tal.labels.times import Time
 
@@ -35,14 +35,12 @@ def _is_group(group: Any) -> bool:
     )
 
 
-def read_calms21(path: Path, content: Any, *, options: ReadOptions) -> Reading:
+def read_calms21(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the classes but for `other`; fields are label and annotator."""
-    if not is_calms21(content):
-        raise SourceError(f'{path} is not of CalMS21: it has no groups of sequences with "keypoints" and "metadata"')
-    reading = Reading(path=path, format="calms21")
-    for group, sequences in content.items():
+    reading = Reading(path=file.path, format="calms21")
+    for group, sequences in file.json.items():
         for name, entry in sequences.items():
-            where = f"{path}, {name}"
+            where = f"{file.path}, {name}"
             classes = entry.get("annotations")
             if not isinstance(classes, list):
                 reading.drop("incomplete entry", where, "has no annotations, as sequences to be tested on")
@@ -70,14 +68,18 @@ def _add(
             continue
         label = names.get(number, f"class {number}")
         if label.lower() != _BACKGROUND:
-            runs.add((label,), start=frame, end=frame + 1, where=frame)
+            seconds = frame / _FRAMES_PER_SECOND, (frame + 1) / _FRAMES_PER_SECOND
+            runs.add((label,), start=seconds[0], end=seconds[1], where=frame)
     folders, _, video = sequence.rpartition("/")
     subset = subset_in_name(folders)
     media = (Media(name=video or sequence),)
     stretch = Time(), Time(seconds=len(classes) / _FRAMES_PER_SECOND)
     reading.covered.append(Coverage(media=media, stretches=(stretch,), subset=subset))
-    for run in runs:
-        start, end = (Time(seconds=frame / _FRAMES_PER_SECOND) for frame in (run.start, run.end))
-        fields = {"label": run.label, "annotator": annotator}
-        here = f"{where}, frame {run.where}"
-        reading.records.append(Record(where=here, media=media, start=start, end=end, fields=fields, subset=subset))
+    runs.add_to(
+        reading,
+        media,
+        unit="seconds",
+        place=f"{sequence}, frame",
+        fields=lambda label: {"label": label, "annotator": annotator},
+        subset=subset,
+    )

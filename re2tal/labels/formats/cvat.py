@@ -13,7 +13,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from re2tal.labels.formats.runs import Runs
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, named_like
 from re2tal.labels.times import Time
 
 __all__ = ["is_cvat", "read_cvat"]
@@ -27,23 +28,20 @@ def is_cvat(root: Element) -> bool:
     return root.tag == "annotations" and any(root.find(name) is not None for name in ("meta", "track", "image"))
 
 
-def read_cvat(path: Path, root: Element) -> Reading:
+def read_cvat(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are those of tracks, from the frame in which they appear to that in which they are gone, and of pictures
     that follow one another; fields are label and the attributes that stay the same through a track."""
-    if not is_cvat(root):
-        raise SourceError(f"{path} is no export of CVAT: its root is <{root.tag[:40]}>, not <annotations>")
-    reading = Reading(path=path, format="cvat")
-    tasks = _tasks(root, path=path)
+    reading = Reading(path=file.path, format="cvat")
+    tasks = _tasks(file.xml, path=file.path)
     reading.covered += [Coverage(media=media) for media, _ in tasks.values()]
     default = next(iter(tasks.values()))
-    for number, track in enumerate(root.iter("track")):
+    for number, track in enumerate(file.xml.iter("track")):
         media, step = tasks.get(track.get("task_id", ""), default)
-        where = f"{path}, track {track.get('id', number)}"
+        where = f"{file.path}, track {track.get('id', number)}"
         fields = {"label": track.get("label", ""), **_constant_attributes(track)}
         for start, end in _visible(track, step=step, where=where, reading=reading):
-            times = Time(frames=start), Time(frames=end)
-            reading.records.append(Record(where=where, media=media, start=times[0], end=times[1], fields=fields))
-    _read_pictures(root, tasks=tasks, default=default, reading=reading)
+            reading.add(where, media, (Time(frames=start), Time(frames=end)), fields)
+    _read_pictures(file.xml, tasks=tasks, default=default, reading=reading)
     return reading
 
 
@@ -110,11 +108,7 @@ def _read_pictures(
         runs = Runs()
         for frame, labels in sorted(pictures):
             runs.add(labels, start=frame, end=frame + step, where=frame)
-        for run in runs:
-            where = f"{reading.path}, image {run.where}"
-            times = Time(frames=run.start), Time(frames=run.end)
-            fields = {"label": run.label}
-            reading.records.append(Record(where=where, media=media, start=times[0], end=times[1], fields=fields))
+        runs.add_to(reading, media, unit="frames", place="image")
 
 
 def _whole(text: str | None) -> int | None:

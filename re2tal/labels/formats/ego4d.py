@@ -6,13 +6,13 @@ Layout (ego4d-data.org/docs/data/annotations-schemas): {"videos": [{"video_uid",
 what is annotated and searched, so that it is the video here; only labels of primary categories are queried for.
 """
 
-from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import shown
-from re2tal.labels.records import Media, Reading, Record
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Media, Reading, ReadOptions
 from re2tal.labels.subsets import subset_name
-from re2tal.labels.times import Time
+from re2tal.labels.times import number_of
 
 __all__ = ["is_ego4d", "read_ego4d"]
 
@@ -28,10 +28,10 @@ def is_ego4d(content: Any) -> bool:
     return all(isinstance(video, dict) and isinstance(video.get("clips"), list) for video in videos)
 
 
-def read_ego4d(path: Path, content: Any) -> Reading:
+def read_ego4d(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels of all annotators together."""
-    reading = Reading(path=path, format="ego4d")
-    for video in content["videos"]:
+    reading = Reading(path=file.path, format="ego4d")
+    for video in file.json["videos"]:
         split = video.get("split")
         subset = subset_name(split) if isinstance(split, str) else None
         for clip in video["clips"]:
@@ -72,18 +72,8 @@ def _read_label(
         reading.drop("incomplete entry", where, f"a label has video_start_time and video_end_time: {shown(row)}")
         return
     fields = {"label": row["label"], "annotator": str(annotator.get("annotator_uid", ""))}
-    reading.records.append(
-        Record(
-            where=where,
-            media=(Media(name=name),),
-            start=Time(seconds=times[0] - start),
-            end=Time(seconds=times[1] - start),
-            fields=fields,
-            subset=subset,
-        )
-    )
+    reading.add(where, (Media(name=name),), (times[0] - start, times[1] - start), fields, subset=subset)
 
 
 def _number(row: Any, key: str) -> float | None:
-    value = row.get(key) if isinstance(row, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9 else None
+    return number_of(row.get(key)) if isinstance(row, dict) else None

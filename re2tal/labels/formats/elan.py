@@ -13,10 +13,10 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 from re2tal.common.video_files import VIDEO_SUFFIXES
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
-from re2tal.labels.times import Time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError, named_like
 
-__all__ = ["SCORE_TYPE", "read_elan"]
+__all__ = ["SCORE_TYPE", "is_elan", "read_elan"]
 
 SCORE_TYPE = "score of a detector"
 """Type of the tiers that `re2tal export` writes scores into, which are no labels."""
@@ -27,11 +27,15 @@ _UNITS_PER_SECOND = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 
 _Span = tuple[float, float]
 
 
-def read_elan(path: Path, root: Element) -> Reading:
+def is_elan(root: Element) -> bool:
+    """Whether a document is of ELAN."""
+    return root.tag == "ANNOTATION_DOCUMENT"
+
+
+def read_elan(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the values of the annotations of all tiers; fields are value, tier, participant and annotator."""
+    path, root = file.path, file.xml
     reading = Reading(path=path, format="elan", label_fields=("value",))
-    if root.tag != "ANNOTATION_DOCUMENT":
-        raise SourceError(f"{path} is no file of ELAN: its root is <{root.tag[:40]}>, not <ANNOTATION_DOCUMENT>")
     header = root.find("HEADER")
     unit = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
     if unit not in _UNITS_PER_SECOND:
@@ -56,8 +60,7 @@ def read_elan(path: Path, root: Element) -> Reading:
                 "participant": tier.get("PARTICIPANT", ""),
                 "annotator": tier.get("ANNOTATOR", ""),
             }
-            start, end = (Time(seconds=seconds) for seconds in spans[key])
-            reading.records.append(Record(where=where, media=media, start=start, end=end, fields=fields))
+            reading.add(where, media, spans[key], fields)
     return reading
 
 
@@ -93,9 +96,7 @@ def _slots(root: Element, *, units_per_second: float, path: Path) -> dict[str, f
 
 
 def _annotations(tier: Element) -> list[Element]:
-    return [
-        child for holder in tier.iter("ANNOTATION") for child in holder if child.tag.endswith("_ANNOTATION")
-    ]  # fmt: skip
+    return [child for holder in tier.iter("ANNOTATION") for child in holder if child.tag.endswith("_ANNOTATION")]
 
 
 def _spans(tiers: Mapping[str, Element], slots: Mapping[str, float | None]) -> dict[str, _Span]:

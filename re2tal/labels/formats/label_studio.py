@@ -13,20 +13,19 @@ Layouts (labelstud.io/guide/export, /tags/timelinelabels, /tags/audio):
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from re2tal.common.untrusted import shown
 from re2tal.common.video_files import SOUND_SUFFIXES, VIDEO_SUFFIXES
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError
-from re2tal.labels.times import Time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions
+from re2tal.labels.times import Time, number_of
 
 __all__ = ["is_label_studio", "read_label_studio"]
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _OF_MIN = {"annotator", "annotation_id"}
-_LARGEST = 1e9
 
 
 def is_label_studio(content: Any) -> bool:
@@ -38,33 +37,32 @@ def is_label_studio(content: Any) -> bool:
     return all(task.keys() >= _OF_MIN for task in content)
 
 
-def read_label_studio(path: Path, content: Any) -> Reading:
+def read_label_studio(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are those of regions; fields are label, control (its name in the interface), annotator and edited."""
-    if not is_label_studio(content):
-        raise SourceError(f"{path} is no export of Label Studio: it is no list of tasks with data and annotations")
-    reading = Reading(path=path, format="label-studio")
+    reading = Reading(path=file.path, format="label-studio")
     in_frames = unconfirmed = 0
-    for number, task in enumerate(content):
-        where = f"{path}, task {shown(task.get('id', number))}"
+    for number, task in enumerate(file.json):
+        where = f"{file.path}, task {shown(task.get('id', number))}"
         data = task["data"] if isinstance(task.get("data"), dict) else task
         media = _media(data, uploaded=task.get("file_upload"))
         if not media:
             reading.drop("incomplete entry", where, "names no video")
             continue
         unconfirmed += bool(task.get("predictions")) and not task.get("annotations")
-        rate = _number(data.get("fps")) or None
+        rate = number_of(data.get("fps")) or None
         for annotator, edited, control, value in _values(task, media=media, where=where, reading=reading):
             fields = {"control": control, "annotator": annotator, "edited": edited}
             of_frames = _add(value, fields=fields, rate=rate, media=media, where=where, reading=reading)
             in_frames += of_frames and rate is None
     if unconfirmed:
         reading.notes.append(
-            f"{path} has {unconfirmed} tasks of predictions alone, which are no labels until they are submitted there"
+            f"{file.path} has {unconfirmed} tasks of predictions alone, which are no labels until they are submitted "
+            "there"
         )
     if in_frames:
         reading.notes.append(
-            f"{path} counts frames of the timeline at the rate of Label Studio's interface (frameRate, 24 unless it is "
-            "set); taken at the rate of each video, or at --fps"
+            f"{file.path} counts frames of the timeline at the rate of Label Studio's interface (frameRate, 24 unless "
+            "it is set); taken at the rate of each video, or at --fps"
         )
     return reading
 
@@ -149,23 +147,16 @@ def _add(
     in_frames = isinstance(ranges, list)
     spans = ranges if isinstance(ranges, list) else [value]
     for span in spans:
-        start, end = (_number(span.get(name)) if isinstance(span, dict) else None for name in ("start", "end"))
+        start, end = (number_of(span.get(name)) if isinstance(span, dict) else None for name in ("start", "end"))
         if start is None or end is None:
             what = "a region of pictures" if "sequence" in value or "width" in value else f"no segment: {shown(value)}"
             reading.drop("incomplete entry", where, f"is {what}, without a start and an end in time")
             continue
-        times = (Time(seconds=start), Time(seconds=end))
+        times = Time(seconds=start), Time(seconds=end)
         if in_frames:  # the first frame is number 1, and the last one is inside
-            times = (Time(frames=start - 1), Time(frames=end))
+            times = Time(frames=start - 1), Time(frames=end)
             if rate is not None and rate > 0:
-                times = (Time(seconds=(start - 1) / rate), Time(seconds=end / rate))
+                times = Time(seconds=(start - 1) / rate), Time(seconds=end / rate)
         for label in labels or [""]:
-            reading.records.append(
-                Record(where=where, media=media, start=times[0], end=times[1], fields={"label": label, **fields})
-            )
+            reading.add(where, media, times, {"label": label, **fields})
     return in_frames
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < _LARGEST else None

@@ -15,7 +15,8 @@ from pathlib import Path, PureWindowsPath
 
 from re2tal.labels.formats.events import POINT, START, STOP, CodedEvent, add_events
 from re2tal.labels.formats.per_frame import frame_columns, read_frame_rows
-from re2tal.labels.records import Coverage, Media, Reading, SourceError, named_like
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError, named_like
 from re2tal.labels.tables import Table, TableRow
 from re2tal.labels.times import TimeError, parse_time
 
@@ -28,30 +29,26 @@ _ETHOVISION = "number of header lines"
 
 def is_observer(head: Table) -> bool:
     """Whether a table has the columns of The Observer's events."""
-    names = {cell.strip() for cell in head.rows[0].cells} if head.rows else set()
-    return names >= _OBSERVER and any(name.startswith("Time_") for name in names)
+    return {*head.names} >= _OBSERVER and any(name.startswith("Time_") for name in head.names)
 
 
-def read_observer(path: Path, table: Table) -> Reading:
+def read_observer(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the behaviours; fields are behavior, subject, modifiers, observation and the columns."""
-    reading = Reading(path=path, format="observer", label_fields=("behavior",))
-    header = [cell.strip() for cell in table.rows[0].cells] if table.rows else []
-    time = next((name for name in _OBSERVER_TIMES if name in header), None)
-    if not set(header) >= _OBSERVER or time is None:
+    reading = Reading(path=file.path, format="observer", label_fields=("behavior",))
+    names = file.table.names
+    time = next((name for name in _OBSERVER_TIMES if name in names), None)
+    if not {*names} >= _OBSERVER or time is None:
         raise SourceError(
-            f"{path} is no table of The Observer's events with times since their beginning: it needs the columns "
+            f"{file.path} is no table of The Observer's events with times since their beginning: it needs the columns "
             f"Behavior, Event_Type and one of {', '.join(_OBSERVER_TIMES)}; choose them in the export"
         )
-    add_events(_observer_events(table, header=header, time=time, reading=reading), reading=reading)
+    add_events(_observer_events(file.table, time=time, reading=reading), reading=reading)
     return reading
 
 
-def _observer_events(table: Table, *, header: list[str], time: str, reading: Reading) -> Iterator[CodedEvent]:
-    for row in table.rows[1:]:
-        where = f"{reading.path}, line {row.line}"
-        cells = dict.fromkeys(header, "") | {
-            name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name
-        }
+def _observer_events(table: Table, *, time: str, reading: Reading) -> Iterator[CodedEvent]:
+    for line, cells in table.entries():
+        where = f"{reading.path}, line {line}"
         behavior, kind = cells["Behavior"], cells["Event_Type"].lower()
         if not behavior or not kind:
             continue  # comments, and the beginning and end of an observation
@@ -89,8 +86,9 @@ def is_ethovision(head: Table) -> bool:
     return bool(head.rows) and head.rows[0].cells[0].strip().lower().startswith(_ETHOVISION)
 
 
-def read_ethovision(path: Path, table: Table) -> Reading:
+def read_ethovision(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the names of the columns of 0 and 1, such as zones and behaviours."""
+    path, table = file.path, file.table
     reading = Reading(path=path, format="ethovision")
     lines = _number_of_lines(path, table)
     about = {
@@ -100,7 +98,7 @@ def read_ethovision(path: Path, table: Table) -> Reading:
     }
     header = next((row for row in table.rows if row.line <= lines and _is_header(row)), None)
     data = tuple(row for row in table.rows if row.line > lines)
-    columns = None if header is None else frame_columns(Table(rows=(header, *data), delimiter=table.delimiter))
+    columns = None if header is None else frame_columns(Table(rows=(header, *data)))
     if columns is None:
         raise SourceError(
             f"{path} is EthoVision's raw data without a column of 0 and 1; export behaviours, zones or other states "

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import shown, some
 from re2tal.labels.columns import find_columns
 from re2tal.labels.formats.runs import Runs
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError, named_like
+from re2tal.labels.formats.source_file import HEAD_ROWS, SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError, named_like
 from re2tal.labels.tables import Table, TableRow
-from re2tal.labels.times import Time, TimeError, Unit, parse_time
+from re2tal.labels.times import Unit, number_of, time_of
 
 __all__ = ["FrameColumns", "frame_columns", "is_per_frame", "read_frame_rows", "read_per_frame"]
 
@@ -34,11 +35,15 @@ _STATES: dict[str, bool | None] = {
 _BACKGROUND = frozenset({"background", "none", "nothing", "no behavior", "no behaviour", "no label", "unlabeled"})
 _FRAMES = frozenset({
     "", "frame", "frames", "frame number", "frame no", "frame nr", "frame id", "frame idx", "frame index", "index",
-    "idx", "unnamed 0", "image index",
+    "idx", "unnamed 0", "image index", "bild", "bildnummer", "image", "fotogramma", "fotograma", "beeld",
 })  # fmt: skip
 _CLOCKS = frozenset({
     "time", "times", "time s", "time sec", "time seconds", "seconds", "sec", "s", "t", "timestamp", "timestamps",
-    "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds",
+    "time stamp", "trial time", "recording time", "timestamp s", "timestamp seconds", "zeit", "zeit s", "temps",
+    "temps s", "tiempo", "tiempo s", "tempo", "tempo s", "tijd", "tijd s",
+})  # fmt: skip
+_MILLISECONDS = frozenset({
+    "time ms", "time msec", "time milliseconds", "ms", "milliseconds", "timestamp ms", "timestamps ms", "t ms",
 })  # fmt: skip
 _FEATURES = ("low_prob_detections_", "probability_", "result ")
 """Columns of 0 and 1 that are no labels: features of SimBA, the sum of EthoVision's selection."""
@@ -46,8 +51,7 @@ _LABELS = frozenset({"label", "labels", "class", "action", "activity", "behavior
 _EVEN = 0.25
 """Share of a step that rows of a regular clock may be off."""
 _FEW_NAMES = 12
-"""Rows of names of classes that a table must have: fewer may be events that lie evenly by chance."""
-
+"""Rows of names of classes that a table must have, or of a column that is alone: fewer may be anything by chance."""
 
 _MEASURED_ROWS = 20
 """Rows of which columns of measured numbers are looked at; a table may have hundreds of such columns."""
@@ -72,6 +76,8 @@ class FrameColumns:
     """What the first row counts: 1 where frames are counted from 1."""
     counts: bool = False
     """Whether larger numbers are points that were counted, as BORIS does."""
+    others: str = ""
+    """What is said of the columns of other numbers, which are no classes; empty where there are none."""
 
 
 def is_per_frame(head: Table) -> bool:
@@ -81,7 +87,7 @@ def is_per_frame(head: Table) -> bool:
 
 def frame_columns(head: Table) -> FrameColumns | None:
     """Which columns are what; None if this is no table of frames."""
-    if len(head.rows) < 3 or len(head.rows[0].cells) < 2:
+    if len(head.rows) < 3 or (len(head.rows[0].cells) < 2 and len(head.rows) <= _FEW_NAMES):
         return None
     header = [cell.strip() for cell in head.rows[0].cells]
     rows = [row.cells for row in head.rows[1:]]
@@ -89,7 +95,7 @@ def frame_columns(head: Table) -> FrameColumns | None:
     if "start" in known and {"end", "duration"} & known.keys() or any(name and _is_number(name) for name in header):
         return None
     video = known.get("video")
-    if video is not None and (header[video].lower() in _FRAMES or all(_is_number(row[video]) for row in rows if row)):
+    if video is not None and (header[video].lower() in _FRAMES or all(_is_number(_cell(row, video)) for row in rows)):
         video = None
     clock, unit, step, first = _clock_of(header, rows, video=video)
     counts = clock == 0 and header[0] == "time"
@@ -112,18 +118,38 @@ def frame_columns(head: Table) -> FrameColumns | None:
         return None
     if rest and clock is None:
         return None
-    return FrameColumns(clock=clock, unit=unit, states=states, video=video, step=step, first=first, counts=counts)
+    others = _told_others(header, head.rows[1:], rest=rest, counts=counts)
+    return FrameColumns(
+        clock=clock, unit=unit, states=states, video=video, step=step, first=first, counts=counts, others=others
+    )
+
+
+def _told_others(header: Sequence[str], rows: Sequence[TableRow], *, rest: Sequence[int], counts: bool) -> str:
+    """The number of columns that are no classes, and the cell for which the most likely one is none."""
+    odd = {
+        number: [row for row in rows if not _is_state(_cell(row.cells, number), counts=counts)]
+        for number in rest
+        if header[number] and not header[number].lower().startswith(_FEATURES)
+    }
+    if not odd:
+        return ""
+    likely = min(odd, key=lambda number: (len(odd[number]), number))
+    row = odd[likely][0]
+    cell = shown(_cell(row.cells, likely))
+    return (
+        f"{len(odd)} columns of other values are no classes, such as {header[likely]!r} with {cell} in line {row.line}"
+    )
 
 
 def _clock_of(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, video: int | None
 ) -> tuple[int | None, Unit, float, float]:
     """The column that counts evenly, what it counts, its step and where it begins."""
-    for names in (_CLOCKS, _FRAMES):
+    for names in (_CLOCKS, _MILLISECONDS, _FRAMES):
         for number, name in enumerate(header):
             if number == video or _plain(name) not in names:
                 continue
-            values = [_number(_cell(row, number)) for row in rows]
+            values = [number_of(_cell(row, number)) for row in rows]
             pairs = [
                 (one, two)
                 for one, two, row, after in zip(values, values[1:], rows, rows[1:], strict=False)
@@ -133,11 +159,12 @@ def _clock_of(
             if len(steps) < len(pairs) or not steps:
                 continue
             step = steps[len(steps) // 2]
-            if step <= 0 or steps[0] < step * (1 - _EVEN) - 1e-3:
+            rounding = 1.0 if names is _MILLISECONDS else 1e-3
+            if step <= 0 or steps[0] < step * (1 - _EVEN) - rounding:
                 continue
             first = values[0] or 0.0
-            if names is _CLOCKS:
-                return number, "seconds", step, 0.0
+            if names is not _FRAMES:
+                return number, "seconds" if names is _CLOCKS else "milliseconds", step, 0.0
             if step == round(step):
                 return number, "frames", step, 1.0 if first == 1 and step == 1 else 0.0
     return None, "frames", 1.0, 0.0
@@ -151,15 +178,8 @@ def _cell(row: Sequence[str], number: int) -> str:
     return row[number].strip() if number < len(row) else ""
 
 
-def _number(text: str) -> float | None:
-    try:
-        return parse_time(text).seconds
-    except TimeError:
-        return None
-
-
 def _is_number(text: str) -> bool:
-    if _number(text) is not None or text.lower() in _STATES:
+    if number_of(text) is not None or text.lower() in _STATES:
         return True
     try:
         float(text)  # such as nan, and 1e-300
@@ -172,20 +192,20 @@ def _is_state(text: str, *, counts: bool) -> bool:
     return text.lower() in _STATES or (counts and text.isdecimal() and len(text) < 6)
 
 
-def read_per_frame(path: Path, rows: Iterable[TableRow]) -> Reading:
+def read_per_frame(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the names of the columns of 0 and 1 but for `background`, or what the column of labels says."""
-    reading = Reading(path=path, format="per-frame")
-    rows = iter(rows)
-    head = tuple(islice(rows, 200))
-    columns = frame_columns(Table(rows=head, delimiter=","))
+    reading = Reading(path=file.path, format="per-frame")
+    rows = file.rows()
+    head = tuple(islice(rows, HEAD_ROWS))
+    columns = frame_columns(Table(rows=head))
     if columns is None:
         raise SourceError(
-            f"{path} is no table of frames, which has a header, a row for each frame, and columns of 0 and 1 or one "
-            "that names the class"
+            f"{file.path} is no table of frames, which has a header, a row for each frame, and columns of 0 and 1 or "
+            "one that names the class"
         )
-    media = named_like(path)
+    media = named_like(file.path)
     if columns.counts:  # BORIS adds the name of the subject
-        parts = path.stem.split("_")
+        parts = file.path.stem.split("_")
         media += tuple(Media(name="_".join(parts[:number])) for number in range(len(parts) - 1, 0, -1))
     read_frame_rows(chain(head[1:], rows), columns=columns, media=media, reading=reading)
     return reading
@@ -219,7 +239,7 @@ def read_frame_rows(
             video.labels.add(on, start=start, end=end, where=row.line)
     if columns.states and not states:
         raise SourceError(f"{reading.path} has no column of 0 and 1 only, from the first row to the last")
-    _tell_columns(columns.states, states, reading=reading)
+    _tell_columns(columns.states, states, others=columns.others, reading=reading)
     for name, video in videos.items():
         _add(video, media=(Media(name=name),) if name else media, unit=columns.unit, reading=reading)
 
@@ -258,7 +278,7 @@ def _timed(
     last: tuple[TableRow, float, str] | None = None
     for count, row in enumerate(rows):
         name = "" if columns.video is None else _cell(row.cells, columns.video)
-        at = float(count) if columns.clock is None else _number(_cell(row.cells, columns.clock))
+        at = float(count) if columns.clock is None else number_of(_cell(row.cells, columns.clock))
         if at is None:
             raise SourceError(
                 f"{path}, line {row.line} has no time or frame number: {_cell(row.cells, columns.clock or 0)!r:.60}"
@@ -278,30 +298,18 @@ def _timed(
         yield last[0], (last[1], last[1] + columns.step), last[2]
 
 
-def _tell_columns(wanted: Mapping[int, str], states: Mapping[int, str], *, reading: Reading) -> None:
+def _tell_columns(wanted: Mapping[int, str], states: Mapping[int, str], *, others: str, reading: Reading) -> None:
     if wanted:
         names = [repr(name) for name in states.values() if _plain(name) not in _BACKGROUND]
         lost = [repr(name) for number, name in wanted.items() if number not in states]
         told = f"; {len(lost)} columns hold other numbers further down and are none, such as {lost[0]}" if lost else ""
         reading.notes.append(
             f"{reading.path} has a row for each frame; its classes are {some(names)} (--only label=NAME takes one "
-            f"alone){told}"
+            f"alone){told}{f'; {others}' if others else ''}"
         )
 
 
 def _add(video: _FrameVideo, *, media: tuple[Media, ...], unit: Unit, reading: Reading) -> None:
-    def time(value: float) -> Time:
-        return Time(frames=value) if unit == "frames" else Time(seconds=value)
-
-    stretches = tuple((time(run.start), time(run.end)) for run in video.looked)
+    stretches = tuple((time_of(run.start, unit=unit), time_of(run.end, unit=unit)) for run in video.looked)
     reading.covered.append(Coverage(media=media, stretches=stretches))
-    for run in video.labels:
-        reading.records.append(
-            Record(
-                where=f"{reading.path}, line {run.where}",
-                media=media,
-                start=time(run.start),
-                end=time(run.end),
-                fields={"label": run.label},
-            )
-        )
+    video.labels.add_to(reading, media, unit=unit)

@@ -5,12 +5,11 @@ Layout (activity-net.org/challenges/2020/tasks/guidelines.html): {"version", "re
 each video, of the same layout.
 """
 
-from pathlib import Path
 from typing import Any
 
-from re2tal.common.untrusted import shown
 from re2tal.labels.formats.published import add_segment
-from re2tal.labels.records import Reading, SourceError
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Reading, ReadOptions
 
 __all__ = ["is_detections", "read_detections"]
 
@@ -21,21 +20,12 @@ def is_detections(content: Any) -> bool:
     return isinstance(results, dict) and bool(results) and all(isinstance(rows, list) for rows in results.values())
 
 
-def read_detections(path: Path, content: Any) -> Reading:
+def read_detections(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are those of the detections; fields are label and score, below which `--min-score` leaves them out."""
-    if not is_detections(content):
-        raise SourceError(f'{path} holds no detections: it has no "results" with a list for each video')
-    reading = Reading(path=path, format="detections", is_detected=True)
-    for video_id, rows in content["results"].items():
+    reading = Reading(path=file.path, format="detections", is_detected=True)
+    for video_id, rows in file.json["results"].items():
         reading.listed[video_id] = None
         for number, row in enumerate(rows):
-            where = f"{path}, video {video_id!r}, detection {number}"
-            segment = row.get("segment") if isinstance(row, dict) else None
-            if not isinstance(segment, list) or len(segment) != 2:
-                reading.drop("incomplete entry", where, f"has no segment [start, end]: {shown(row)}")
-                continue
-            fields = {
-                name: str(row[name]) for name in ("label", "score") if isinstance(row.get(name), (str, int, float))
-            }
-            add_segment(reading, where, video_id, segment[0], segment[1], fields=fields, subset=None)
+            where = f"{file.path}, video {video_id!r}, detection {number}"
+            add_segment(reading, where, video_id, row)
     return reading

@@ -13,17 +13,21 @@ Layouts:
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from re2tal.common.untrusted import shown
-from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError
 from re2tal.labels.subsets import subset_in_name, subset_name
 from re2tal.labels.tables import decode
 from re2tal.labels.times import Time, TimeError, parse_time
 
-__all__ = ["find_thumos_texts", "is_numbered", "is_thumos_name", "read_activitynet", "read_numbered", "read_thumos"]
+__all__ = [
+    "add_segment", "find_thumos_texts", "is_activitynet", "is_multithumos", "is_numbered", "read_activitynet",
+    "read_numbered", "read_thumos",
+]  # fmt: skip
 
 _THUMOS_LINE = re.compile(r"(?P<video>\S+)\s+(?P<start>\S+)\s+(?P<end>\S+)")
 _THUMOS_FILE = re.compile(r"(?P<label>.+?)(?:_(?P<subset>train|training|val|validation|test|testing))?", re.IGNORECASE)
@@ -33,19 +37,25 @@ _THUMOS_SUBSETS = {"validation": "training", "test": "testing"}
 _LARGEST_TEXT = 64 * 2**20
 
 
-def is_thumos_name(video_id: str) -> bool:
-    """Whether a video is named as in THUMOS-14."""
-    return _THUMOS_VIDEO.fullmatch(video_id) is not None
+def is_activitynet(content: Any) -> bool:
+    """Whether a JSON value is of ActivityNet's layout."""
+    if not isinstance(content, dict):
+        return False
+    return isinstance(content.get("database"), dict) or _all_have(content, "annotations")
 
 
-def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Reading:
+def _all_have(entries: Mapping[str, Any], key: str) -> bool:
+    return bool(entries) and all(isinstance(entry, dict) and key in entry for entry in entries.values())
+
+
+def read_activitynet(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels as annotated; videos without annotations are kept."""
-    reading = Reading(path=path, format="activitynet")
-    database = content.get("database", content) if isinstance(content, dict) else None
+    reading = Reading(path=file.path, format="activitynet")
+    database = file.json.get("database", file.json) if isinstance(file.json, dict) else None
     if not isinstance(database, dict):
-        raise SourceError(f'{path} is not ActivityNet\'s layout: it has no "database" of videos')
+        raise SourceError(f'{file.path} is not ActivityNet\'s layout: it has no "database" of videos')
     for video_id, entry in database.items():
-        where = f"{path}, video {video_id!r}"
+        where = f"{file.path}, video {video_id!r}"
         if not isinstance(entry, dict) or not isinstance(entry.get("annotations", []), list):
             reading.drop("incomplete entry", where, f"is no object with a list of annotations: {shown(entry)}")
             continue
@@ -56,15 +66,8 @@ def read_activitynet(path: Path, content: Any, *, options: ReadOptions) -> Readi
         if "fps" not in entry and isinstance(frames, int) and video_id in reading.lengths:
             reading.tell_length(video_id, seconds, fps=frames / reading.lengths[video_id].seconds)
         _cover(reading, where, video_id, entry.get("labelled"), subset=subset)
-        for number, row in enumerate(entry.get("annotations", [])):
-            segment = row.get("segment") if isinstance(row, dict) else None
-            if not isinstance(segment, list) or len(segment) != 2:
-                reading.drop(
-                    "incomplete entry", where, f"annotation {number} has no segment [start, end]: {shown(row)}"
-                )
-                continue
-            fields = {name: str(value) for name, value in row.items() if isinstance(value, (str, int, float))}
-            add_segment(reading, where, video_id, segment[0], segment[1], fields=fields, subset=subset)
+        for row in entry.get("annotations", []):
+            add_segment(reading, where, video_id, row, subset=subset)
     return reading
 
 
@@ -88,19 +91,23 @@ def _cover(reading: Reading, where: str, video_id: str, stretches: Any, *, subse
 
 def is_numbered(content: Any) -> bool:
     """Whether a JSON value is of the layout of numbered classes."""
-    if not isinstance(content, dict) or not content:
+    if not isinstance(content, dict) or not _all_have(content, "actions"):
         return False
-    return all(isinstance(entry, dict) and isinstance(entry.get("actions"), list) for entry in content.values())
+    return all(isinstance(entry["actions"], list) for entry in content.values())
 
 
-def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: str | None = None) -> Reading:
+def is_multithumos(content: Any) -> bool:
+    """Whether a JSON value is of that layout, and its videos are named as in THUMOS-14."""
+    return is_numbered(content) and all(map(_THUMOS_VIDEO.fullmatch, content))
+
+
+def read_numbered(file: SourceFile, options: ReadOptions, *, format_: str) -> Reading:
     """Labels are the names of `options.class_names`; without, `class 7`, and Charades' codes `c007`."""
-    if not is_numbered(content):
-        raise SourceError(f'{path} must hold {{id: {{"subset", "duration", "actions": [[class, start, end]]}}}}')
-    is_thumos = all(map(is_thumos_name, content)) if format_ is None else format_ == "multithumos"
-    reading = Reading(path=path, format="multithumos" if is_thumos else "charades")
-    for video_id, entry in content.items():
-        where = f"{path}, video {video_id!r}"
+    if not is_numbered(file.json):
+        raise SourceError(f'{file.path} must hold {{id: {{"subset", "duration", "actions": [[class, start, end]]}}}}')
+    reading = Reading(path=file.path, format=format_)
+    for video_id, entry in file.json.items():
+        where = f"{file.path}, video {video_id!r}"
         told = entry.get("subset")
         subset = subset_name(told) if isinstance(told, str) else None
         reading.listed[video_id] = subset
@@ -109,11 +116,11 @@ def read_numbered(path: Path, content: Any, *, options: ReadOptions, format_: st
             if not isinstance(row, list) or len(row) != 3 or not isinstance(row[0], int):
                 reading.drop("incomplete entry", where, f"an action is [class, start, end], got {shown(row)}")
                 continue
-            code = f"class {row[0]}" if is_thumos else f"c{row[0]:03d}"
+            code = f"class {row[0]}" if format_ == "multithumos" else f"c{row[0]:03d}"
             fields = {"label": options.class_names.get(row[0], code), "class": str(row[0])}
-            add_segment(reading, where, video_id, row[1], row[2], fields=fields, subset=subset)
+            _add(reading, where, video_id, row[1:], fields=fields, subset=subset)
     if not options.class_names:
-        reading.notes.append(f"{path} numbers its classes; give their names with --classes")
+        reading.notes.append(f"{file.path} numbers its classes; give their names with --classes")
     return reading
 
 
@@ -184,7 +191,7 @@ def read_thumos(path: Path, texts: Mapping[str, str], *, format_: str | None = N
             known = _THUMOS_VIDEO.fullmatch(video)
             subset = _THUMOS_SUBSETS[known["part"]] if known else told
             reading.listed.setdefault(video, subset)
-            add_segment(reading, where, video, found["start"], found["end"], fields={"label": label}, subset=subset)
+            _add(reading, where, video, found.group("start", "end"), fields={"label": label}, subset=subset)
     return reading
 
 
@@ -194,16 +201,25 @@ def _split_name(stem: str) -> tuple[str, str | None]:
     return found["label"], found["subset"]
 
 
-def add_segment(
-    reading: Reading, where: str, video: str, start: Any, end: Any, *, fields: Mapping[str, str], subset: str | None
+def add_segment(reading: Reading, where: str, video: str, row: Any, *, subset: str | None = None) -> None:
+    """Keep a row of ActivityNet's, {"segment": [start, end], "label", ...}; all of its texts and numbers are fields."""
+    segment = row.get("segment") if isinstance(row, dict) else None
+    if not isinstance(segment, list) or len(segment) != 2:
+        reading.drop("incomplete entry", where, f"an annotation has no segment [start, end]: {shown(row)}")
+        return
+    fields = {name: str(value) for name, value in row.items() if isinstance(value, (str, int, float))}
+    _add(reading, where, video, segment, fields=fields, subset=subset)
+
+
+def _add(
+    reading: Reading, where: str, video: str, times: Sequence[Any], *, fields: Mapping[str, str], subset: str | None
 ) -> None:
     try:
-        times = tuple(_time(value) for value in (start, end))
+        start, end = map(_time, times)
     except TimeError as error:
         reading.drop("unparsable time", where, str(error))
         return
-    media = (Media(name=video),)
-    reading.records.append(Record(where=where, media=media, start=times[0], end=times[1], fields=fields, subset=subset))
+    reading.add(where, (Media(name=video),), (start, end), fields, subset=subset)
 
 
 def _time(value: Any) -> Time:

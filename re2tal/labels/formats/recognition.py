@@ -1,13 +1,11 @@
 """The table of formats, in the order in which a file's content is compared with them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal, Protocol
-from xml.etree.ElementTree import Element
 
-from re2tal.common.untrusted import JsonError, parse_json, shown
+from re2tal.common.untrusted import shown
 from re2tal.labels.formats.anvil import is_anvil, read_anvil
 from re2tal.labels.formats.ava import is_ava, read_ava
 from re2tal.labels.formats.bento import is_bento, read_bento
@@ -15,15 +13,23 @@ from re2tal.labels.formats.boris import boris_header, is_boris_project, read_bor
 from re2tal.labels.formats.calms21 import is_calms21, read_calms21
 from re2tal.labels.formats.cvat import is_cvat, read_cvat
 from re2tal.labels.formats.ego4d import is_ego4d, read_ego4d
-from re2tal.labels.formats.elan import read_elan
+from re2tal.labels.formats.elan import is_elan, read_elan
 from re2tal.labels.formats.label_studio import is_label_studio, read_label_studio
 from re2tal.labels.formats.noldus import is_ethovision, is_observer, read_ethovision, read_observer
 from re2tal.labels.formats.per_frame import is_per_frame, read_per_frame
 from re2tal.labels.formats.predictions import is_detections, read_detections
-from re2tal.labels.formats.published import is_numbered, is_thumos_name, read_activitynet, read_numbered, read_thumos
+from re2tal.labels.formats.published import (
+    is_activitynet,
+    is_multithumos,
+    is_numbered,
+    read_activitynet,
+    read_numbered,
+    read_thumos,
+)
 from re2tal.labels.formats.refused import what_json_is, what_table_is, what_text_is
-from re2tal.labels.formats.safe_xml import is_xml, parse_xml
+from re2tal.labels.formats.safe_xml import is_xml
 from re2tal.labels.formats.soccernet import is_soccernet, read_soccernet
+from re2tal.labels.formats.source_file import SourceFile
 from re2tal.labels.formats.speech import is_audacity, is_textgrid, read_audacity, read_textgrid
 from re2tal.labels.formats.spreadsheets import (
     is_charades,
@@ -36,84 +42,8 @@ from re2tal.labels.formats.subtitles import is_srt, is_vtt, read_subtitles
 from re2tal.labels.formats.via import is_via_project, is_via_table, read_via_project, read_via_table
 from re2tal.labels.formats.via2 import is_via2_json, is_via2_table, read_via2_json, read_via2_table
 from re2tal.labels.records import Reading, ReadOptions, SourceError
-from re2tal.labels.tables import (
-    HEAD_ROWS,
-    Table,
-    TableRow,
-    choose_delimiter,
-    decode,
-    parse_head,
-    parse_table,
-    table_rows,
-)
 
-__all__ = ["KNOWN", "LabelFormat", "SourceFile", "find_format"]
-
-
-class SourceFile:
-    """A file of labels, or a sheet of a workbook, whose content is looked at in the ways that a format asks for."""
-
-    def __init__(self, path: Path, raw: bytes, *, sheet: Table | None = None) -> None:
-        self.path = path
-        """Of a sheet, that of the workbook and the name of the sheet."""
-        self.raw = raw
-        self.sheet = sheet
-        self.encoding: str | None = None
-        """Of the text, once that has been asked for."""
-
-    @cached_property
-    def text(self) -> str:
-        """The content as text."""
-        try:
-            text, self.encoding = decode(self.raw)
-        except SourceError as error:
-            raise SourceError(f"{self.path} {error}") from None
-        return text
-
-    @cached_property
-    def json(self) -> Any:
-        """The value of a JSON text; None for other texts."""
-        if self.sheet is not None or not self.text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-            return None
-        try:
-            return parse_json(self.text)
-        except JsonError as error:
-            if self.path.suffix.lower() in (".json", ".boris") and what_text_is(self.text) is None:
-                raise SourceError(f"{self.path} is not readable JSON: {error}") from None
-            return None
-
-    @cached_property
-    def xml(self) -> Element:
-        """The root of an XML document."""
-        return parse_xml(self.raw, path=self.path)
-
-    @cached_property
-    def table(self) -> Table:
-        """The rows of a CSV or TSV file, or of a sheet."""
-        return self.sheet or self._parsed(parse_table)
-
-    @cached_property
-    def head(self) -> Table:
-        """The first rows of the table."""
-        if self.sheet is not None:
-            return Table(rows=self.sheet.rows[:HEAD_ROWS], delimiter=self.sheet.delimiter)
-        return self._parsed(parse_head)
-
-    def rows(self) -> Iterator[TableRow]:
-        """The rows of the table one after the other: one of every frame may be larger than memory likes."""
-        if self.sheet is not None:
-            yield from self.sheet.rows
-            return
-        try:
-            yield from table_rows(self.text, delimiter=choose_delimiter(self.text))
-        except SourceError as error:
-            raise SourceError(f"{self.path}: {error}") from None
-
-    def _parsed(self, parse: Callable[[str], Table]) -> Table:
-        try:
-            return parse(self.text)
-        except SourceError as error:
-            raise SourceError(f"{self.path}: {error}") from None
+__all__ = ["KNOWN", "LabelFormat", "find_format"]
 
 
 class LabelFormat(Protocol):
@@ -134,19 +64,18 @@ class LabelFormat(Protocol):
         """
 
 
-View = Literal["xml", "json", "text", "head"]
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Known:
     """One of the formats below."""
 
     name: str
-    view: View
+    view: Literal["xml", "json", "text", "head"]
     """How its content is looked at."""
     is_of_it: Callable[[Any], bool]
     """Whether a content is of this format; never, where nothing but its name tells."""
     reader: Callable[[SourceFile, ReadOptions], Reading]
+    shown_by: str = ""
+    """What a file must have to be read as this format; of the others, the reader itself says what is lacking."""
     suffixes: tuple[str, ...] = ()
     """Those of all formats of the package are looked at, see `read_sources`."""
 
@@ -162,6 +91,8 @@ class _Known:
         return self.can_be(file) and self.is_of_it(getattr(file, self.view))
 
     def read(self, file: SourceFile, options: ReadOptions) -> Reading:
+        if self.shown_by and not self.is_of_it(getattr(file, self.view)):
+            raise SourceError(f"{file.path} is not of {self.name}: it has no {self.shown_by}")
         return self.reader(file, options)
 
 
@@ -213,94 +144,45 @@ def _named(file: SourceFile, name: str) -> LabelFormat:
     raise SourceError(f"{file.path} is {what}; leave --format out to have it recognised")
 
 
-def _is_activitynet(content: Any) -> bool:
-    if not isinstance(content, dict):
-        return False
-    return isinstance(content.get("database"), dict) or _all_have(content.values(), "annotations")
-
-
-def _all_have(entries: Iterable[Any], key: str) -> bool:
-    listed = list(entries)
-    return bool(listed) and all(isinstance(entry, dict) and key in entry for entry in listed)
-
-
-def _is_multithumos(content: Any) -> bool:
-    return is_numbered(content) and all(map(is_thumos_name, content))
-
-
-def _header(table: Table) -> tuple[str, ...]:
-    return tuple(table.rows[0].cells) if table.rows else ()
-
-
 def _never(content: Any) -> bool:
     return False
 
 
-def _known(
-    name: str, view: View, is_of_it: Callable[[Any], bool], reader: Callable[[SourceFile, ReadOptions], Reading]
-) -> _Known:
-    return _Known(name=name, view=view, is_of_it=is_of_it, reader=reader)
-
-
-def _numbered(name: str) -> Callable[[SourceFile, ReadOptions], Reading]:
-    return lambda file, told: read_numbered(file.path, file.json, options=told, format_=name)
-
-
-def _thumos(name: str) -> Callable[[SourceFile, ReadOptions], Reading]:
-    return lambda file, _: read_thumos(file.path.parent, {file.path.name: file.text}, format_=name)
+def _as_thumos(name: str, file: SourceFile, options: ReadOptions) -> Reading:
+    return read_thumos(file.path.parent, {file.path.name: file.text}, format_=name)
 
 
 KNOWN = (
-    _known("elan", "xml", lambda root: root.tag == "ANNOTATION_DOCUMENT", lambda it, _: read_elan(it.path, it.xml)),
-    _known("cvat", "xml", is_cvat, lambda it, _: read_cvat(it.path, it.xml)),
-    _known("anvil", "xml", is_anvil, lambda it, _: read_anvil(it.path, it.xml)),
-    _known("boris", "json", is_boris_project, lambda it, told: read_boris_project(it.path, it.json, told)),
-    _known("via", "json", is_via_project, lambda it, _: read_via_project(it.path, it.json)),
-    _known("via2", "json", is_via2_json, lambda it, _: read_via2_json(it.path, it.json)),
-    _known("label-studio", "json", is_label_studio, lambda it, _: read_label_studio(it.path, it.json)),
-    _known("ego4d", "json", is_ego4d, lambda it, _: read_ego4d(it.path, it.json)),
-    _known("soccernet", "json", is_soccernet, lambda it, _: read_soccernet(it.path, it.json)),
-    _known("detections", "json", is_detections, lambda it, _: read_detections(it.path, it.json)),
-    _known("calms21", "json", is_calms21, lambda it, told: read_calms21(it.path, it.json, options=told)),
-    _known("activitynet", "json", _is_activitynet, lambda it, told: read_activitynet(it.path, it.json, options=told)),
-    _known("multithumos", "json", _is_multithumos, _numbered("multithumos")),
-    _known("charades", "json", is_numbered, _numbered("charades")),
-    _known("via", "text", is_via_table, lambda it, _: read_via_table(it.path, it.text)),
-    _known("vtt", "text", is_vtt, lambda it, _: read_subtitles(it.path, it.text)),
-    _known("srt", "text", is_srt, lambda it, _: read_subtitles(it.path, it.text)),
-    _known("textgrid", "text", is_textgrid, lambda it, _: read_textgrid(it.path, it.text)),
-    _known("bento", "text", is_bento, lambda it, _: read_bento(it.path, it.text)),
-    _known("audacity", "text", is_audacity, lambda it, _: read_audacity(it.path, it.text)),
-    _known("thumos", "text", _never, _thumos("thumos")),
-    _known("multithumos", "text", _never, _thumos("multithumos")),
-    _known("ethovision", "head", is_ethovision, lambda it, _: read_ethovision(it.path, it.table)),
-    _known("observer", "head", is_observer, lambda it, _: read_observer(it.path, it.table)),
-    _known("via2", "head", is_via2_table, lambda it, _: read_via2_table(it.path, it.table)),
-    _known(
-        "boris",
-        "head",
-        lambda it: boris_header(it) is not None,
-        lambda it, told: read_boris_table(it.path, it.table, told),
-    ),
-    _known(
-        "epic-kitchens",
-        "head",
-        lambda it: is_epic_kitchens(_header(it)),
-        lambda it, told: read_epic_kitchens(it.path, it.table, options=told),
-    ),
-    _known(
-        "charades",
-        "head",
-        lambda it: is_charades(_header(it)),
-        lambda it, told: read_charades_table(it.path, it.table, options=told),
-    ),
-    _known("ava", "head", is_ava, lambda it, told: read_ava(it.path, it.table, options=told)),
-    _known(
-        "per-frame",
-        "head",
-        lambda it: what_table_is(it) is None and is_per_frame(it),
-        lambda it, _: read_per_frame(it.path, it.rows()),
-    ),
+    _Known("elan", "xml", is_elan, read_elan, "root <ANNOTATION_DOCUMENT>"),
+    _Known("cvat", "xml", is_cvat, read_cvat, "root <annotations>"),
+    _Known("anvil", "xml", is_anvil, read_anvil, "root <annotation> with a head and a body"),
+    _Known("boris", "json", is_boris_project, read_boris_project),
+    _Known("via", "json", is_via_project, read_via_project),
+    _Known("via2", "json", is_via2_json, read_via2_json, '"_via_img_metadata"'),
+    _Known("label-studio", "json", is_label_studio, read_label_studio, "list of tasks with data and annotations"),
+    _Known("ego4d", "json", is_ego4d, read_ego4d, '"videos" with a list of "clips"'),
+    _Known("soccernet", "json", is_soccernet, read_soccernet, '"annotations" with a "gameTime"'),
+    _Known("detections", "json", is_detections, read_detections, '"results" with a list for each video'),
+    _Known("calms21", "json", is_calms21, read_calms21, 'groups of sequences with "keypoints" and "metadata"'),
+    _Known("activitynet", "json", is_activitynet, read_activitynet),
+    _Known("multithumos", "json", is_multithumos, partial(read_numbered, format_="multithumos")),
+    _Known("charades", "json", is_numbered, partial(read_numbered, format_="charades")),
+    _Known("via", "text", is_via_table, read_via_table),
+    _Known("vtt", "text", is_vtt, read_subtitles),
+    _Known("srt", "text", is_srt, read_subtitles),
+    _Known("textgrid", "text", is_textgrid, read_textgrid, 'File type = "ooTextFile" at its beginning'),
+    _Known("bento", "text", is_bento, read_bento, '"Bento annotation file" at its beginning'),
+    _Known("audacity", "text", is_audacity, read_audacity),
+    _Known("thumos", "text", _never, partial(_as_thumos, "thumos")),
+    _Known("multithumos", "text", _never, partial(_as_thumos, "multithumos")),
+    _Known("ethovision", "head", is_ethovision, read_ethovision),
+    _Known("observer", "head", is_observer, read_observer),
+    _Known("via2", "head", is_via2_table, read_via2_table, "columns filename, file_attributes and region_attributes"),
+    _Known("boris", "head", lambda head: boris_header(head) is not None, read_boris_table),
+    _Known("epic-kitchens", "head", is_epic_kitchens, read_epic_kitchens),
+    _Known("charades", "head", is_charades, read_charades_table),
+    _Known("ava", "head", is_ava, read_ava),
+    _Known("per-frame", "head", lambda head: what_table_is(head) is None and is_per_frame(head), read_per_frame),
 )
-_CSV = _known("csv", "head", lambda it: True, lambda it, told: read_csv(it.path, it.table, options=told))
+_CSV = _Known("csv", "head", lambda head: True, read_csv)
 """Any table that is of no other format."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from re2tal.labels.tables import Table
 
-__all__ = ["BY_ENDING", "what_bytes_are", "what_json_is", "what_table_is", "what_text_is"]
+__all__ = ["BY_ENDING", "archived", "what_bytes_are", "what_json_is", "what_table_is", "what_text_is"]
 
 _POSE = "poses are no labels of actions; give the file in which behaviour was scored"
 _TABLE = "write its labels as a table with the columns video, start, end and label"
@@ -64,12 +64,13 @@ def what_bytes_are(raw: bytes) -> str | None:
     if _PICKLED.match(raw):
         return _PICKLE
     if raw.startswith(b"PK\x03\x04"):
-        names = _archived(raw)
+        names = archived(raw)
         return next((what for part, what in _IN_ARCHIVE if any(name.endswith(part) for name in names)), None)
     return None
 
 
-def _archived(raw: bytes) -> list[str]:
+def archived(raw: bytes) -> list[str]:
+    """Names of the files in an archive; none where it is damaged."""
     try:
         with zipfile.ZipFile(BytesIO(raw)) as files:
             return files.namelist()[:10_000]

@@ -1,9 +1,13 @@
 """Rows of pictures that follow one another, joined to segments."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-__all__ = ["Run", "Runs"]
+from re2tal.labels.records import Media, Reading
+from re2tal.labels.times import Unit, time_of
+
+__all__ = ["Run", "Runs", "even_step"]
 
 _SAME = 1e-6
 
@@ -44,3 +48,32 @@ class Runs:
 
     def __iter__(self) -> Iterator[Run]:
         return iter(sorted((*self._done, *self._open.values()), key=lambda run: (run.start, run.end, run.label)))
+
+    def add_to(
+        self,
+        reading: Reading,
+        media: tuple[Media, ...],
+        *,
+        unit: Unit,
+        place: str = "line",
+        fields: Callable[[str], Mapping[str, str]] = lambda label: {"label": label},
+        subset: str | None = None,
+    ) -> None:
+        """Make each run an annotation.
+
+        Args:
+            reading: takes them.
+            media: names of the video.
+            unit: that the runs count.
+            place: what their `where` counts.
+            fields: of an annotation, by the label of its run.
+            subset: of the video.
+        """
+        for run in self:
+            times = time_of(run.start, unit=unit), time_of(run.end, unit=unit)
+            reading.add(f"{reading.path}, {place} {run.where}", media, times, fields(run.label), subset=subset)
+
+
+def even_step(moments: Iterable[float]) -> float:
+    """The least time from one row to the next, which tells how often there is one; 1 where there is only one."""
+    return min((later - earlier for earlier, later in pairwise(sorted(moments))), default=1.0)

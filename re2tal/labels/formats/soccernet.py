@@ -8,12 +8,12 @@ as the match.
 """
 
 import re
-from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import shown
-from re2tal.labels.records import Coverage, Media, Reading, Record, SourceError
-from re2tal.labels.times import Time, TimeError, parse_time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions
+from re2tal.labels.times import TimeError, parse_time
 
 __all__ = ["is_soccernet", "read_soccernet"]
 
@@ -36,11 +36,9 @@ def _rows(content: Any) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
-def read_soccernet(path: Path, content: Any) -> Reading:
+def read_soccernet(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are those of the events, which are points in time; fields are label, team, visibility and score."""
-    rows = _rows(content)
-    if rows is None or not is_soccernet(content):
-        raise SourceError(f'{path} is not of SoccerNet: it has no "annotations" with a "gameTime"')
+    path, content = file.path, file.json
     reading = Reading(path=path, format="soccernet", is_detected="annotations" not in content)
     told = content.get("UrlLocal")
     parts = [part for part in re.split(r"[/\\]", told if isinstance(told, str) else "") if part]
@@ -48,7 +46,7 @@ def read_soccernet(path: Path, content: Any) -> Reading:
     halves = {half: _media(match, half) for half in ("1", "2")}
     if parts:
         halves["1"] += (Media(name="/".join(parts)),)  # a whole match
-    for number, row in enumerate(rows):
+    for number, row in enumerate(_rows(content) or ()):
         where = f"{path}, annotation {number}"
         found = _GAME_TIME.fullmatch(str(row.get("gameTime", "")))
         if found is None:
@@ -66,13 +64,9 @@ def read_soccernet(path: Path, content: Any) -> Reading:
         media = halves.setdefault(found["half"], _media(match, found["half"]))
         fields = {name: value for name in ("label", "team", "visibility") if isinstance(value := row.get(name), str)}
         fields |= {"score": str(row["confidence"])} if "confidence" in row else {}
-        reading.records.append(Record(where=where, media=media, start=_rounded(start), end=None, fields=fields))
+        reading.add(where, media, (round(start.seconds, 3), None), fields)
     reading.covered += [Coverage(media=media) for media in halves.values()]
     return reading
-
-
-def _rounded(time: Time) -> Time:
-    return Time(seconds=round(time.seconds, 3))
 
 
 def _media(match: str, half: str) -> tuple[Media, ...]:

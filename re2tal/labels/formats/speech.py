@@ -13,10 +13,9 @@ Layouts:
 import math
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from re2tal.labels.records import Coverage, Reading, Record, SourceError, named_like
-from re2tal.labels.times import Time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Reading, ReadOptions, SourceError, named_like
 
 __all__ = ["is_audacity", "is_textgrid", "read_audacity", "read_textgrid"]
 
@@ -37,14 +36,13 @@ def is_textgrid(text: str) -> bool:
     return _TEXTGRID.match(text) is not None
 
 
-def read_textgrid(path: Path, text: str) -> Reading:
+def read_textgrid(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the texts of intervals and the marks of points; fields are text and tier."""
-    if not is_textgrid(text):
-        raise SourceError(f'{path} is no TextGrid: it does not begin with File type = "ooTextFile"')
+    path = file.path
     reading = Reading(path=path, format="textgrid", label_fields=("text",))
     media = named_like(path)
     reading.covered.append(Coverage(media=media))
-    tokens = _tokens(text)
+    tokens = _tokens(file.text)
     try:
         _expect(tokens, str, str, float, float, str)  # type, class, times, <exists>
         for _ in range(_count(tokens)):
@@ -56,10 +54,9 @@ def read_textgrid(path: Path, text: str) -> Reading:
                 (label,) = _expect(tokens, str)
                 if not str(label).strip():
                     continue  # Praat's intervals leave no gap: those between labels are empty
-                start, end = Time(seconds=float(times[0])), Time(seconds=float(times[-1])) if times[1:] else None
                 fields = {"text": " ".join(str(label).split()), "tier": str(tier)}
                 where = f"{path}, tier {str(tier)!r}, entry {number}"
-                reading.records.append(Record(where=where, media=media, start=start, end=end, fields=fields))
+                reading.add(where, media, (times[0], times[1] if times[1:] else None), fields)
     except _CutOff as error:
         reading.drop("incomplete entry", str(path), f"{error}; the file is not whole")
     return reading
@@ -103,15 +100,15 @@ def is_audacity(text: str) -> bool:
     return bool(lines) and all(map(_LABEL.fullmatch, lines))
 
 
-def read_audacity(path: Path, text: str) -> Reading:
+def read_audacity(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the texts of the labels."""
-    lines = text.lstrip("\ufeff").splitlines()
-    if not any(map(_LABEL.fullmatch, lines)):
+    path = file.path
+    if not any(map(_LABEL.fullmatch, file.lines)):
         raise SourceError(f"{path} is no label track of Audacity: no line is a start, an end and a label between tabs")
     reading = Reading(path=path, format="audacity")
     media = named_like(path)
     reading.covered.append(Coverage(media=media))
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(file.lines, start=1):
         if not line.strip() or line.startswith(_FREQUENCIES):
             continue
         where = f"{path}, line {number}"
@@ -120,7 +117,5 @@ def read_audacity(path: Path, text: str) -> Reading:
         if found is None or not max(abs(start), abs(end)) < _LONGEST:
             reading.drop("incomplete entry", where, f"is no start, end and label between tabs: {line[:60]!r}")
             continue
-        times = Time(seconds=start), Time(seconds=end) if end != start else None
-        fields = {"label": found["label"] or ""}
-        reading.records.append(Record(where=where, media=media, start=times[0], end=times[1], fields=fields))
+        reading.add(where, media, (start, end if end != start else None), {"label": found["label"] or ""})
     return reading

@@ -11,19 +11,21 @@ Layouts:
   "c092 11.90 21.20;c147 0.00 12.60" in seconds, `length` and more.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
-from re2tal.common.untrusted import some
+from re2tal.common.untrusted import from_spreadsheet, some
 from re2tal.labels.columns import Columns, find_columns
-from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, Record, SourceError, named_like
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Media, Reading, ReadOptions, SourceError, named_like
 from re2tal.labels.subsets import subset_in_name, subset_name
 from re2tal.labels.tables import Table, TableRow
-from re2tal.labels.times import Time, TimeError, Unit, parse_time
+from re2tal.labels.times import Time, TimeError, Unit, number_of, parse_time
 
 __all__ = ["NOTHING", "is_charades", "is_epic_kitchens", "read_charades_table", "read_csv", "read_epic_kitchens"]
 
+_TITLE_ROWS, _MOST_TITLES = 20, 2
+"""Rows among which a header is looked for where the first has so few cells."""
 NOTHING = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 """What tables write where there is no value."""
 
@@ -31,49 +33,44 @@ _EPIC = ("video_id", "start_timestamp", "stop_timestamp", "narration")
 _CHARADES = ("id", "actions", "length")
 
 
-def is_epic_kitchens(header: Sequence[str]) -> bool:
+def is_epic_kitchens(head: Table) -> bool:
     """Whether a table has the columns of EPIC-KITCHENS."""
-    return set(_EPIC) <= {name.strip() for name in header}
+    return {*_EPIC} <= {*head.names}
 
 
-def is_charades(header: Sequence[str]) -> bool:
+def is_charades(head: Table) -> bool:
     """Whether a table has the columns of Charades."""
-    return set(_CHARADES) <= {name.strip() for name in header}
+    return {*_CHARADES} <= {*head.names}
 
 
-def read_epic_kitchens(path: Path, table: Table, *, options: ReadOptions) -> Reading:
+def read_epic_kitchens(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the verbs, unless `options.label` names other columns."""
-    reading = Reading(path=path, format="epic-kitchens", label_fields=("verb",))
-    header, *rows = table.rows
-    names = [name.strip() for name in header.cells]
+    reading = Reading(path=file.path, format="epic-kitchens", label_fields=("verb",))
+    names = file.table.names
     missing = [name for name in _EPIC[:3] if name not in names]
     if missing:
-        raise SourceError(f"{path} is no table of EPIC-KITCHENS: it has no column {', '.join(missing)}")
+        raise SourceError(f"{file.path} is no table of EPIC-KITCHENS: it has no column {', '.join(missing)}")
     roles = {"video": "video_id", "start": "start_timestamp", "end": "stop_timestamp", **options.columns}
     columns = find_columns(names, named=roles)
-    subset = subset_in_name(path.stem)
-    for row in rows:
+    subset = subset_in_name(file.path.stem)
+    for row in file.table.rows[1:]:
         _read_row(row, header=names, columns=columns, unit="seconds", subset=subset, reading=reading)
     return reading
 
 
-def read_charades_table(path: Path, table: Table, *, options: ReadOptions) -> Reading:
+def read_charades_table(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the names of `options.class_names`, or the codes c000 to c156."""
-    reading = Reading(path=path, format="charades", label_fields=("label",))
-    header, *rows = table.rows
-    names = [name.strip() for name in header.cells]
-    if "id" not in names or "actions" not in names:
-        raise SourceError(f"{path} is no table of Charades: it has no columns id and actions")
-    subset = subset_in_name(path.stem)
-    for row in rows:
-        cells = _by_name(names, row)
-        video_id = cells.get("id", "")
+    reading = Reading(path=file.path, format="charades")
+    if not {"id", "actions"} <= {*file.table.names}:
+        raise SourceError(f"{file.path} is no table of Charades: it has no columns id and actions")
+    subset = subset_in_name(file.path.stem)
+    for line, cells in file.table.entries():
+        where, video_id = f"{file.path}, line {line}", cells["id"]
         reading.listed[video_id] = subset
-        with suppress(ValueError):
-            reading.tell_length(video_id, float(cells.get("length", "")))
-        for action in filter(None, cells.get("actions", "").split(";")):
+        reading.tell_length(video_id, cells.get("length"))
+        for action in filter(None, cells["actions"].split(";")):
             _read_charades_action(
-                action, where=_where(path, row), video_id=video_id, subset=subset, options=options, reading=reading
+                action, where=where, video_id=video_id, subset=subset, options=options, reading=reading
             )
     return reading
 
@@ -85,22 +82,16 @@ def _read_charades_action(
     if len(words) != 3:
         reading.drop("incomplete entry", where, f"an action is a class and two times, got {text[:60]!r}")
         return
-    try:
-        start, end = parse_time(words[1]), parse_time(words[2])
-    except TimeError as error:
-        reading.drop("unparsable time", where, str(error))
-        return
     number = words[0].removeprefix("c")
     is_number = number.isdecimal() and len(number) < 10
     label = options.class_names.get(int(number), words[0]) if is_number else words[0]
     fields = {"label": label, "class": words[0], "video": video_id}
-    reading.records.append(
-        Record(where=where, media=(Media(name=video_id),), start=start, end=end, fields=fields, subset=subset)
-    )
+    reading.add(where, (Media(name=video_id),), (words[1], words[2]), fields, subset=subset)
 
 
-def read_csv(path: Path, table: Table, *, options: ReadOptions) -> Reading:
+def read_csv(file: SourceFile, options: ReadOptions) -> Reading:
     """One annotation a row."""
+    path, table = file.path, file.table
     reading = Reading(path=path, format="csv")
     if not table.rows:
         raise SourceError(f"{path} is empty")
@@ -114,9 +105,11 @@ def read_csv(path: Path, table: Table, *, options: ReadOptions) -> Reading:
     return reading
 
 
-def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str], Sequence[TableRow], Columns]:
+def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[Sequence[str], Sequence[TableRow], Columns]:
     """Names of the columns, the rows after them, and which column is what."""
-    first = [cell.strip() for cell in table.rows[0].cells]
+    first = table.names
+    if (begin := _title_rows(table)) is not None:
+        return _header(path, Table(rows=table.rows[begin:]), options=options)
     if not options.columns and (without := _headerless(first)):
         names = [*without, *(f"column {number}" for number in range(len(without) + 1, len(first) + 1))]
         return names, table.rows, find_columns(names, named={})
@@ -136,35 +129,41 @@ def _header(path: Path, table: Table, *, options: ReadOptions) -> tuple[list[str
     return first, table.rows[1:], columns
 
 
+def _title_rows(table: Table) -> int | None:
+    """How many rows stand above the header, such as a title; None if there are none, or no header is recognised."""
+
+    def is_header(row: TableRow) -> bool:
+        known = find_columns(row.cells, named={}).of
+        return "start" in known and bool({"end", "duration"} & known.keys()) and {"label", "video"} <= known.keys()
+
+    if _headerless(table.names) or len({*filter(None, table.names)}) > _MOST_TITLES:
+        return None
+    return next((number for number, row in enumerate(table.rows[:_TITLE_ROWS]) if is_header(row)), None) or None
+
+
 def _headerless(first: Sequence[str]) -> list[str]:
     """Names for columns of a table whose first row is an annotation; empty if it seems to be a header."""
-    if len(first) >= 4 and _is_time(first[1]) and _is_time(first[2]) and not _is_time(first[3]):
+    are_times = [number_of(cell) is not None for cell in first]
+    if len(first) >= 4 and are_times[1:4] == [True, True, False]:
         return ["video", "start", "end", "label"]
-    if len(first) == 3 and _is_time(first[0]) and _is_time(first[1]) and not _is_time(first[2]):
-        return ["start", "end", "label"]
-    return []
-
-
-def _is_time(text: str) -> bool:
-    try:
-        parse_time(text)
-    except TimeError:
-        return False
-    return True
+    return ["start", "end", "label"] if are_times == [True, True, False] else []
 
 
 def _read_row(
     row: TableRow, *, header: Sequence[str], columns: Columns, unit: Unit | None, subset: str | None, reading: Reading
 ) -> None:
-    where = _where(reading.path, row)
-    cells = _by_name(header, row)
+    where = f"{reading.path}, line {row.line}"
+    fields = {name: from_spreadsheet(cell.strip()) for name, cell in zip(header, row.cells, strict=False) if name}
 
     def cell(role: str) -> str:
         number = columns.of.get(role)
-        return "" if number is None or number >= len(row.cells) else row.cells[number].strip()
+        return "" if number is None or number >= len(row.cells) else from_spreadsheet(row.cells[number].strip())
 
     if "video" in columns.of and not cell("video"):
         reading.drop("incomplete entry", where, f"names no video: {' | '.join(row.cells)[:80]!r}")
+        return
+    if any(text.strip() for text in row.cells[len(header) :]) or "\n" in cell("video"):
+        reading.drop("incomplete entry", where, _misread(row, header))
         return
     media = (Media(name=cell("video")),) if "video" in columns.of else named_like(reading.path)
     told = subset_name(cell("subset")) or subset
@@ -179,16 +178,17 @@ def _read_row(
         start = parse_time(cell("start"), unit=unit or "seconds")
         end = None if cell(ends).lower() in NOTHING else parse_time(cell(ends), unit=unit or "seconds")
     except TimeError as error:
-        reading.drop("unparsable time", where, str(error))
+        reading.drop("unparsable time", where, str(error), media=media)
         return
     if end is not None and ends == "duration":
         end = Time(seconds=start.seconds + end.seconds, frames=start.frames + end.frames)
-    reading.records.append(Record(where=where, media=media, start=start, end=end, fields=cells, subset=told))
+    reading.add(where, media, (start, end), fields, subset=told)
 
 
-def _by_name(header: Sequence[str], row: TableRow) -> Mapping[str, str]:
-    return {name: cell.strip() for name, cell in zip(header, row.cells, strict=False) if name}
-
-
-def _where(path: Path, row: TableRow) -> str:
-    return f"{path}, line {row.line}"
+def _misread(row: TableRow, header: Sequence[str]) -> str:
+    """What a row says that has been split in the wrong places, whose times and label would be others."""
+    what = f"has {len(row.cells)} cells under {len(header)} columns" if len(row.cells) > len(header) else "is several"
+    return (
+        f"{what}: {' | '.join(row.cells)[:80]!r}; text with a comma needs quotation marks, which are closed again, and "
+        "decimal commas another delimiter"
+    )

@@ -7,11 +7,10 @@ a number above and a comma before the milliseconds.
 
 import html
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from re2tal.labels.records import Coverage, Reading, Record, SourceError, named_like
-from re2tal.labels.times import Time, TimeError, parse_time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Coverage, Reading, ReadOptions, SourceError, named_like
 
 __all__ = ["is_srt", "is_vtt", "read_subtitles"]
 
@@ -36,13 +35,13 @@ def _is_head(lines: list[str]) -> bool:
     return _TIMES.fullmatch(lines[0]) is not None or lines[0].strip().isdecimal()
 
 
-def read_subtitles(path: Path, text: str) -> Reading:
+def read_subtitles(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the texts of the cues; scores, as `re2tal predict` writes them behind all texts and `re2tal export`
     above the times, are the field score."""
-    name = "vtt" if is_vtt(text) else "srt"
+    path, name = file.path, "vtt" if is_vtt(file.text) else "srt"
     reading = Reading(path=path, format=name)
     media = named_like(path)
-    cues = list(_cues(text))
+    cues = list(_cues(file.lines))
     if not cues and name == "srt":
         raise SourceError(f"{path} has no cue, a line such as 00:00:01,000 --> 00:00:02,500")
     reading.covered.append(Coverage(media=media))
@@ -52,18 +51,18 @@ def read_subtitles(path: Path, text: str) -> Reading:
         fields = {"label": found["label"], "score": found["score"]} if found and all(scored) else {"label": label}
         if told := _SCORE_ABOVE.fullmatch(above.strip()):
             fields["score"] = told["score"]
-        try:
-            times: tuple[Time, Time] = parse_time(start), parse_time(end)
-        except TimeError as error:
-            reading.drop("unparsable time", where, str(error))
-            continue
-        reading.records.append(Record(where=where, media=media, start=times[0], end=times[1], fields=fields))
+        reading.add(where, media, (start, end), fields)
     return reading
 
 
-def _cues(text: str) -> Iterator[tuple[int, str, str, str, str]]:
+def _begins_cue(lines: Sequence[str]) -> bool:
+    """Whether the next cue begins, with its number or without, though no blank line is before it."""
+    is_numbered = lines[0].strip().isdecimal() and len(lines) > 1 and _TIMES.fullmatch(lines[1]) is not None
+    return is_numbered or _TIMES.fullmatch(lines[0]) is not None
+
+
+def _cues(lines: Sequence[str]) -> Iterator[tuple[int, str, str, str, str]]:
     """Line, start, end, text and the line above of every cue; other blocks, as notes and styles, have no times."""
-    lines = text.lstrip("\ufeff").splitlines()
     number = 0
     while number < len(lines):
         found = _TIMES.fullmatch(lines[number])
@@ -71,7 +70,7 @@ def _cues(text: str) -> Iterator[tuple[int, str, str, str, str]]:
         if found is None:
             continue
         line, shown = number, []
-        while number < len(lines) and lines[number].strip() and "-->" not in lines[number]:
+        while number < len(lines) and lines[number].strip() and not _begins_cue(lines[number : number + 2]):
             shown.append(lines[number])
             number += 1
         label = " ".join(html.unescape(_TAGS.sub("", " ".join(shown))).split())

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import JsonError, parse_json, shown
-from re2tal.labels.records import Media, Reading, Record, SourceError
-from re2tal.labels.times import Time
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Media, Reading, ReadOptions, SourceError
+from re2tal.labels.times import number_of
 
 __all__ = ["is_via_project", "is_via_table", "read_via_project", "read_via_table"]
 
@@ -44,8 +45,9 @@ def is_via_table(text: str) -> bool:
     return text.startswith(("# Exported using VGG Image Annotator", _HEADER_MARK))
 
 
-def read_via_project(path: Path, content: Any) -> Reading:
+def read_via_project(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the values of the attributes of temporal segments; fields are all attributes by name."""
+    path, content = file.path, file.json
     if not is_via_project(content) or not all(isinstance(content[name], dict) for name in _PARTS):
         raise SourceError(f'{path} is no project of VIA 3: it lacks "attribute", "file", "view" or "metadata"')
     attributes = _attributes(content["attribute"])
@@ -65,9 +67,9 @@ def read_via_project(path: Path, content: Any) -> Reading:
     return reading
 
 
-def read_via_table(path: Path, text: str) -> Reading:
+def read_via_table(file: SourceFile, options: ReadOptions) -> Reading:
     """The temporal segments of a table that VIA has exported."""
-    lines = text.splitlines(keepends=True)
+    path, lines = file.path, file.text.splitlines(keepends=True)
     comments = {
         name.strip(): value.strip()
         for name, sign, value in (line.lstrip("# ").partition("=") for line in lines if line.startswith("#"))
@@ -151,19 +153,19 @@ def _add(
     if region:
         reading.drop("incomplete entry", where, "is a region of a frame, not a segment of time")
         return
-    if not isinstance(times, list) or not times or not all(_is_number(time) for time in times) or len(times) > 2:
+    listed = times if isinstance(times, list) else []
+    seconds = [None if isinstance(time, str) else number_of(time) for time in listed]
+    if None in seconds or not 1 <= len(seconds) <= 2:
         reading.drop("incomplete entry", where, f"a segment has two times in seconds, got {shown(times)}")
         return
     chosen = _chosen(values, attributes)
     if prod(map(len, chosen.values())) > _MOST_LABELS:
         reading.drop("incomplete entry", where, f"has more than {_MOST_LABELS} combinations of boxes that are ticked")
         return
-    ends = [Time(seconds=float(time)) for time in times]
-    # One record for each combination.
-    for fields in (dict(zip(chosen, combination, strict=True)) for combination in product(*chosen.values())):
-        reading.records.append(
-            Record(where=where, media=media, start=ends[0], end=ends[1] if len(ends) > 1 else None, fields=fields)
-        )
+    start, end = seconds[0], seconds[1] if len(seconds) > 1 else None
+    assert start is not None
+    for combination in product(*chosen.values()):  # one annotation for each
+        reading.add(where, media, (start, end), dict(zip(chosen, combination, strict=True)))
 
 
 def _chosen(values: Any, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[str]]:
@@ -192,7 +194,3 @@ def _json(text: str | None) -> Any:
         return parse_json(text or "null")
     except JsonError:
         return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9

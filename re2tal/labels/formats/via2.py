@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from re2tal.common.untrusted import JsonError, parse_json
-from re2tal.labels.formats.runs import Runs
-from re2tal.labels.records import Media, Reading, Record, SourceError
+from re2tal.labels.formats.runs import Runs, even_step
+from re2tal.labels.formats.source_file import SourceFile
+from re2tal.labels.records import Media, Reading, ReadOptions, SourceError
 from re2tal.labels.tables import Table
-from re2tal.labels.times import Time
 
 __all__ = ["is_via2_json", "is_via2_table", "read_via2_json", "read_via2_table"]
 
@@ -45,15 +45,13 @@ def is_via2_json(content: Any) -> bool:
 
 def is_via2_table(head: Table) -> bool:
     """Whether a table has the columns of VIA 2."""
-    return bool(head.rows) and {cell.strip().lstrip("#") for cell in head.rows[0].cells} >= _COLUMNS
+    return {name.lstrip("#") for name in head.names} >= _COLUMNS
 
 
-def read_via2_json(path: Path, content: Any) -> Reading:
+def read_via2_json(file: SourceFile, options: ReadOptions) -> Reading:
     """Labels are the values of all attributes; fields are label and attribute (its name)."""
-    if not is_via2_json(content):
-        raise SourceError(f'{path} is not of VIA 2: it has no "{_METADATA}"')
     pictures: list[_Picture] = []
-    for entry in content.get(_METADATA, content).values():
+    for entry in file.json.get(_METADATA, file.json).values():
         if not isinstance(entry, dict):
             continue
         regions = entry.get("regions")
@@ -63,24 +61,21 @@ def read_via2_json(path: Path, content: Any) -> Reading:
             *(item.get("region_attributes") for item in listed if isinstance(item, dict)),
         ]
         pictures += [(str(entry.get("filename")), attributes) for attributes in told if isinstance(attributes, dict)]
-    return _read(path, pictures)
+    return _read(file.path, pictures)
 
 
-def read_via2_table(path: Path, table: Table) -> Reading:
+def read_via2_table(file: SourceFile, options: ReadOptions) -> Reading:
     """As `read_via2_json`, of the CSV export."""
-    if not is_via2_table(table):
-        raise SourceError(f"{path} is no table of VIA 2: it needs the columns {', '.join(sorted(_COLUMNS))}")
-    header = [cell.strip().lstrip("#") for cell in table.rows[0].cells]
     pictures: list[_Picture] = []
-    for row in table.rows[1:]:
-        cells = dict(zip(header, row.cells, strict=False))
+    for _, entry in file.table.entries():
+        cells = {name.lstrip("#"): cell for name, cell in entry.items()}
         for name in ("file_attributes", "region_attributes"):
             try:
                 attributes = parse_json(cells.get(name) or "{}")
             except JsonError:
                 attributes = None
             pictures += [(cells.get("filename", ""), attributes)] if isinstance(attributes, dict) else []
-    return _read(path, pictures)
+    return _read(file.path, pictures)
 
 
 def _read(path: Path, pictures: Iterable[_Picture]) -> Reading:
@@ -111,16 +106,14 @@ def _values(attributes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _add(video: str, frames: Mapping[int, set[tuple[str, str]]], *, reading: Reading) -> None:
     """Pictures may be every fifth frame: each stands for the time up to where the next one would be."""
-    numbers = sorted(frames)
-    step = min((two - one for one, two in zip(numbers, numbers[1:], strict=False)), default=1)
+    step = even_step(frames)
     runs = Runs()
-    for number in numbers:
+    for number in sorted(frames):
         labels = ["\0".join(pair) for pair in sorted(frames[number])]
         runs.add(labels, start=number, end=number + step, where=number)
-    for run in runs:
-        attribute, label = run.label.split("\0")
-        where = f"{reading.path}, frame {run.where} of {video!r}"
-        times = Time(frames=run.start), Time(frames=run.end)
-        fields = {"label": label, "attribute": attribute}
-        media = (Media(name=video),)
-        reading.records.append(Record(where=where, media=media, start=times[0], end=times[1], fields=fields))
+
+    def fields(pair: str) -> Mapping[str, str]:
+        attribute, label = pair.split("\0")
+        return {"label": label, "attribute": attribute}
+
+    runs.add_to(reading, (Media(name=video),), unit="frames", place=f"{video}, frame", fields=fields)

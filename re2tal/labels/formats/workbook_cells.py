@@ -52,7 +52,12 @@ def _end(message: str) -> None:
 def _rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     if sheet.total_height * sheet.total_width > _MOST_CELLS:
         _end(f"sheet {sheet.name!r} has {sheet.total_height} x {sheet.total_width} cells")
-    for number, row in enumerate(sheet.to_python(skip_empty_area=False), start=1):
+    table = sheet.to_python(skip_empty_area=False)
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():  # of which only the first cell has the value
+        if left == right and top < len(table):  # a title across columns stands once
+            for row in table[top + 1 : bottom + 1]:
+                row[left] = table[top][left]
+    for number, row in enumerate(table, start=1):
         cells = list(map(_text, row))
         while cells and not cells[-1].strip():
             cells.pop()

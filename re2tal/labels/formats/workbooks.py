@@ -7,11 +7,10 @@ for more memory than there is, and takes the whole process with it.
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
+from re2tal.labels.formats.refused import archived
 from re2tal.labels.records import SourceError
 from re2tal.labels.tables import Table, TableRow
 
@@ -31,15 +30,7 @@ def is_workbook(raw: bytes) -> bool:
         return True
     if not raw.startswith(b"PK\x03\x04"):
         return False
-    return _OPEN_DOCUMENT in raw[:200] or any(name.startswith("xl/workbook.") for name in _names(raw))
-
-
-def _names(raw: bytes) -> list[str]:
-    try:
-        with zipfile.ZipFile(BytesIO(raw)) as files:
-            return files.namelist()[:10_000]
-    except Exception:  # a damaged archive makes its reader fail in any way
-        return []
+    return _OPEN_DOCUMENT in raw[:200] or any(name.startswith("xl/workbook.") for name in archived(raw))
 
 
 def sheets_of(path: Path) -> Iterator[tuple[str, Table]]:
@@ -61,5 +52,4 @@ def sheets_of(path: Path) -> Iterator[tuple[str, Table]]:
     for line in done.stdout.splitlines():
         name, rows = json.loads(line)
         if rows:
-            listed = tuple(TableRow(line=number, cells=tuple(cells)) for number, cells in rows)
-            yield name, Table(rows=listed, delimiter="\t")
+            yield name, Table(rows=tuple(TableRow(line=number, cells=tuple(cells)) for number, cells in rows))

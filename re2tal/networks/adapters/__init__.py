@@ -4,14 +4,13 @@ from re2tal.networks.adapters.ladder import LadderConfig
 from re2tal.networks.adapters.low_rank import LowRankConfig
 from re2tal.networks.adapters.placing import BlockLayout, TrainedPart, adapt
 from re2tal.networks.adapters.settings import AdapterSettings
-from re2tal.networks.adapters.temporal import TemporalAdapter, TemporalAdapterConfig, tell_sub_clips
+from re2tal.networks.adapters.temporal import TemporalAdapterConfig, tell_sub_clips
 
 __all__ = [
     "AdapterSettings",
     "BlockLayout",
     "LadderConfig",
     "LowRankConfig",
-    "TemporalAdapter",
     "TemporalAdapterConfig",
     "TrainedPart",
     "adapt",

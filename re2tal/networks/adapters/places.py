@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from re2tal.reversible import Tile, Tiling
 from re2tal.reversible.blocks.windows import with_values
-from re2tal.reversible.tiles import Rows
+from re2tal.reversible.tiles import Rows, nothing_shared
 
 __all__ = ["OF_PLACES"]
 
@@ -70,10 +70,6 @@ def _of_places(adapter: Any, shape: tuple[int, ...], limit: int) -> Sequence[Til
     return _tiles(sub_clips, tokens, times, leading, all_sub_clips // sub_clips, most)
 
 
-def _unprepared(adapter: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    return ()
-
-
 def _compute(adapter: Any, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
     hidden = adapter.act(adapter.down_proj(x))
     if isinstance(lines := tile.detail, _Lines):
@@ -83,5 +79,5 @@ def _compute(adapter: Any, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) 
     return added
 
 
-OF_PLACES = Tiling(_unprepared, _of_places, _compute)
+OF_PLACES = Tiling(nothing_shared, _of_places, _compute)
 """For `TemporalAdapter`."""

@@ -4,6 +4,7 @@ from re2tal.networks.backbones.backbone import Backbone, BackboneConfig, build_b
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk
 from re2tal.networks.backbones.internvideo2 import InternVideoConfig
+from re2tal.networks.backbones.masked import MaskedVideoMae, tube_masks
 from re2tal.networks.backbones.pixels import pixel_norm
 from re2tal.networks.backbones.precomputed import PrecomputedConfig
 from re2tal.networks.backbones.slowfast import Bottleneck, PathwayConfig, SlowFast, SlowFastConfig
@@ -24,6 +25,7 @@ __all__ = [
     "FactoryConfig",
     "FactoryTrunk",
     "InternVideoConfig",
+    "MaskedVideoMae",
     "MvitConfig",
     "NetworkConfig",
     "PathwayConfig",
@@ -42,4 +44,5 @@ __all__ = [
     "VjepaConfig",
     "build_backbone",
     "pixel_norm",
+    "tube_masks",
 ]

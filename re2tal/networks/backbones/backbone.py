@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from re2tal.common.extension import OneOf
 from re2tal.networks.adapters import TrainedPart, adapt
 from re2tal.networks.backbones.activation_checkpointing import checkpoint_blocks
+from re2tal.networks.backbones.chunks import sampled_features
 from re2tal.networks.backbones.config import NetworkConfig
 from re2tal.networks.backbones.factory import FactoryConfig
 from re2tal.networks.backbones.internvideo2 import InternVideoConfig
@@ -58,6 +59,9 @@ class Backbone(nn.Module):
         frozen: keep all of the network so.
         trained: what of it is trained, if not all; see `adapt`.
         sees_whole_clips: sub-clips depend on each other, though the network cuts clips into them.
+        chunk_frames: cut clips into chunks of so many frames, each of which is a clip to the network; None: its own
+            sub-clips are the chunks, if it has any.
+        sampled_gradients: share of a clip's chunks that get gradients in training mode, see `sampled_features`.
     """
 
     def __init__(
@@ -69,10 +73,13 @@ class Backbone(nn.Module):
         frozen: bool = False,
         trained: TrainedPart | None = None,
         sees_whole_clips: bool = False,
+        chunk_frames: int | None = None,
+        sampled_gradients: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network
         self.trained, self.sees_whole_clips = trained, sees_whole_clips
+        self.chunk_frames, self.sampled_gradients = chunk_frames, sampled_gradients
         self.out_channels = out_channels
         self.freeze_norms = freeze_norms
         self.frozen = frozen
@@ -109,17 +116,31 @@ class Backbone(nn.Module):
         Every feature map is averaged over space and interpolated to the steps; maps are then concatenated.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            feature_maps = call_asking_once(self.network, frames)
-        return _on_steps(feature_maps, num_steps)
+            samples = self.training and self.sampled_gradients < 1 and torch.is_grad_enabled()
+            if not samples and self.chunk_frames is None:
+                return _on_steps(call_asking_once(self.network, frames), num_steps)
+            chunks = frames.unflatten(2, (-1, self.sub_clip_frames or frames.shape[2])).transpose(1, 2)
+            if samples:  # (B, P, 3, F, H, W) -> (B, P, C, t)
+                features = sampled_features(self._of_clips, chunks, share=self.sampled_gradients)
+            else:
+                features = self._of_clips(chunks.flatten(0, 1)).unflatten(0, chunks.shape[:2])
+            return _on_steps((_joined(features),), num_steps)
+
+    def _of_clips(self, clips: Tensor) -> Tensor:
+        """(N, 3, F, H, W) -> (N, C, t): maps averaged over space, and interpolated to the times of the finest."""
+        feature_maps = tuple(call_asking_once(self.network, clips))
+        return _on_steps(feature_maps, max(feature_map.shape[2] for feature_map in feature_maps))
 
     @property
     def sub_clip_frames(self) -> int | None:
         """Length of the sub-clips that clips are cut into and that go through the network independently of each other.
 
-        None where there are none: Swin and SlowFast see the clip as a whole, and features near its ends feel them; so
-        does a network with adapters along time.
+        None where there are none: without `chunk_frames`, Swin and SlowFast see the clip as a whole, and features near
+        its ends feel them; so does a network with adapters along time.
         """
         network = self.network
+        if self.chunk_frames is not None:
+            return self.chunk_frames
         return network.sub_clip_frames if isinstance(network, SubClipNetwork) and not self.sees_whole_clips else None
 
     @property
@@ -141,14 +162,22 @@ class Backbone(nn.Module):
 
     def of_sub_clips(self, sub_clips: Tensor) -> Tensor:
         """(N, 3, `sub_clip_frames`, H, W) uint8 RGB -> (N, C, t): what `join` takes."""
-        assert self.sub_clip_frames is not None and isinstance(self.network, SubClipNetwork), "see sub_clip_frames"
+        assert self.sub_clip_frames is not None, "there are no sub-clips"
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.network.of_sub_clips(sub_clips)
+            if self.chunk_frames is None and isinstance(self.network, SubClipNetwork):
+                return self.network.of_sub_clips(sub_clips)
+            return self._of_clips(sub_clips)
 
     def join(self, features: Tensor, num_steps: int) -> Tensor:
         """(B, P, C, t) features of the P sub-clips of clips -> (B, C, S) float32, as `forward` of whole clips."""
-        assert isinstance(self.network, SubClipNetwork), "there are no sub-clips, see sub_clip_frames"
-        return _on_steps((self.network.joined(features),), num_steps)
+        if self.chunk_frames is None and isinstance(self.network, SubClipNetwork):
+            return _on_steps((self.network.joined(features),), num_steps)
+        return _on_steps((_joined(features),), num_steps)
+
+
+def _joined(features: Tensor) -> Tensor:
+    """(B, P, C, t) features of the chunks of clips -> (B, C, P * t, 1, 1)."""
+    return features.transpose(1, 2).flatten(2)[..., None, None]
 
 
 def _on_steps(feature_maps: Iterable[Tensor], num_steps: int) -> Tensor:
@@ -183,4 +212,6 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         frozen=config.frozen,
         trained=trained,
         sees_whole_clips=adapter is not None and adapter.sees_whole_clips,
+        chunk_frames=config.chunk_frames,
+        sampled_gradients=config.sampled_gradients,
     )

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import nn
 
 from re2tal.common.extension import Extensible, OneOf
@@ -67,6 +67,15 @@ class NetworkConfig(Extensible):
     train_from: NonNegativeInt | Literal["auto", "none"] = "auto"
     """First block whose own weights are trained, counted from 0; what lies below is frozen, in eval mode, and kept out
     of the backward pass unless it has adapters. "none": no own weights; "auto": with an adapter none, else all."""
+    chunk_frames: PositiveInt | None = None
+    """Cut clips into chunks of so many frames, each of which goes through the network as if it were a clip. What one
+    chunk shows has no influence on the features of another; `sampled_gradients` needs that, and testing then computes
+    what windows have in common once. None: only networks that take clips of one length (`clip_frames`) have chunks."""
+    sampled_gradients: float = Field(default=1.0, gt=0, le=1)
+    """Share of a clip's chunks that get gradients in a training step, drawn anew each time, at least one. The other
+    chunks are computed without autograd, so that memory goes with the share. The gradients are multiplied by one over
+    the share, so that their mean over the draws is the gradient through all chunks. Batch norms that are not frozen
+    see one part of the chunks at a time. 1: all chunks."""
     frozen: bool = False
     """Train nothing of the backbone and keep it in eval mode: it is the same function of the frames from beginning to
     end, so its features may be stored (`re2tal extract`, `data.features`)."""
@@ -114,6 +123,19 @@ class NetworkConfig(Extensible):
         """Clips have a multiple of so many frames."""
         return 1
 
+    @property
+    def chunk_length(self) -> int | None:
+        """Frames of the chunks that do not see each other; None: clips are seen as a whole."""
+        return self.chunk_frames
+
+    def require_whole_chunks(self, num_frames: int) -> None:
+        """Refuse clips that cannot be cut into chunks, by a ValueError."""
+        if self.chunk_frames is not None and num_frames % self.chunk_frames:
+            raise ValueError(
+                f"clips of {num_frames} frames cannot be cut into chunks of backbone.chunk_frames={self.chunk_frames}; "
+                "give clips a multiple of that, by data.sampling.num_steps or data.sampling.frames_per_step"
+            )
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take, by a ValueError."""
 
@@ -154,6 +176,31 @@ class NetworkConfig(Extensible):
                 "no gradient passes through the blocks that a ladder stands beside, so there is nothing to train, to "
                 "recompute or to reverse in them; set backbone.train_from=auto, backbone.reversible=False and "
                 "backbone.activation_checkpointing=False"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gradients_can_be_sampled(self) -> "NetworkConfig":
+        if self.chunk_frames is not None and self.chunk_frames % self.clip_multiple:
+            raise ValueError(
+                f"chunk_frames must be a multiple of the {self.clip_multiple} frames that the network takes at a time, "
+                f"got {self.chunk_frames}; write {-(-self.chunk_frames // self.clip_multiple) * self.clip_multiple}"
+            )
+        if self.sampled_gradients == 1:
+            return self
+        if self.frozen:
+            raise ValueError(
+                f"a frozen backbone gets no gradients, got sampled_gradients={self.sampled_gradients:g}; leave it out"
+            )
+        if self.reversible == "auto":
+            raise ValueError(
+                "reversible=auto chooses what to store by steps in which all chunks get gradients, got "
+                f"sampled_gradients={self.sampled_gradients:g}; set backbone.reversible=True or False"
+            )
+        if self.chunk_length is None:
+            raise ValueError(
+                f"gradients are sampled by chunks, got sampled_gradients={self.sampled_gradients:g} for a network that "
+                "sees clips as a whole; set backbone.chunk_frames to the frames of a chunk, such as 32"
             )
         return self
 

@@ -26,7 +26,8 @@ class PrecomputedConfig(NetworkConfig):
 
     @model_validator(mode="after")
     def _has_nothing_to_train(self) -> "PrecomputedConfig":
-        said = {"reversible", "activation_checkpointing", "frozen", "pretrained"} & self.model_fields_set
+        names = {"reversible", "activation_checkpointing", "frozen", "pretrained", "chunk_frames"}
+        said = names & self.model_fields_set
         if named := sorted(name for name in said if getattr(self, name)):
             raise ValueError(
                 f"a backbone of kind precomputed has no weights, got {', '.join(named)}; leave them out, or choose the "

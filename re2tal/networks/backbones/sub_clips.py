@@ -36,6 +36,12 @@ class SubClipConfig(NetworkConfig):
         """Whole sub-clips."""
         return self.clip_frames
 
+    @property
+    def chunk_length(self) -> int | None:
+        """A sub-clip, unless adapters see several, or chunks of several are asked for."""
+        sees_whole_clips = self.adapter is not None and self.adapter.sees_whole_clips
+        return self.chunk_frames or (None if sees_whole_clips else self.clip_frames)
+
     def require_clips(self, *, num_frames: int, crop_size: tuple[int, int]) -> None:
         """Refuse clips that it cannot take."""
         if num_frames % self.clip_frames:

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d, SwinTransformer3d
+from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from re2tal.networks.adapters import BlockLayout
 from re2tal.networks.backbones.config import NetworkConfig, TrainingStrategy
+from re2tal.networks.backbones.fresh import FreshWeights, draw_by_width
 from re2tal.networks.backbones.pixels import PixelNorm
 
 __all__ = ["PatchEmbedding", "SwinConfig", "SwinTrunk"]
@@ -38,7 +39,7 @@ class SwinConfig(NetworkConfig):
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Share of residual branches dropped in the last block in training; rises linearly from 0 in the first."""
 
-    fresh_weights: Literal["published", "by_width"] = "published"
+    fresh_weights: FreshWeights = "published"
     """How weights are drawn: as published, with a deviation of 0.02, from which a small network trained from scratch
     takes thousands of steps to depart; or so that every layer keeps the size of its input."""
 
@@ -99,18 +100,9 @@ class SwinTrunk(SwinTransformer3d):
         )
         del self.head, self.avgpool  # the classifier; its weights are not part of the detector
         if config.fresh_weights == "by_width":
-            _draw_by_width(self)
+            draw_by_width(self)
 
     def forward(self, frames: Tensor) -> tuple[Tensor]:
         """(B, 3, T, H, W) uint8 RGB, or normalised -> one (B, C, T / 2, H / 32, W / 32) with the default patch."""
         tokens = self.norm(self.features(self.pos_drop(self.patch_embed(frames))))  # (B, T', H', W', C)
         return (tokens.permute(0, 4, 1, 2, 3),)
-
-
-def _draw_by_width(network: nn.Module) -> None:
-    """Draw every weight with variance 1 / inputs, and position biases that tell positions apart from the start."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv3d):
-            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-        elif isinstance(module, ShiftedWindowAttention3d):
-            nn.init.normal_(module.relative_position_bias_table, std=0.5)

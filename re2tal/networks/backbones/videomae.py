@@ -15,6 +15,7 @@ from torchvision.models.video import mvit_v2_s
 from torchvision.ops import StochasticDepth
 
 from re2tal.networks.backbones.activation_checkpointing import checkpoint_block
+from re2tal.networks.backbones.fresh import FreshWeights, draw_by_width
 from re2tal.networks.backbones.pixels import MEAN, STD
 from re2tal.networks.backbones.video_transformers import (
     PRETRAINING_SIZE,
@@ -47,6 +48,9 @@ class VideoMaeConfig(PlainTransformerConfig):
     kind: Literal["videomae"] = "videomae"
     architecture: Literal["small", "base", "large", "huge", "giant"] = "base"
     """Its published size."""
+    fresh_weights: FreshWeights = "published"
+    """How weights are drawn: as published, with a deviation of 0.02; or so that every layer keeps the size of its
+    input, from which a small network learns faster from scratch."""
 
     def build_network(self) -> "VideoMaeTrunk":
         """transformers' encoder."""
@@ -87,6 +91,8 @@ class VideoMaeTrunk(VideoTransformerTrunk):
             # What is added to the stream goes through these last.
             layer.attention.output.dropout = StochasticDepth(share, "row")
             layer.output.dropout = StochasticDepth(share, "row")
+        if config.fresh_weights == "by_width":
+            draw_by_width(self)
 
     @property
     def _pretraining_grid(self) -> tuple[int, int, int]:

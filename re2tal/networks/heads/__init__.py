@@ -4,7 +4,7 @@ from re2tal.networks.heads.head import Head, HeadConfig, HeadOutputs
 from re2tal.networks.heads.interface import DetectionHead, HeadSettings, RegressionRange
 from re2tal.networks.heads.losses import diou_loss, focal_loss
 from re2tal.networks.heads.points import Points, decode, make_points
-from re2tal.networks.heads.targets import Targets, assign_targets
+from re2tal.networks.heads.targets import assign_targets
 from re2tal.networks.heads.trident import TridentHead, TridentHeadConfig
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "HeadSettings",
     "Points",
     "RegressionRange",
-    "Targets",
     "TridentHead",
     "TridentHeadConfig",
     "assign_targets",

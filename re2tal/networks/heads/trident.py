@@ -160,16 +160,9 @@ class TridentHead(PointHead):
         labels: Sequence[Tensor],
         labelled: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch; in training the loss normalizer moves.
+        """The parts are `classification_loss` and `regression_loss`; in training the loss normalizer moves.
 
-        Args:
-            predictions: of B clips.
-            segments: B tensors (N_b, 2), in steps.
-            labels: B tensors (N_b,) int64.
-            labelled: masks (B, S_l) of all levels, of the points that count; None: all inside the video.
-
-        Returns:
-            Scalars: `loss`, and its parts `classification_loss` and `regression_loss`.
+        Arguments are those of `DetectionHead.losses`.
         """
         points, valid = predictions.points, predictions.mask
         starts, ends = predictions.starts, predictions.ends

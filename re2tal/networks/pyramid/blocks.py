@@ -13,6 +13,9 @@ from re2tal.networks.layers import ChannelNorm, MaskedConv
 
 __all__ = ["Attention", "ScaledDropPath", "TransformerBlock"]
 
+_LEAST_BLOCK = 64
+"""Queries that attend together to a stretch of keys, where each sees a window; a wider window takes half of itself."""
+
 
 class ScaledDropPath(nn.Module):
     """A learned scale per channel, begun near 0, and in training the whole branch dropped at random per sample.
@@ -59,35 +62,55 @@ class Attention(nn.Module):
         key = self._split_heads(self.key(self.key_norm(self.key_conv(x, mask))))
         value = self._split_heads(self.value(self.value_norm(self.value_conv(x, mask))))
         mask = mask[:, :: self.stride]  # (B, Q)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=_may_attend(mask, window=self.window))
+        attended = _attend(query, key, value, mask, window=self.window)
         out: Tensor = self.proj(attended.transpose(2, 3).flatten(1, 2))  # (B, H, Q, C / H) -> (B, C, Q)
         return out * mask[:, None].to(out.dtype)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(B, C, Q) -> (B, H, Q, C / H)."""
-        batch, channels, steps = x.shape
-        return x.reshape(batch, self.num_heads, channels // self.num_heads, steps).transpose(2, 3)
+        heads = x.unflatten(1, (self.num_heads, -1)).transpose(2, 3)
+        # Kernels whose memory goes with the steps want it so, and PyTorch takes those of all pairs of steps otherwise.
+        # On an accelerator their backward pass adds in any order, and training is to repeat.
+        repeats = x.device.type == "cpu" or not torch.is_grad_enabled()
+        return heads.contiguous() if repeats else heads
 
 
-def _may_attend(mask: Tensor, *, window: int | None) -> Tensor:
-    """Which query may look at which key: real steps, of a window only the nearest.
-
-    Every query may look at itself, so that no row is empty: an empty row's softmax would be NaN,
-    which the mask of the output could not undo. (Masked-out queries are the only rows this changes.)
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, window: int | None) -> Tensor:
+    """Attention of every step to the real ones, of a window only to the nearest; memory goes with the steps alone.
 
     Args:
+        query, key, value: (B, H, Q, D).
         mask: (B, Q) bool.
         window: number of steps, centred on the query; None for all.
 
     Returns:
-        (B, 1, Q, Q) bool.
+        (B, H, Q, D), without meaning at masked-out steps, but finite: an empty row's softmax would be NaN, which the
+        mask of the output could not undo.
     """
-    steps = torch.arange(mask.shape[1], device=mask.device)
-    distance = (steps[:, None] - steps[None, :]).abs()  # (Q, Q)
-    allowed = mask[:, None, :]  # (B, 1, Q)
-    if window is not None:
-        allowed = allowed & (distance <= window // 2)
-    return (allowed | (distance == 0)).unsqueeze(1)
+    if window is None or window > 2 * mask.shape[1]:
+        allowed = mask | ~mask.any(1, keepdim=True)  # (B, Q); a clip without any real step looks anywhere
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed[:, None, None])
+    half = window // 2
+    size = max(half, _LEAST_BLOCK)
+    num_blocks = -(-mask.shape[1] // size)
+    missing = num_blocks * size - mask.shape[1]
+
+    def surrounded(x: Tensor) -> Tensor:
+        """(B, H, Q, D) -> (B * blocks, H, size + 2 half, D): every block with what its steps see."""
+        blocks = F.pad(x, (0, 0, half, half + missing)).unfold(2, size + 2 * half, size)
+        return blocks.permute(0, 2, 1, 4, 3).flatten(0, 1).contiguous()
+
+    queries = (
+        F.pad(query, (0, 0, 0, missing)).unflatten(2, (num_blocks, size)).transpose(1, 2).flatten(0, 1).contiguous()
+    )
+    ahead = torch.arange(size + 2 * half, device=mask.device) - torch.arange(size, device=mask.device)[:, None]
+    real = F.pad(mask, (half, half + missing)).unfold(1, size + 2 * half, size)  # (B, blocks, size + 2 half)
+    # Every query may look at itself, so that no row is empty; masked-out ones are the only rows that this changes.
+    allowed = (real[:, :, None] & (ahead >= 0) & (ahead <= 2 * half)) | (ahead == half)
+    attended = F.scaled_dot_product_attention(
+        queries, surrounded(key), surrounded(value), attn_mask=allowed.flatten(0, 1)[:, None]
+    )
+    return attended.unflatten(0, (-1, num_blocks)).transpose(1, 2).flatten(2, 3)[:, :, : mask.shape[1]]
 
 
 class TransformerBlock(nn.Module):

@@ -15,7 +15,7 @@ from re2tal.common.terminal import print_table
 from re2tal.networks.zoo.named import Network
 from re2tal.reversible import Rewiring, report_of, rewire, unrewire, verify
 from re2tal.reversible.debug.verify import count_saved_bytes
-from re2tal.reversible.tracing.trees import replace_leaves, tensors_in
+from re2tal.reversible.trees import replace_leaves, tensors_in
 
 __all__ = ["ZooRow", "in_dtype", "measure", "print_rows", "wake"]
 

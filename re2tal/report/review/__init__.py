@@ -3,7 +3,7 @@
 from re2tal.report.review.address import open_address
 from re2tal.report.review.errors import ReviewError
 from re2tal.report.review.journal import Journal
-from re2tal.report.review.material import Material, ReviewStretch, read_material
+from re2tal.report.review.material import Material, read_material
 from re2tal.report.review.server import HOST, PageSettings, listen, review_app, serve
 from re2tal.report.review.session import ReviewSession
 from re2tal.report.review.state import (
@@ -12,7 +12,6 @@ from re2tal.report.review.state import (
     EditConflict,
     Look,
     ReviewSegment,
-    SegmentChange,
     VideoState,
     apply_edit,
 )
@@ -29,8 +28,6 @@ __all__ = [
     "ReviewError",
     "ReviewSegment",
     "ReviewSession",
-    "ReviewStretch",
-    "SegmentChange",
     "VideoState",
     "apply_edit",
     "listen",

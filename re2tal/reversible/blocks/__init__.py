@@ -13,7 +13,7 @@ from re2tal.reversible.blocks.adapted import empty_branch, returns_streams, spli
 from re2tal.reversible.blocks.bottleneck import split_bottleneck, split_torchvision_bottleneck, stem
 from re2tal.reversible.blocks.split import Split
 from re2tal.reversible.blocks.swin import patch_embedding, patch_merging, split_swin_block
-from re2tal.reversible.blocks.timesformer import is_divided, split_timesformer_layer
+from re2tal.reversible.blocks.timesformer import split_timesformer_layer
 from re2tal.reversible.blocks.vision import (
     split_intern_video_block,
     split_mvit_block,
@@ -26,10 +26,10 @@ __all__ = [
     "empty_branch",
     "is_called_in_turn",
     "known_blocks",
-    "needs_splitter",
     "returns_streams",
     "split_between",
     "split_block",
+    "split_untraceable",
 ]
 
 _IN_TURN: dict[str, Callable[[nn.Module], Split]] = {
@@ -47,11 +47,8 @@ _SPLITTERS: dict[str, Callable[[nn.Module], Split]] = {
     "torchvision.models.video.resnet.Bottleneck": split_torchvision_bottleneck,
     "transformers.models.timesformer.modeling_timesformer.TimesformerLayer": split_timesformer_layer,
 }
-_NOT_BY_TRACING: dict[str, Callable[[nn.Module], bool]] = {
-    "transformers.models.timesformer.modeling_timesformer.TimesformerLayer": is_divided,
-}
-
-
+_UNTRACEABLE = ("transformers.models.timesformer.modeling_timesformer.TimesformerLayer",)
+"""Whose additions are not to the stream as it is."""
 _BETWEEN: dict[str, Callable[[nn.Module], Split]] = {
     "re2tal.networks.backbones.slowfast.Stem": stem,
     "re2tal.networks.backbones.swin.PatchEmbedding": patch_embedding,
@@ -71,16 +68,16 @@ def is_called_in_turn(block: nn.Module) -> bool:
     return _kind(block) in _IN_TURN
 
 
-def needs_splitter(block: nn.Module) -> bool:
-    """Whether tracing does not find the branches of `block`, though its class is known."""
-    test = _NOT_BY_TRACING.get(_kind(block))
-    return test is not None and test(block)
-
-
 def split_block(block: nn.Module) -> Split | None:
     """The branches of `block`; None if its class is not known, or its children are not those of the class."""
     found = _found(_SPLITTERS, block)
     return split_adapted(block, found) if found is not None and hasattr(type(block), "adapted") else found
+
+
+def split_untraceable(block: nn.Module) -> Split | None:
+    """The branches of `block`, if tracing does not find them, though its class is known."""
+    found = split_block(block) if _kind(block) in _UNTRACEABLE else None
+    return found if found is not None and found.branches else None
 
 
 def split_between(module: nn.Module) -> Split | None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
+from re2tal.reversible.tiles import Tile, Tiling, leading_boxes, nothing_shared
 
 __all__ = ["empty_branch", "returns_streams", "split_adapted"]
 
@@ -44,15 +44,11 @@ def returns_streams(owner: nn.Module, uses: Collection[str]) -> bool:
 
 def empty_branch(owner: nn.Module) -> Branch:
     """That adds nothing."""
-    return Branch(owner, _nothing, (), Tiling(_unprepared, _boxes, _nothing_of_tile), reads_args=False)
+    return Branch(owner, _nothing, (), Tiling(nothing_shared, _boxes, _nothing_of_tile), reads_args=False)
 
 
 def _nothing(owner: nn.Module, x: Tensor, *args: object) -> Tensor:
     return torch.zeros_like(x)
-
-
-def _unprepared(owner: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    return ()
 
 
 def _boxes(owner: nn.Module, shape: tuple[int, ...], limit: int) -> Sequence[Tile]:

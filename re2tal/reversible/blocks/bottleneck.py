@@ -9,8 +9,10 @@ B batch, C channels, T frames, H/W space.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.devices import laid_out
 from re2tal.reversible.patched import call_own
-from re2tal.reversible.tiles import Tile, Tiling
+from re2tal.reversible.tiles import Tile, Tiling, nothing_shared
 
 __all__ = ["split_bottleneck", "split_torchvision_bottleneck", "stem"]
 
@@ -74,31 +76,12 @@ def split_torchvision_bottleneck(block: Foreign) -> Split:
     return Split(branches=(Branch(block, _torchvision_branch, ends_in_activation=True),), exact=exact)
 
 
-# Frame by frame: only the first convolution sees more than one, its neighbours
-
-
-#
-# Norms that do not train are folded into the convolutions, once for all tiles. A frame is an element of the batch where
-# a convolution sees space, and a clip of frames is one tall picture where it sees neither: the CPU has its fastest
-# kernels for pictures, and none worth the name for few frames in 3-D.
+# Some frames at a time: only the first convolution sees their neighbours
 
 
 def stem(module: Foreign) -> Split:
     """Our own SlowFast's stem."""
-    few = Tiling(_nothing, _stem_tiles, _stem_in_3d, _stem_shape)
-    tiling = Tiling(_fold, _stem_tiles, _stem_of_frames, _stem_shape, in_few=few)
-    return Split(transition=Branch(module, call_own, tiling=tiling, keeps_shape=False), exact=_is_exact(module))
-
-
-def _fold(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
-    """Weight and bias of every convolution of a block or stem, with its norm inside."""
-    folded: list[Tensor] = []
-    for layer in _layers(owner):
-        norm = layer.bn
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        weight = layer.conv.weight
-        folded += [weight * scale.view(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale]
-    return tuple(folded)
+    return Split(transition=Branch(module, call_own, tiling=_STEM, keeps_shape=False), exact=_is_exact(module))
 
 
 def _layers(owner: Foreign) -> list[Foreign]:
@@ -164,98 +147,95 @@ def _transition_shape(block: Foreign, shape: tuple[int, ...]) -> tuple[int, ...]
     return clips, block.conv3.conv.out_channels, length, *halved
 
 
-def _stem_of_frames(module: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    weight, bias = prepared
-    x = _conv_in_time(module.normalise(x), weight, bias, module.conv, tile.detail)
-    return module.shrink(x)
+class _Layer(Protocol):
+    """Computes a convolution and its norm for a tile, (1, C, T, H, W) -> (1, C', T, H', W')."""
+
+    def __call__(self, layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
+        """With `outside`, padded in time only where the clip ends."""
 
 
-def _branch_of_frames(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    first, first_bias, second, second_bias, third, third_bias, *_ = prepared
-    x = F.relu(_conv_in_time(x, first, first_bias, block.conv1.conv, tile.detail), inplace=True)
-    x = F.relu(_conv_in_space(x, second, second_bias, block.conv2.conv), inplace=True)
-    return F.relu(_conv_of_pixels(x, third, third_bias), inplace=True)
-
-
-def _transition_of_frames(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    own = _without_halo(x, block.conv1.conv, tile.detail)
-    *_, weight, bias = prepared
-    _, down, across = block.downsample.conv.stride
-    shortcut = _conv_of_pixels(own[..., ::down, ::across], weight, bias)
-    return _branch_of_frames(block, x, prepared, tile) + shortcut
-
-
-def _without_halo(x: Tensor, conv: Foreign, outside: object) -> Tensor:
-    """The frames that a tile writes, of those that it reads."""
-    assert isinstance(outside, _Outside)
-    halo = conv.kernel_size[0] // 2
-    return x[:, :, halo - outside.before : x.shape[2] - halo + outside.behind]
-
-
-def _conv_in_time(x: Tensor, weight: Tensor, bias: Tensor, like: Foreign, outside: object) -> Tensor:
-    """With the strides and padding of `like`, but in time only where the clip ends: (1, C, T, H, W)."""
-    assert isinstance(outside, _Outside)
-    if weight.shape[2:] == (1, 1, 1) and like.stride == (1, 1, 1):
-        return _conv_of_pixels(x, weight, bias)
-    if outside.before or outside.behind:
-        x = F.pad(x, (0, 0, 0, 0, outside.before, outside.behind))
-    _, *padding = like.padding
-    return F.conv3d(x, weight, bias, stride=like.stride, padding=(0, *map(int, padding)))
-
-
-def _conv_in_space(x: Tensor, weight: Tensor, bias: Tensor, like: Foreign) -> Tensor:
-    """Kernel (1, k, k): (1, C, T, H, W)."""
-    _, *stride = like.stride
-    _, *padding = map(int, like.padding)
-    return F.conv2d(x[0].transpose(0, 1), weight[:, :, 0], bias, stride, padding).transpose(0, 1)[None]
-
-
-def _conv_of_pixels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Kernel (1, 1, 1): (1, C, T, H, W)."""
-    clips, channels, length, height, width = x.shape
-    tall = x.reshape(clips, channels, length * height, width)
-    return F.conv2d(tall, weight[:, :, 0], bias).view(clips, -1, length, height, width)
-
-
-# The same with the layers as they are, for devices with fast kernels in 3-D, on which every further call costs
-
-
-def _nothing(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
-    return ()
-
-
-def _stem_in_3d(module: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+def _stem_of_tile(module: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
     # Not every pooling keeps the order.
-    return laid_out(module.shrink(_layer_in_time(module, module.normalise(x), tile.detail)))
+    return laid_out(module.shrink(computed(module, module.normalise(x), outside)))
 
 
-def _branch_in_3d(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    x = F.relu(_layer_in_time(block.conv1, x, tile.detail), inplace=True)
-    x = F.relu(block.conv2(x), inplace=True)
-    return F.relu(block.conv3(x), inplace=True)
+def _branch_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
+    x = F.relu(computed(block.conv1, x, outside), inplace=True)
+    x = F.relu(computed(block.conv2, x), inplace=True)
+    return F.relu(computed(block.conv3, x), inplace=True)
 
 
-def _transition_in_3d(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    own = _without_halo(x, block.conv1.conv, tile.detail)
-    return _branch_in_3d(block, x, prepared, tile) + block.downsample(own)
+def _transition_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
+    halo = block.conv1.conv.kernel_size[0] // 2
+    written = x[:, :, halo - outside.before : x.shape[2] - halo + outside.behind]
+    return _branch_of_tile(block, x, computed, outside) + computed(block.downsample, written)
 
 
-def _layer_in_time(layer: Foreign, x: Tensor, outside: object) -> Tensor:
-    """A convolution and its norm, padded in time only where the clip ends."""
-    assert isinstance(outside, _Outside)
+def _padded(x: Tensor, outside: _Outside) -> Tensor:
+    return F.pad(x, (0, 0, 0, 0, outside.before, outside.behind)) if outside.before or outside.behind else x
+
+
+OfTile = Callable[[Foreign, Tensor, _Layer, _Outside], Tensor]
+
+
+# On accelerators the layers as they are: kernels in 3-D are fast, and every further call costs
+
+
+def _as_it_is(layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
     conv = layer.conv
     halo, *padding = map(int, conv.padding)
-    if outside.before == outside.behind == halo:
+    if outside is None or outside.before == outside.behind == halo:
         return layer.bn(conv(x))
-    x = F.pad(x, (0, 0, 0, 0, outside.before, outside.behind))
-    return layer.bn(F.conv3d(x, conv.weight, None, conv.stride, (0, *padding)))
+    return layer.bn(F.conv3d(_padded(x, outside), conv.weight, None, conv.stride, (0, *padding)))
 
 
-_BRANCH = Tiling(_fold, _block_tiles, _branch_of_frames, in_few=Tiling(_nothing, _block_tiles, _branch_in_3d))
-_TRANSITION = Tiling(
-    _fold,
-    _block_tiles,
-    _transition_of_frames,
-    _transition_shape,
-    in_few=Tiling(_nothing, _block_tiles, _transition_in_3d, _transition_shape),
-)
+def _with_layers(of_tile: OfTile, owner: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    return of_tile(owner, x, _as_it_is, tile.detail)  # type: ignore[arg-type]
+
+
+# On a CPU norms that do not train are folded into the convolutions, once for all tiles. A frame is an element of the
+# batch where a convolution sees space, and a clip of frames is one tall picture where it sees neither: a CPU has its
+# fastest kernels for pictures, and none worth the name for few frames in 3-D.
+
+
+def _fold(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
+    """Weight and bias of every convolution of a block or stem, with its norm inside."""
+    folded: list[Tensor] = []
+    for layer in _layers(owner):
+        norm = layer.bn
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight = layer.conv.weight
+        folded += [weight * scale.view(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale]
+    return tuple(folded)
+
+
+def _with_folded(of_tile: OfTile, owner: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    pairs = {id(layer): pair for layer, *pair in zip(_layers(owner), prepared[::2], prepared[1::2], strict=True)}
+
+    def computed(layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
+        weight, bias = pairs[id(layer)]
+        (_, down, across), (_, *padding) = layer.conv.stride, map(int, layer.conv.padding)
+        if weight.shape[2:] == (1, 1, 1):
+            clips, channels, length, height, width = (x := x[..., ::down, ::across]).shape
+            tall = x.reshape(clips, channels, length * height, width)
+            return F.conv2d(tall, weight[:, :, 0], bias).view(clips, -1, length, height, width)
+        if outside is None:
+            frames = x[0].transpose(0, 1)
+            return F.conv2d(frames, weight[:, :, 0], bias, (down, across), padding).transpose(0, 1)[None]
+        return F.conv3d(_padded(x, outside), weight, bias, layer.conv.stride, (0, *padding))
+
+    return of_tile(owner, x, computed, tile.detail)  # type: ignore[arg-type]
+
+
+def _tiling(
+    of_tile: OfTile,
+    tiles: Callable[[Foreign, tuple[int, ...], int], Sequence[Tile] | None],
+    result: Callable[[Foreign, tuple[int, ...]], tuple[int, ...]] | None = None,
+) -> Tiling:
+    few = Tiling(nothing_shared, tiles, partial(_with_layers, of_tile), result)
+    return Tiling(_fold, tiles, partial(_with_folded, of_tile), result, in_few=few)
+
+
+_STEM = _tiling(_stem_of_tile, _stem_tiles, _stem_shape)
+_BRANCH = _tiling(_branch_of_tile, _block_tiles)
+_TRANSITION = _tiling(_transition_of_tile, _block_tiles, _transition_shape)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.trees import Ref
 
 __all__ = ["Foreign", "Split"]
 
@@ -27,16 +26,12 @@ class Split:
     exact: bool = False
     """The block's modules are what its class has them be, so branches may read their weights, in tiles. Otherwise they
     may only be called."""
-    returns: Callable[[Foreign, tuple[Any, ...], dict[str, Any]], Callable[[Tensor], Any] | None] | None = None
+    returns: Callable[[Foreign, tuple[Any, ...], dict[str, Any]], object] | None = None
     """For a block that is called with more than its stream, or returns more: (block, positional arguments, keyword
-    arguments) -> what makes its result of the stream; None for a call that is not known."""
+    arguments) -> what it returns, with `Ref(0)` for the stream; None for a call that is not known."""
 
-    def result(self, block: Foreign, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Tensor], Any] | None:
-        """What makes the block's result of the stream, in a call with these arguments; None: it has to be traced."""
+    def output(self, block: Foreign, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        """What the block returns in a call with these arguments, with `Ref(0)` for the stream; None: not known."""
         if self.returns is not None:
             return self.returns(block, args, kwargs)
-        return _the_stream if len(args) == 1 and not kwargs else None
-
-
-def _the_stream(stream: Tensor) -> Tensor:
-    return stream
+        return Ref(0) if len(args) == 1 and not kwargs else None

@@ -19,7 +19,7 @@ from re2tal.reversible.blocks.windows import WindowBatch, attend_in_windows, win
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.devices import traits_of
 from re2tal.reversible.patched import call_own
-from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
+from re2tal.reversible.tiles import Tile, Tiling, leading_boxes, nothing_shared
 
 __all__ = ["patch_embedding", "patch_merging", "split_swin_block"]
 
@@ -44,7 +44,7 @@ def split_swin_block(block: Foreign) -> Split:
 
 def patch_merging(merging: Foreign) -> Split:
     """Between stages: works on 2 x 2 tokens of each frame."""
-    tiling = Tiling(_nothing, _merging_tiles, _call, _merged_shape)
+    tiling = Tiling(nothing_shared, _merging_tiles, _call, _merged_shape)
     return Split(
         transition=Branch(merging, call_own, tiling=tiling, keeps_shape=False),
         exact=computes_as_published(merging)
@@ -55,7 +55,7 @@ def patch_merging(merging: Foreign) -> Split:
 
 def patch_embedding(embedding: Foreign) -> Split:
     """The stem: works on patches of a few frames."""
-    tiling = Tiling(_nothing, _embedding_tiles, _call, _embedded_shape)
+    tiling = Tiling(nothing_shared, _embedding_tiles, _call, _embedded_shape)
     return Split(
         transition=Branch(embedding, call_own, tiling=tiling, keeps_shape=False),
         exact=computes_as_published(embedding)
@@ -63,10 +63,6 @@ def patch_embedding(embedding: Foreign) -> Split:
         and are((embedding.proj,), (nn.Conv3d,))
         and tuple(embedding.proj.kernel_size) == tuple(embedding.proj.stride) == tuple(embedding.tuple_patch_size),
     )
-
-
-def _nothing(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
-    return ()
 
 
 def _merging_tiles(merging: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Tile]:

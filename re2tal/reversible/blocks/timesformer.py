@@ -15,17 +15,12 @@ from re2tal.reversible.blocks.exact import computes_as_published
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.branch import Branch
 
-__all__ = ["is_divided", "split_timesformer_layer"]
-
-
-def is_divided(layer: Foreign) -> bool:
-    """Whether time and space are attended to one after the other."""
-    return layer.attention_type == "divided_space_time"
+__all__ = ["split_timesformer_layer"]
 
 
 def split_timesformer_layer(layer: Foreign) -> Split:
     """Three branches, if attention is divided."""
-    if not is_divided(layer):
+    if layer.attention_type != "divided_space_time":
         return Split()
     return Split(
         branches=(

@@ -10,7 +10,7 @@ B batch, N tokens, C channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from re2tal.reversible.blocks.exact import OF_EACH_TOKEN, are, are_called_linear
 from re2tal.reversible.blocks.split import Foreign, Split
 from re2tal.reversible.branch import Branch
 from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
+from re2tal.reversible.trees import Ref
 
 __all__ = ["split_intern_video_block", "split_mvit_block", "split_video_mae_layer", "split_vjepa2_layer"]
 
@@ -28,15 +29,19 @@ _DROP_PATHS = ("StochasticDepth", "VJEPA2DropPath", "Dropout", "Identity")
 
 @dataclass(frozen=True)
 class _Half:
-    """One of the two branches of a block, `drop_path(function(block, x))`."""
+    """One of the two branches of a block: some of its modules, one after the other, the norm first, then drop path."""
 
-    function: Callable[[Foreign, Tensor], Tensor]
-    """Of the block and the stream, a module-level function; drop path is not part of it."""
+    path: tuple[str, ...]
+    """The names of the modules in the block."""
     drop_path: str
-    """The name of the drop path in the block."""
-    floats: Callable[[Foreign, int], int]
-    """(block, C) -> numbers that a token takes in training, about, with gradients."""
-    of_each_token: bool
+    """That of the drop path, which may be a plain dropout."""
+
+    def function(self, block: Foreign, x: Tensor) -> Tensor:
+        """The branch without its drop path."""
+        for name in self.path:
+            result = block.get_submodule(name)(x)
+            x = result[0] if isinstance(result, tuple) else result  # beside it, scores of attention
+        return x
 
     def __call__(self, block: Foreign, x: Tensor, *_: object) -> Tensor:
         added: Tensor = block.get_submodule(self.drop_path)(self.function(block, x))
@@ -48,199 +53,148 @@ class _Half:
         return (block.get_submodule(self.drop_path)(ones),)
 
     def tiles(self, block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Tile] | None:
-        """Runs of tokens, or of elements of the batch; None if dropout draws numbers for the whole."""
+        """Parts that do not see each other; None if dropout draws numbers for the whole."""
         if block.training and any(isinstance(m, nn.Dropout) and m.p > 0 for m in block.modules()):
             return None
-        axes, together = (shape[:-1], 1) if self.of_each_token else (shape[:1], math.prod(shape[1:-1]))
-        bytes_of_one = 4 * together * self.floats(block, shape[-1])
+        axes, bytes_of_one = self.separate(block, shape)
         return [Tile(box, box) for box in leading_boxes(axes, max(limit // bytes_of_one, 1), full=True)]
+
+    def separate(self, block: Foreign, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+        """Along which leading axes nothing sees another, and what one takes in training, with gradients, in bytes."""
+        raise NotImplementedError
 
     def compute(self, block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
         """The branch of a tile."""
         (factor,) = prepared
         return self.function(block, x) * factor[tile.clips]
 
-    def branch(self, block: nn.Module, uses: tuple[str, ...]) -> Branch:
-        """Of a block, over these of its children."""
-        tiling = Tiling(self.prepare, self.tiles, self.compute)
-        # Accelerators choose kernels of attention by whether gradients are needed.
-        few = None if self.of_each_token else replace(tiling, needs_graph=True)
-        return Branch(block, self, uses, tiling=replace(tiling, in_few=few), reads_args=False)
+    def branch(self, block: nn.Module, few: Tiling | None = None) -> Branch:
+        """Of a block."""
+        uses = tuple(dict.fromkeys(name.split(".")[0] for name in self.path))
+        tiling = Tiling(self.prepare, self.tiles, self.compute, in_few=few)
+        return Branch(block, self, uses, tiling=tiling, reads_args=False)
 
     def __deepcopy__(self, memo: object) -> _Half:
         return self
 
 
-def _heads_and_rest(*more: int) -> Callable[[Foreign, int], int]:
-    """Norm, queries, keys, values, what attention gives and its projection, each with a gradient, and `more` of them.
+@dataclass(frozen=True)
+class _AttentionHalf(_Half):
+    more: int = 0
+    """Numbers that a token takes beside the usual ones, by its channels."""
 
-    The scores of fused attention are never in memory.
-    """
-    return lambda _, channels: (14 + sum(more)) * channels
+    def floats(self, block: Foreign, channels: int) -> int:
+        """Norm, queries, keys, values, what attention gives and its projection, each with a gradient, and more.
+
+        The scores of fused attention are never in memory.
+        """
+        return (14 + self.more) * channels
+
+    def separate(self, block: Foreign, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+        """Elements of the batch."""
+        return shape[:1], 4 * math.prod(shape[1:-1]) * self.floats(block, shape[-1])
+
+    def branch(self, block: nn.Module, few: Tiling | None = None) -> Branch:
+        """Accelerators choose kernels of attention by whether gradients are needed."""
+        return super().branch(block, Tiling(self.prepare, self.tiles, self.compute, needs_graph=True))
 
 
-def _is_exact(block: Foreign, *, norms: tuple[str, ...], linear: tuple[str, ...], drops: tuple[str, ...]) -> bool:
-    """Whether the children by these names are what the block's class makes them."""
-    return (
-        computes_as_published(block)
-        and are((block.get_submodule(name) for name in norms), OF_EACH_TOKEN)
+class _MlpHalf(_Half):
+    def separate(self, block: Foreign, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+        """Tokens."""
+        inside = (module for name in self.path for module in block.get_submodule(name).modules())
+        hidden = max(layer.out_features for layer in inside if isinstance(layer, nn.Linear))
+        return shape[:-1], 4 * (6 * shape[-1] + 4 * hidden)
+
+
+def _split(block: Foreign, halves: Sequence[_Half], *, linear: Sequence[str]) -> Split:
+    """Two branches; exact if norms, drop paths and the layers by these names are what the block's class makes them."""
+    return Split(
+        branches=tuple(half.branch(block) for half in halves),
+        exact=computes_as_published(block)
+        and are((block.get_submodule(half.path[0]) for half in halves), OF_EACH_TOKEN)
         and are_called_linear(block.get_submodule(name) for name in linear)
-        and all(type(block.get_submodule(name)).__name__ in _DROP_PATHS for name in drops)
+        and all(type(block.get_submodule(half.drop_path)).__name__ in _DROP_PATHS for half in halves),
     )
+
+
+def _classes(block: Foreign, *names: str) -> tuple[str, ...]:
+    return tuple(type(block.get_submodule(name)).__name__ for name in names)
 
 
 # transformers' VideoMAE, whose dropout behind each of its two dense layers may be a drop path
 
-
-def _video_mae_attention(layer: Foreign, x: Tensor) -> Tensor:
-    attended: Tensor = layer.attention.attention(layer.layernorm_before(x))[0]
-    return layer.attention.output.dense(attended)
-
-
-def _video_mae_mlp(layer: Foreign, x: Tensor) -> Tensor:
-    return layer.output.dense(layer.intermediate(layer.layernorm_after(x)))
-
-
-def _video_mae_hidden(layer: Foreign, channels: int) -> int:
-    return 6 * channels + 4 * int(layer.output.dense.in_features)
-
-
 _VIDEO_MAE = (
-    _Half(_video_mae_attention, "attention.output.dropout", _heads_and_rest(), of_each_token=False),
-    _Half(_video_mae_mlp, "output.dropout", _video_mae_hidden, of_each_token=True),
+    _AttentionHalf(("layernorm_before", "attention.attention", "attention.output.dense"), "attention.output.dropout"),
+    _MlpHalf(("layernorm_after", "intermediate", "output.dense"), "output.dropout"),
 )
 
 
 def split_video_mae_layer(layer: Foreign) -> Split:
     """Two branches."""
-    attention, mlp = _VIDEO_MAE
-    children = tuple(
-        type(layer.get_submodule(name)).__name__ for name in ("attention.output", "intermediate", "output")
-    )
-    return Split(
-        branches=(
-            attention.branch(layer, ("layernorm_before", "attention")),
-            mlp.branch(layer, ("layernorm_after", "intermediate", "output")),
-        ),
-        exact=children == ("VideoMAESelfOutput", "VideoMAEIntermediate", "VideoMAEOutput")
-        and _is_exact(
-            layer,
-            norms=("layernorm_before", "layernorm_after"),
-            linear=("attention.output.dense", "intermediate.dense", "output.dense"),
-            drops=(attention.drop_path, mlp.drop_path),
-        ),
-    )
+    split = _split(layer, _VIDEO_MAE, linear=("attention.output.dense", "intermediate.dense", "output.dense"))
+    children = _classes(layer, "attention.output", "intermediate", "output")
+    expected = ("VideoMAESelfOutput", "VideoMAEIntermediate", "VideoMAEOutput")
+    return replace(split, exact=split.exact and children == expected)
 
 
 # transformers' V-JEPA 2, which rotates queries and keys, is given a mask of positions, and returns scores beside
 
-
-def _vjepa2_attention(layer: Foreign, x: Tensor) -> Tensor:
-    added: Tensor = layer.attention(layer.norm1(x))[0]
-    return added
-
-
-def _second_mlp(block: Foreign, x: Tensor) -> Tensor:
-    added: Tensor = block.mlp(block.norm2(x))
-    return added
-
-
-def _hidden(block: Foreign, channels: int) -> int:
-    widths = [layer.out_features for layer in block.mlp.modules() if isinstance(layer, nn.Linear)]
-    return 6 * channels + 4 * max(widths)
-
-
-_VJEPA2 = (
-    _Half(_vjepa2_attention, "drop_path", _heads_and_rest(16), of_each_token=False),
-    _Half(_second_mlp, "drop_path", _hidden, of_each_token=True),
-)
+_VJEPA2 = _AttentionHalf(("norm1", "attention"), "drop_path", more=16), _MlpHalf(("norm2", "mlp"), "drop_path")
 
 
 def split_vjepa2_layer(layer: Foreign) -> Split:
     """Two branches, if no position is masked and nobody wants to see the scores."""
-    attention, mlp = _VJEPA2
-    return Split(
-        branches=(attention.branch(layer, ("norm1", "attention")), mlp.branch(layer, ("norm2", "mlp"))),
-        returns=_without_scores,
-        exact=layer.config._attn_implementation == "sdpa"
-        and type(layer.attention).__name__ == "VJEPA2RopeAttention"
-        and type(layer.mlp).__name__ == "VJEPA2MLP"
-        and _is_exact(layer, norms=("norm1", "norm2"), linear=("mlp.fc1", "mlp.fc2"), drops=("drop_path",)),
-    )
+    split = _split(layer, _VJEPA2, linear=("mlp.fc1", "mlp.fc2"))
+    expected = _classes(layer, "attention", "mlp") == ("VJEPA2RopeAttention", "VJEPA2MLP")
+    exact = split.exact and expected and layer.config._attn_implementation == "sdpa"
+    return replace(split, returns=_without_scores, exact=exact)
 
 
-def _without_scores(layer: Foreign, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Tensor], Any] | None:
-    return None if kwargs or any(more is not None for more in args[1:]) else lambda stream: (stream, None)
+def _without_scores(layer: Foreign, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    return None if kwargs or any(more is not None for more in args[1:]) else (Ref(0), None)
 
 
 # torchvision's MViT: a block is given, and returns, how many tokens there are along time, height and width
 
 
-def _mvit_attention(block: Foreign, x: Tensor) -> Tensor:
-    added: Tensor = block.attn(block.norm1(x), block.grid)[0]
-    return added
+class _PooledAttentionHalf(_AttentionHalf):
+    def function(self, block: Foreign, x: Tensor) -> Tensor:
+        """With the block's one grid."""
+        added: Tensor = block.attn(block.norm1(x), block.grid)[0]
+        return added
+
+    def floats(self, block: Foreign, channels: int) -> int:
+        """Scores of a token with the keys, which are pooled, and what is added for their distance, with gradients."""
+        stride = (1, 1, 1) if block.attn.pool_k is None else block.attn.pool_k.pool.stride
+        keys = math.prod(math.ceil(length / step) for length, step in zip(block.grid, stride, strict=True))
+        return 20 * channels + 8 * block.attn.num_heads * keys
 
 
-def _mvit_scores(block: Foreign, channels: int) -> int:
-    """Scores of every token with the keys, which are pooled, and what is added for their distance, with gradients."""
-    stride = (1, 1, 1) if block.attn.pool_k is None else block.attn.pool_k.pool.stride
-    keys = math.prod(math.ceil(length / step) for length, step in zip(block.grid, stride, strict=True))
-    return 20 * channels + 8 * block.attn.num_heads * keys
-
-
-_MVIT = (
-    _Half(_mvit_attention, "stochastic_depth", _mvit_scores, of_each_token=False),
-    _Half(_second_mlp, "stochastic_depth", _hidden, of_each_token=True),
-)
+_MVIT = _PooledAttentionHalf(("norm1", "attn"), "stochastic_depth"), _MlpHalf(("norm2", "mlp"), "stochastic_depth")
 
 
 def split_mvit_block(block: Foreign) -> Split:
     """Two branches, unless it changes the number of tokens or channels; with one grid for all calls, `block.grid`."""
-    attention, mlp = _MVIT
     grid = block.grid  # an AttributeError for a network that takes clips of any size
     if block.pool_skip is not None or block.project is not None:
         return Split()
-    return Split(
-        branches=(attention.branch(block, ("norm1", "attn")), mlp.branch(block, ("norm2", "mlp"))),
-        returns=_with_the_grid,
-        exact=isinstance(grid, tuple)
-        and _is_exact(block, norms=("norm1", "norm2"), linear=("attn.qkv",), drops=("stochastic_depth",)),
-    )
+    split = _split(block, _MVIT, linear=("attn.qkv",))
+    return replace(split, returns=_with_the_grid, exact=split.exact and isinstance(grid, tuple))
 
 
-def _with_the_grid(block: Foreign, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Tensor], Any] | None:
-    grid = block.grid
-    return None if kwargs or args[1:] != (grid,) else lambda stream: (stream, grid)
+def _with_the_grid(block: Foreign, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    return None if kwargs or args[1:] != (block.grid,) else (Ref(0), block.grid)
 
 
 # Our InternVideo2
 
-
-def _intern_video_attention(block: Foreign, x: Tensor) -> Tensor:
-    added: Tensor = block.ls1(block.attn(block.norm1(x)))
-    return added
-
-
-def _intern_video_mlp(block: Foreign, x: Tensor) -> Tensor:
-    added: Tensor = block.ls2(block.mlp(block.norm2(x)))
-    return added
-
-
 _INTERN_VIDEO = (
-    _Half(_intern_video_attention, "drop_path1", _heads_and_rest(6), of_each_token=False),
-    _Half(_intern_video_mlp, "drop_path2", _hidden, of_each_token=True),
+    _AttentionHalf(("norm1", "attn", "ls1"), "drop_path1", more=6),
+    _MlpHalf(("norm2", "mlp", "ls2"), "drop_path2"),
 )
 
 
 def split_intern_video_block(block: Foreign) -> Split:
     """Two branches."""
-    attention, mlp = _INTERN_VIDEO
-    return Split(
-        branches=(attention.branch(block, ("norm1", "attn", "ls1")), mlp.branch(block, ("norm2", "mlp", "ls2"))),
-        exact=_is_exact(
-            block,
-            norms=("norm1", "norm2"),
-            linear=("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"),
-            drops=("drop_path1", "drop_path2"),
-        ),
-    )
+    return _split(block, _INTERN_VIDEO, linear=("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.debug.hooks import NamedTensors, watching
-from re2tal.reversible.tracing.recording import untouched
+from re2tal.reversible.isolated import untouched
 
 __all__ = ["first_to_differ"]
 
@@ -39,20 +39,15 @@ class _Comparison:
         self.again = False
         self.found: str | None = None
         self._known: dict[tuple[str, bytes], set[bytes]] = {}
-        self._running: list[tuple[str, bytes]] = []
 
-    def enter(self, place: str, given: NamedTensors) -> None:
-        self._running.append((place, _digest(given)))
+    def enter(self, place: str, given: NamedTensors, around: object) -> bytes:
+        return _digest(given)
 
-    def leave(self, place: str, result: NamedTensors) -> None:
-        key = (place, b"")
-        while self._running:  # a checkpoint may have stopped modules on their way
-            key = self._running.pop()
-            if key[0] == place:
-                break
+    def leave(self, place: str, result: NamedTensors, entered: bytes) -> None:
+        key, digest = (place, entered), _digest(result)
         if not self.again:
-            self._known.setdefault(key, set()).add(_digest(result))
-        elif self.found is None and key in self._known and _digest(result) not in self._known[key]:
+            self._known.setdefault(key, set()).add(digest)
+        elif self.found is None and key in self._known and digest not in self._known[key]:
             self.found = place
 
 

@@ -27,11 +27,11 @@ NamedTensors = list[tuple[str, Tensor]]
 class Watcher(Protocol):
     """What `watching` tells; a place is the name of a module, with the names of its children if it is a branch."""
 
-    def enter(self, place: str, given: NamedTensors) -> None:
-        """A module or branch begins."""
+    def enter(self, place: str, given: NamedTensors, around: Any) -> Any:
+        """A module or branch begins; `around` is what this returned for the one that calls it, None if none does."""
 
-    def leave(self, place: str, result: NamedTensors) -> None:
-        """It has ended."""
+    def leave(self, place: str, result: NamedTensors, entered: Any) -> None:
+        """It has ended; `entered` is what `enter` returned for it."""
 
 
 @contextmanager
@@ -50,18 +50,31 @@ def watching(model: nn.Module, watcher: Watcher) -> Iterator[None]:
 class _Hooks(Observer, Onlooker):
     def __init__(self, names: dict[int, str], watcher: Watcher) -> None:
         self.names, self.watcher = names, watcher
+        self._running: list[tuple[str, Any]] = []
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.watcher.enter(self.names[id(module)], _given(args, kwargs))
+        self._enter(self.names[id(module)], _given(args, kwargs))
 
     def after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: object) -> None:
-        self.watcher.leave(self.names[id(module)], list(named_tensors(result)))
+        self._leave(self.names[id(module)], list(named_tensors(result)))
 
     def begins(self, branch: Branch, x: Tensor) -> None:
-        self.watcher.enter(self._place(branch), [("input", x)])
+        self._enter(self._place(branch), [("input", x)])
 
     def ended(self, branch: Branch, f: Tensor) -> None:
-        self.watcher.leave(self._place(branch), [("", f)])
+        self._leave(self._place(branch), [("", f)])
+
+    def _enter(self, place: str, given: NamedTensors) -> None:
+        around = self._running[-1][1] if self._running else None
+        self._running.append((place, self.watcher.enter(place, given, around)))
+
+    def _leave(self, place: str, result: NamedTensors) -> None:
+        entered = None
+        while self._running:  # a checkpoint may have stopped modules on their way
+            begun, entered = self._running.pop()
+            if begun == place:
+                break
+        self.watcher.leave(place, result, entered)
 
     def _place(self, branch: Branch) -> str:
         name = self.names.get(id(branch.owner), type(branch.owner).__name__)

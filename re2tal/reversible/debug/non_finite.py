@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.debug.hooks import NamedTensors, is_finite, largest, named_tensors, watching
-from re2tal.reversible.tracing.recording import untouched
+from re2tal.reversible.isolated import untouched
 
 __all__ = ["Origin", "first_non_finite"]
 
@@ -90,6 +90,10 @@ def _at_rest(model: nn.Module) -> Origin | None:
     return None
 
 
+_Begun = tuple[str, float, list[Any]]
+"""A place that has begun, the magnitude of what it was given, and the nodes of the graph that came from."""
+
+
 class _Search:
     """Notes the first event; whatever comes later is a consequence."""
 
@@ -97,20 +101,18 @@ class _Search:
         self.found: Origin | None = None
         self._minus_infinity = ""
         """What of the model's input holds it: a mask, or a fault if numbers that are not finite are made of it."""
-        self._running: list[tuple[str, float, list[Any]]] = []
-        """Places that have begun, the magnitude of what they were given, and the nodes of the graph it came from."""
 
-    def enter(self, place: str, given: NamedTensors) -> None:
+    def enter(self, place: str, given: NamedTensors, around: _Begun | None) -> _Begun:
         tensors = [tensor for _, tensor in given]
         magnitude = 0.0
         if self.found is None and not math.isfinite(magnitude := largest(tensors)):
-            self.found = self._handed_on(place, given)
+            self.found = self._handed_on(place, given, around)
         # Modules may change their input in place, and with it where it came from.
-        self._running.append((place, magnitude, [tensor.grad_fn for tensor in tensors]))
+        return place, magnitude, [tensor.grad_fn for tensor in tensors]
 
-    def _handed_on(self, place: str, given: NamedTensors) -> Origin | None:
-        if self._running:
-            caller, magnitude, _ = self._running[-1]
+    def _handed_on(self, place: str, given: NamedTensors, around: _Begun | None) -> Origin | None:
+        if around is not None:
+            caller, magnitude, _ = around
             return self._made(caller, f"what it hands to {place}", magnitude)
         bad = [name for name, tensor in given if not is_finite([tensor])]
         self._minus_infinity = bad[0]
@@ -122,14 +124,9 @@ class _Search:
             return Origin("input", self._minus_infinity)
         return Origin("output", place, detail, magnitude)
 
-    def leave(self, place: str, result: NamedTensors) -> None:
-        magnitude = 0.0
-        before: list[Any] = []
-        while self._running:  # a checkpoint may have stopped modules on their way
-            entered, magnitude, before = self._running.pop()
-            if entered == place:
-                break
+    def leave(self, place: str, result: NamedTensors, entered: _Begun | None) -> None:
         if self.found is None:
+            _, magnitude, before = entered or (place, 0.0, [])
             bad = (name for name, tensor in result if not is_finite([tensor]))
             self.found = next((self._made(place, name, magnitude) for name in bad), None)
             self._claim(place, [tensor.grad_fn for _, tensor in result], before)

@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from re2tal.reversible.observers import noting_saved
 from re2tal.reversible.reversible_chain import ReversibleChain
 from re2tal.reversible.rewire.patching import blocks_in
 from re2tal.reversible.rewire.plan import Example, arguments
-from re2tal.reversible.rewire.rewiring import reconstruction_error, set_coefficients, set_mode, unrewire
+from re2tal.reversible.rewire.rewiring import unrewire
+from re2tal.reversible.rewire.settings import reconstruction_error, set_coefficients, set_mode
 from re2tal.reversible.rng import preserved
 from re2tal.reversible.streams import count_held_bytes
 from re2tal.reversible.tiles import Mode
-from re2tal.reversible.tracing.trees import replace_leaves, tensors_in
+from re2tal.reversible.trees import device_of, replace_leaves, tensors_in
 
 __all__ = ["Verification", "count_saved_bytes", "verify"]
 
@@ -87,10 +89,9 @@ def verify(model: nn.Module, example: Example, *, tolerance: float | None = None
         ValueError: the model has no reversible chain, or no output that needs a gradient.
     """
     inputs = arguments(example)
-    device = next((tensor.device for tensor in tensors_in(inputs)), torch.device("cpu"))
 
     def step(model: nn.Module, mode: Mode | None) -> _Step:
-        with preserved(device):
+        with preserved(device_of(inputs)):
             return _training_step(model, inputs, mode)
 
     plain, ours = step(copy.deepcopy(model), "store"), step(copy.deepcopy(model), "reversible")
@@ -181,23 +182,14 @@ def _training_step(model: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, An
 
 @contextmanager
 def count_saved_bytes(model: nn.Module) -> Iterator[list[int]]:
-    """Count in the yielded list's only entry the bytes that are kept inside for a backward pass.
+    """Count in the yielded list's only entry, on leaving, the bytes that are kept inside for a backward pass.
 
-    Of what autograd saves, storages once, parameters not; and, on leaving, of the streams of chains.
+    Of what autograd saves, storages once, parameters not; and of the streams of chains.
     """
-    seen = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     total = [0]
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            total[0] += storage.nbytes()
-        return tensor
-
-    with count_held_bytes() as held, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with count_held_bytes() as held, noting_saved(known=model.parameters(), leaves_too=True) as saved:
         yield total
-    total[0] += held[0]
+    total[0] = sum(saved.values()) + held[0]
 
 
 def _relative(ours: Tensor, reference: Tensor, *, floor: float = 0.0) -> float:

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from re2tal.reversible.blocks import Split, split_between, split_block
-from re2tal.reversible.chain import Chain, Member, eagerly, is_exported, is_observed_by_a_compiler, reason_of_hooks
+from re2tal.reversible.chain import Chain, Member, reason_of_hooks
 from re2tal.reversible.checkpointed import run_checkpointed
-from re2tal.reversible.guards import Guard, has_global_hooks, is_hooked, unhooked
-from re2tal.reversible.patched import Patched, own_forward, patched
+from re2tal.reversible.guards import Guard, Key, Watch, has_global_hooks, is_hooked
+from re2tal.reversible.patched import Patched, patched
 from re2tal.reversible.storage import Storage
 from re2tal.reversible.stored import Fallbacks
 from re2tal.reversible.tiles import Mode, TileSize
-from re2tal.reversible.tracing import BlockSplit, CallArguments, Refused, check, record, refuse_objects, split
-from re2tal.reversible.tracing.recording import PURE
-from re2tal.reversible.tracing.trees import Ref
+from re2tal.reversible.tracers import is_exported, is_observed_by_a_compiler
+from re2tal.reversible.tracing import BlockSplit, CallArguments, examined, record, refuse_objects, split
+from re2tal.reversible.trees import Ref
 
 __all__ = ["PatchedBetween", "PatchedBlock", "PatchedSequential", "blocks_in"]
 
@@ -33,45 +33,11 @@ _OUTSIDE = (
     "it cannot be split into branches as it is now, so it stands outside of its chain: with other coefficients than "
     "alpha=1, beta=0 the network computes another function than it did"
 )
-Key = tuple[Hashable, Hashable]
 _MOST_SPLITS = 64
 """Kept for a block; each is for another kind of call."""
 
 
-class _Guarded(Patched):
-    """A patched module with the guard of its present state."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(module)
-        self.ignored: frozenset[tuple[str, str]] = frozenset()
-        self._guard: Guard | None = None
-        self._key: Key | None = None
-
-    def guard(self) -> tuple[Guard, Key]:
-        """Of the module as it is now, and the key of that."""
-        guard = self._guard
-        # An export replaces functions among the globals.
-        around = not is_observed_by_a_compiler()
-        if guard is None or guard.ignored != self.ignored or not guard.holds(around=around):
-            new = Guard(self.module, ignored=self.ignored)
-            if guard is not None:
-                new.moving = guard.moving
-            self._guard, self._key = new, new.key()
-        assert self._guard is not None and self._key is not None
-        return self._guard, self._key
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Guarded:
-        new = copy.copy(self)
-        memo[id(self)] = new
-        new.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
-        new._guard = None
-        return new
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_guard": None, "_key": None}
-
-
-class PatchedBlock(_Guarded):
+class PatchedBlock(Patched):
     """A residual block that belongs to a chain.
 
     A block may compute in other ways for other arguments, shapes or training modes, or when it was changed, so it is
@@ -85,26 +51,18 @@ class PatchedBlock(_Guarded):
 
     def __init__(self, block: nn.Module, chain: Chain, *, name: str) -> None:
         super().__init__(block)
-        self.chain = chain
+        self.chain, self.watch = chain, Watch(block)
         self.fallbacks = Fallbacks(name, type(block).__name__)
         self._splits: dict[tuple[Key, Hashable, bool], BlockSplit | str] = {}
         self._known: dict[Hashable, Split | None] = {}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return eagerly(self._run, args, kwargs)
-        return self._run(args, kwargs)
-
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the block returns, by its branches where it has any."""
         given = CallArguments.of(args, kwargs)
         if given is None or given.stream.numel() == 0:  # there is nothing to add to, or nothing at all
             return self.own()(*args, **kwargs)
-        guard, key = self.guard()
-        if (member := self._known_member(guard, key)) is not None and (known := self._known[key]) is not None:
-            result = known.result(self.module, args, kwargs)
-            if result is not None:
-                return result(self.chain.run(given.stream, [member]))
-        found = self._split_for(given, guard, key)
+        guard, key = self.watch.guard()
+        found = self._known_split(key, args, kwargs) or self._split_for(given, guard, key)
         if isinstance(found, str):
             with self._told(f"{found}; {_OUTSIDE}"):
                 return self.own()(*args, **kwargs)
@@ -121,13 +79,10 @@ class PatchedBlock(_Guarded):
         """The block in a call with a stream like `x`; None if it has to be called on its own."""
         if is_hooked(self.module):
             return None
-        guard, key = self.guard()
-        if (member := self._known_member(guard, key)) is not None:
-            known = self._known[key]
-            return member if known is not None and known.returns is None else None
+        guard, key = self.watch.guard()
         given = CallArguments.of((x,), {})
-        found = self._lookup(key, given) if given is not None else None
-        if isinstance(found, BlockSplit) and found.whole and found.output == Ref(0) and found.stored is None:
+        found = self._known_split(key, (x,), {}) or (self._lookup(key, given) if given is not None else None)
+        if isinstance(found, BlockSplit) and found.whole and found.output == Ref(0):
             member = self._member(found, guard)
             return member if member.stored is None else None
         return None
@@ -135,18 +90,15 @@ class PatchedBlock(_Guarded):
     def _member(self, found: BlockSplit, guard: Guard) -> Member:
         return Member(found.branches, guard, self.fallbacks, found.stored or reason_of_hooks(guard))
 
-    def known_member(self) -> Member | None:
-        """The block in a call with a tensor alone, if its class is known; None if it has to be traced."""
-        return self._known_member(*self.guard())
-
-    def _known_member(self, guard: Guard, key: Key) -> Member | None:
-        known = self._known.get(key, self)
-        if known is self:
-            known = self._known[key] = split_block(self.module)
-        assert not isinstance(known, PatchedBlock)
+    def _known_split(self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BlockSplit | None:
+        """How a block of a known class computes such a call; None if it has to be traced."""
+        if key not in self._known:
+            self._known[key] = split_block(self.module)
+        known = self._known[key]
         if known is None or not known.branches or not known.exact or has_global_hooks():
             return None
-        return Member(known.branches, guard, self.fallbacks)
+        output = known.output(self.module, args, kwargs)
+        return None if output is None else BlockSplit(known.branches, output, any_shape=True)
 
     @property
     def may_equal_original(self) -> bool:
@@ -164,10 +116,9 @@ class PatchedBlock(_Guarded):
         found = self._lookup(key, given)
         if found is None:
             found = self._traced(given)
+            if not isinstance(found, str):
+                self.watch.ignored |= found.ignored
             self.remember(given, found)
-            if not isinstance(found, str) and found.ignored - self.ignored:
-                self.ignored |= found.ignored
-                self.remember(given, found)
         if not isinstance(found, str):
             hooked = [name for name in found.looked_into if name in guard.hooked]
             if hooked or (has_global_hooks() and len(found.looked_into) > 1):
@@ -193,7 +144,7 @@ class PatchedBlock(_Guarded):
         while len(self._splits) >= _MOST_SPLITS:
             del self._splits[next(iter(self._splits))]
         any_shape = not isinstance(found, str) and found.any_shape
-        self._splits[self.guard()[1], _kind(given, shapes=not any_shape), torch.is_grad_enabled()] = found
+        self._splits[self.watch.guard()[1], _kind(given, shapes=not any_shape), torch.is_grad_enabled()] = found
 
     def _traced(self, given: CallArguments) -> BlockSplit | str:
         if is_observed_by_a_compiler():
@@ -202,37 +153,24 @@ class PatchedBlock(_Guarded):
                 "yet, and cannot be traced while the network is exported, traced or transformed; call the network once "
                 "with this input and in this mode (model.eval()) before, or unrewire it"
             )
-        given = given.finite()
-        block = self.module
-        hooks = {name: block.__dict__[name] for name in ("_forward_pre_hooks", "_forward_hooks")}
-        try:
+        given, block = given.finite(), self.module
+        hooked = bool(self.watch.guard()[0].hooked)
+
+        def find() -> BlockSplit:
             refuse_objects((given.args, given.kwargs))
-            guard, _ = self.guard()
-            hooked = {block.get_submodule(name) for name in guard.hooked}
-            kept = hooked | {module for module in guard.modules if not type(module).__module__.startswith(PURE)}
-            with self.removed(), unhooked(block):
-                recording = record(
-                    block, lambda: block(*given.args, **given.kwargs), device=given.stream.device, kept=kept
-                )
-                call = next(call for call in recording.calls() if call.module is block)
-                forward = own_forward(block)
-                return check(block, split(recording, call), given, forward=forward, gradients=torch.is_grad_enabled())
-        except Refused as reason:
-            return str(reason)
-        except Exception as error:
-            if not self.guard()[0].hooked:
-                raise
-            return f"it cannot be run without the hooks of its modules ({type(error).__name__}: {error})"
-        finally:
-            block.__dict__.update(hooks)
+            recording = record(block, lambda: block(*given.args, **given.kwargs), device=given.stream.device)
+            return split(recording, next(call for call in recording.calls() if call.module is block))
+
+        with self.removed():
+            return examined(block, given, find, hooked=hooked)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_splits": {}, "_known": {}}  # functions of torch cannot be pickled
+        return {**self.__dict__, "_splits": {}, "_known": {}}  # functions of torch cannot be pickled
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Guarded:
-        new = super().__deepcopy__(memo)
-        assert isinstance(new, PatchedBlock)
-        new._splits = copy.deepcopy(self._splits, memo)
+    def __deepcopy__(self, memo: dict[int, Any]) -> PatchedBlock:
+        new = copy.copy(self)
+        memo[id(self)] = new
+        new.__dict__.update(copy.deepcopy({**self.__dict__, "_known": {}}, memo))
         return new
 
 
@@ -247,12 +185,11 @@ def _kind(given: CallArguments, *, shapes: bool) -> Hashable:
 class PatchedSequential(Patched):
     """An `nn.Sequential` whose neighbouring blocks of one chain run as one step, where nobody wants to see between."""
 
-    def __call__(self, x: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return eagerly(self._run, x)
-        return self._run(x)
-
-    def _run(self, x: Any) -> Any:
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the last module returns."""
+        if len(args) != 1 or kwargs:
+            return self.own()(*args, **kwargs)
+        (x,) = args
         modules = list(self.module._modules.values())
         place = 0
         while place < len(modules):
@@ -288,11 +225,12 @@ def _block_of(module: nn.Module | None) -> PatchedBlock | None:
     return found if isinstance(found, PatchedBlock) else None
 
 
-class PatchedBetween(_Guarded):
+class PatchedBetween(Patched):
     """A stem, or what stands between chains: its input alone is stored, and it is computed again in tiles."""
 
     def __init__(self, module: nn.Module, *, name: str) -> None:
         super().__init__(module)
+        self.watch = Watch(module)
         self.fallbacks = Fallbacks(name, type(module).__name__)
         self.tile_size: TileSize = "auto"
         self.mode: Mode = "reversible"
@@ -300,13 +238,9 @@ class PatchedBetween(_Guarded):
         self.storage = Storage()
         self._splits: dict[Hashable, Split | None] = {}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return eagerly(self._run, args, kwargs)
-        return self._run(args, kwargs)
-
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        guard, key = self.guard()
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the module returns."""
+        guard, key = self.watch.guard()
         if key not in self._splits:
             self._splits[key] = split_between(self.module) or split_block(self.module)
         split = self._splits[key]
@@ -322,7 +256,7 @@ class PatchedBetween(_Guarded):
         return run_checkpointed(split.transition, guard, x, mode=mode, size=size, storage=storage, on_host=on_host)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_splits": {}}
+        return {**self.__dict__, "_splits": {}}
 
 
 def blocks_in(model: nn.Module) -> list[PatchedBlock]:

@@ -1,25 +1,24 @@
-"""Rewire a network whose residual blocks are found by running it on an example."""
+"""What rewiring a network would do: to blocks of known classes, and to those found by running it on an example."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible.guards import is_hooked, saving_unseen, unhooked
-from re2tal.reversible.patched import own_forward
-from re2tal.reversible.rng import preserved
-from re2tal.reversible.tracing import BlockSplit, CallArguments, Refused, chains_of, check, find_blocks, record
-from re2tal.reversible.tracing.recording import PURE, untouched
+from re2tal.reversible.blocks import Split, is_called_in_turn, split_between, split_block
+from re2tal.reversible.guards import is_hooked
+from re2tal.reversible.isolated import isolated
+from re2tal.reversible.tracing import BlockSplit, CallArguments, chains_of, examined, find_blocks, record
 from re2tal.reversible.tracing.search import Candidate
-from re2tal.reversible.tracing.trees import tensors_in
+from re2tal.reversible.trees import device_of
 
-__all__ = ["BlockReport", "Example", "RewiringPlan", "Rewiring", "arguments", "plan"]
+__all__ = ["BlockReport", "Example", "Rewiring", "RewiringPlan", "arguments", "plan_known", "plan_traced"]
 
 Example = Tensor | tuple[Any, ...] | dict[str, Any]
 """A network's input, its positional arguments, or its keyword arguments."""
@@ -70,37 +69,78 @@ class Rewiring:
 class RewiringPlan:
     """What rewiring a network would do."""
 
-    chains: list[list[nn.Module]]
-    splits: dict[nn.Module, tuple[CallArguments, BlockSplit]]
-    refused: dict[nn.Module, str]
+    chains: list[list[nn.Module]] = field(default_factory=list)
+    branches: dict[nn.Module, int] = field(default_factory=dict)
+    """Of every block in the chains."""
+    refused: dict[nn.Module, str] = field(default_factory=dict)
+    """Blocks that stay as they are, and why."""
+    between: set[nn.Module] = field(default_factory=set)
+    """Stems, and what stands between chains: they are computed again from their input."""
+    known: set[nn.Module] = field(default_factory=set)
+    """Modules inside of which nothing needs to be traced."""
+    splits: dict[nn.Module, tuple[CallArguments, BlockSplit]] = field(default_factory=dict)
+    """Of blocks that were traced, with the arguments they were given."""
 
-    def report(
-        self, model: nn.Module, *, elsewhere: Sequence[tuple[nn.Module, int]], lengths: Sequence[int]
-    ) -> Rewiring:
-        """For people.
-
-        Args:
-            model: as it was.
-            elsewhere: blocks that are rewired by other means, and their branches.
-            lengths: of the chains made by other means.
-        """
-        branches = dict(elsewhere) | {block: len(self.splits[block][1].branches) for block in self._members()}
+    def report(self, model: nn.Module) -> Rewiring:
+        """For people; `model` as it was."""
         blocks = tuple(
-            BlockReport(name, type(module).__name__, branches.get(module, 0), self.refused.get(module))
+            BlockReport(name, type(module).__name__, self.branches.get(module, 0), self.refused.get(module))
             for name, module in model.named_modules()
-            if module in branches or module in self.refused
+            if module in self.branches or module in self.refused
         )
-        return Rewiring(blocks, (*lengths, *map(len, self.chains)))
+        return Rewiring(blocks, tuple(map(len, self.chains)))
 
-    def _members(self) -> Iterator[nn.Module]:
-        for chain in self.chains:
-            yield from chain
+    def joined(self, traced: RewiringPlan) -> RewiringPlan:
+        """With what was found by tracing elsewhere."""
+        chains = [[block for block in chain if block not in self.known] for chain in traced.chains]
+        branches = {block: count for block, count in traced.branches.items() if block not in self.known}
+        refused = {block: reason for block, reason in traced.refused.items() if block not in self.known}
+        return RewiringPlan(
+            chains=[*self.chains, *filter(None, chains)],
+            branches={**self.branches, **branches},
+            refused={**self.refused, **refused},
+            between=self.between,
+            known=self.known,
+            splits=traced.splits,
+        )
 
-    def without(self, modules: set[nn.Module]) -> RewiringPlan:
-        """For blocks that are rewired by other means."""
-        chains = [[block for block in chain if block not in modules] for chain in self.chains]
-        refused = {module: reason for module, reason in self.refused.items() if module not in modules}
-        return RewiringPlan([chain for chain in chains if chain], self.splits, refused)
+
+def plan_known(model: nn.Module, *, with_example: bool) -> RewiringPlan:
+    """For blocks of known classes in an `nn.Sequential`, or in a list whose order is known.
+
+    With an example, lists of which a block was changed are left to it.
+    """
+    found = RewiringPlan()
+    for splits in _sequences(model, with_example=with_example):
+        found.known.update(module for block in splits for module in block.modules())
+        in_chains = {block: len(split.branches) for block, split in splits.items() if split and split.branches}
+        for in_chain, group in groupby(splits, key=in_chains.__contains__):
+            if in_chain:
+                found.chains.append(list(group))
+        found.branches.update(in_chains)
+        for block, split in splits.items():
+            if split is not None and block not in in_chains:
+                again = "; it is computed again, though" if split.transition is not None else ""
+                found.refused[block] = f"it changes the shape{again}"
+    if not found.chains:
+        return RewiringPlan()
+    for module in model.modules():
+        split = split_block(module) if module in found.refused else split_between(module)
+        if split is not None and split.transition is not None and "forward" not in module.__dict__:
+            found.between.add(module)
+    return found
+
+
+def _sequences(model: nn.Module, *, with_example: bool) -> Iterator[dict[nn.Module, Split | None]]:
+    """Modules that are called one after the other, some of them of known classes."""
+    for module in model.modules():
+        in_turn = type(module) is nn.ModuleList and all(map(is_called_in_turn, module))
+        if not in_turn and type(module) is not nn.Sequential:
+            continue
+        splits = {block: split_block(block) for block in module.children()}
+        unchanged = all(split is not None and (split.exact or not split.branches) for split in splits.values())
+        if any(splits.values()) and (unchanged or not (in_turn and with_example)):
+            yield splits
 
 
 def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -110,7 +150,7 @@ def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example if isinstance(example, tuple) else (example,)), {}
 
 
-def plan(model: nn.Module, example: Example) -> RewiringPlan:
+def plan_traced(model: nn.Module, example: Example) -> RewiringPlan:
     """Find the blocks of `model`, take them apart, and check that the parts rebuild them. Nothing is changed.
 
     Raises:
@@ -118,11 +158,9 @@ def plan(model: nn.Module, example: Example) -> RewiringPlan:
     """
     args, kwargs = arguments(example)
     before = _sums(model)
-    device = next((tensor.device for tensor in tensors_in((args, kwargs))), torch.device("cpu"))
     try:
-        kept = [m for m in model.modules() if is_hooked(m) or not type(m).__module__.startswith(PURE)]
-        with torch.enable_grad(), unhooked(model):
-            recording = record(model, lambda: model(*args, **kwargs), device=device, kept=kept)
+        with torch.enable_grad():
+            recording = record(model, lambda: model(*args, **kwargs), device=device_of((args, kwargs)))
     except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{type(model).__name__} cannot be called with this example ({type(error).__name__}: {error}); example "
@@ -135,9 +173,15 @@ def plan(model: nn.Module, example: Example) -> RewiringPlan:
             "changed it; rewire the model before what does that is put on it"
         )
     found = find_blocks(recording)
-    splits, failed = _checked(model, found.blocks, args, kwargs, device=device)
-    blocks = [block for block in found.blocks if block.call.module in splits]
-    return RewiringPlan(chains_of(blocks, recording), splits, {**found.refused, **failed})
+    results = _examined_in_place(model, found.blocks, args, kwargs)
+    splits = {block: (given, split) for block, (given, split) in results.items() if not isinstance(split, str)}
+    failed = {block: reason for block, (_, reason) in results.items() if isinstance(reason, str)}
+    return RewiringPlan(
+        chains=chains_of([block for block in found.blocks if block.call.module in splits], recording),
+        branches={block: len(split.branches) for block, (_, split) in splits.items()},
+        refused={**found.refused, **failed},
+        splits=splits,
+    )
 
 
 def _sums(model: nn.Module) -> dict[str, str]:
@@ -146,39 +190,25 @@ def _sums(model: nn.Module) -> dict[str, str]:
     return {name: repr(float(total)) for name, total in sums.items()}
 
 
-def _checked(
-    model: nn.Module, blocks: Sequence[Candidate], args: Any, kwargs: Any, *, device: torch.device
-) -> tuple[dict[nn.Module, tuple[CallArguments, BlockSplit]], dict[nn.Module, str]]:
-    """The blocks whose branches rebuild them, and why the others do not; each is checked where the model calls it."""
-    first: dict[nn.Module, BlockSplit] = {}
-    for block in blocks:
-        first.setdefault(block.call.module, block.split)
-    passed: dict[nn.Module, tuple[CallArguments, BlockSplit]] = {}
-    failed: dict[nn.Module, str] = {}
+def _examined_in_place(
+    model: nn.Module, blocks: Sequence[Candidate], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[nn.Module, tuple[CallArguments, BlockSplit | str]]:
+    """Each block where the model calls it first: what it is given, and how it falls into branches, or why not."""
+    first = {block.call.module: block.split for block in reversed(blocks)}
+    hooked = {module for module in model.modules() if is_hooked(module)}
+    found: dict[nn.Module, tuple[CallArguments, BlockSplit | str]] = {}
 
-    def examine(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module in passed or module in failed:
-            return
-        given = CallArguments.of(args, kwargs)
-        assert given is not None
-        try:
-            checked = check(module, first[module], given, forward=own_forward(module), gradients=True)
-            passed[module] = given, checked
-        except Refused as reason:
-            failed[module] = str(reason)
-        except Exception as error:
-            if not any(is_hooked(inner) for inner in module.modules() if inner is not module):
-                raise
-            failed[module] = f"it cannot be run without the hooks of its modules ({type(error).__name__}: {error})"
+    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if module not in found:
+            given = CallArguments.of(args, kwargs)
+            assert given is not None
+            inside = any(inner in hooked for inner in module.modules() if inner is not module)
+            found[module] = given, examined(module, given, lambda: first[module], hooked=inside)
 
     with ExitStack() as stack:
-        stack.enter_context(preserved(device))
-        stack.enter_context(untouched(model))
-        stack.enter_context(unhooked(model))
-        stack.enter_context(saving_unseen())
+        stack.enter_context(isolated(model, device_of((args, kwargs))))
         for module in first:
-            hook = module.register_forward_pre_hook(examine, with_kwargs=True)
-            stack.callback(hook.remove)
+            stack.callback(module.register_forward_pre_hook(look, with_kwargs=True).remove)
         with torch.enable_grad():  # as in training: arguments that come from parameters need gradients
             model(*args, **kwargs)
-    return passed, failed
+    return found

@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from re2tal.reversible.blocks import Split, is_called_in_turn, known_blocks, split_between, split_block
+from re2tal.reversible.blocks import known_blocks
 from re2tal.reversible.chain import Chain
-from re2tal.reversible.dr2net import Coefficients
-from re2tal.reversible.guards import unhooked
+from re2tal.reversible.isolated import isolated
 from re2tal.reversible.patched import patched
-from re2tal.reversible.reversible_chain import ReversibleChain
 from re2tal.reversible.rewire.patching import PatchedBetween, PatchedBlock, PatchedSequential, blocks_in
-from re2tal.reversible.rewire.plan import Example, Rewiring, RewiringPlan, arguments, plan
-from re2tal.reversible.rng import preserved
-from re2tal.reversible.tiles import Mode, TileSize, check_tile_size
-from re2tal.reversible.tracing.recording import untouched
-from re2tal.reversible.tracing.trees import tensors_in
+from re2tal.reversible.rewire.plan import Example, Rewiring, RewiringPlan, arguments, plan_known, plan_traced
+from re2tal.reversible.rewire.settings import chains, set_mode
+from re2tal.reversible.tiles import Mode
+from re2tal.reversible.trees import device_of
 
-__all__ = [
-    "ReconstructionWarning",
-    "chains",
-    "coefficients",
-    "examine",
-    "headrooms",
-    "reconstruction_error",
-    "reconstruction_errors",
-    "reconstruction_tensors",
-    "report_of",
-    "rewire",
-    "set_coefficients",
-    "set_headrooms",
-    "set_mode",
-    "set_tiles",
-    "sharding_units",
-    "unrewire",
-]
-
+__all__ = ["examine", "report_of", "rewire", "unrewire"]
 
 log = logging.getLogger(__name__)
-
-
-class ReconstructionWarning(UserWarning):
-    """Recovered streams differ from the original ones, so gradients are wrong."""
 
 
 def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "reversible") -> nn.Module:
@@ -77,42 +49,43 @@ def rewire(model: nn.Module, *, example: Example | None = None, mode: Mode = "re
     Raises:
         ValueError: no block can be rewired, with the reason for each; the model is left as it was.
     """
-    _refuse_rewired(model)
-    known = _known_sequentials(model, with_example=example is not None)
-    planned = None if example is None else plan(model, example).without(_inside(known))
-    if not known and (planned is None or not planned.chains):
-        raise ValueError(_nothing_found(model, planned))
-    report = _report(model, planned or RewiringPlan([], {}, {}), known)
-    if planned is not None:
-        log.info("%s: %s", type(model).__name__, report)
-    _patch(model, known, planned)
+    planned = _plan(model, example)
+    if not planned.chains:
+        raise ValueError(_nothing_found(model, planned, with_example=example is not None))
+    report = planned.report(model)
+    _patch(model, planned)
     set_mode(model, mode)
     if example is not None:
+        log.info("%s: %s", type(model).__name__, report)
         _met_in_eval_mode(model, example)
     model.__dict__["_re2tal_report"] = report
     return model
 
 
-def _patch(model: nn.Module, known: _Sequentials, planned: RewiringPlan | None) -> None:
+def _plan(model: nn.Module, example: Example | None) -> RewiringPlan:
+    if any(True for _ in chains(model)):
+        raise ValueError(f"{type(model).__name__} is rewired already; unrewire it first")
+    known = plan_known(model, with_example=example is not None)
+    return known if example is None else known.joined(plan_traced(model, example))
+
+
+def _patch(model: nn.Module, planned: RewiringPlan) -> None:
     names = {module: name for name, module in model.named_modules()}
-    for members in (*_known_chains(known), *(planned.chains if planned is not None else ())):
+    for members in planned.chains:
         chain = Chain(length=len(members))
         for block in members:
             patch = PatchedBlock(block, chain, name=names[block])
-            if planned is not None and block in planned.splits:
+            if block in planned.splits:
                 with torch.enable_grad():  # as they were examined
                     patch.remember(*planned.splits[block])
             patch.put()
-    for module in list(model.modules()):
-        if "forward" in module.__dict__ and isinstance(module.__dict__["forward"], PatchedBlock):
+    for module in names:
+        holds_blocks = any(child in planned.branches for child in module.children())
+        if module in planned.branches:
             continue
-        if (
-            type(module) is nn.Sequential
-            and "forward" not in module.__dict__
-            and any(isinstance(child.__dict__.get("forward"), PatchedBlock) for child in module.children())
-        ):
+        if type(module) is nn.Sequential and "forward" not in module.__dict__ and holds_blocks:
             PatchedSequential(module).put()
-        elif known and _is_between(module, known):
+        elif module in planned.between:
             PatchedBetween(module, name=names[module]).put()
 
 
@@ -121,17 +94,11 @@ def _met_in_eval_mode(model: nn.Module, example: Example) -> None:
     if not any(module.training for module in model.modules()):
         return
     args, kwargs = arguments(example)
-    device = next((tensor.device for tensor in tensors_in((args, kwargs))), torch.device("cpu"))
-    with preserved(device), untouched(model), unhooked(model), torch.no_grad():  # flags are put back with the rest
+    with isolated(model, device_of((args, kwargs))), torch.no_grad():  # flags are put back with the rest
         try:
             model.eval()(*args, **kwargs)
         except Exception as error:  # of a model that needs targets in one mode alone, say
             log.info("%s cannot predict from the example (%s: %s)", type(model).__name__, type(error).__name__, error)
-
-
-def _refuse_rewired(model: nn.Module) -> None:
-    if any(True for _ in chains(model)):
-        raise ValueError(f"{type(model).__name__} is rewired already; unrewire it first")
 
 
 def examine(model: nn.Module, example: Example) -> Rewiring:
@@ -142,9 +109,7 @@ def examine(model: nn.Module, example: Example) -> Rewiring:
     Raises:
         ValueError: the model cannot be called with the example, or is rewired already.
     """
-    _refuse_rewired(model)
-    known = _known_sequentials(model, with_example=True)
-    return _report(model, plan(model, example).without(_inside(known)), known)
+    return _plan(model, example).report(model)
 
 
 def report_of(model: nn.Module) -> Rewiring | None:
@@ -177,59 +142,8 @@ def unrewire(model: nn.Module) -> nn.Module:
     return model
 
 
-_Sequentials = list[dict[nn.Module, Split | None]]
-"""For each, its children."""
-
-
-def _known_sequentials(model: nn.Module, *, with_example: bool) -> _Sequentials:
-    """Those that hold blocks of known classes, which there is a chain of; lists, too, whose order is known.
-
-    With an example, lists of which a block was changed are left to it.
-    """
-    sequentials = [module for module in model.modules() if type(module) is nn.Sequential]
-    found = [{block: split_block(block) for block in module.children()} for module in sequentials]
-    for module in model.modules():
-        if type(module) is nn.ModuleList and all(is_called_in_turn(block) for block in module):
-            splits = {block: split_block(block) for block in module}
-            if not with_example or all(s is not None and (s.exact or not s.branches) for s in splits.values()):
-                found.append(splits)
-    known = [splits for splits in found if any(splits.values())]
-    return known if any(split and split.branches for splits in known for split in splits.values()) else []
-
-
-def _known_chains(known: _Sequentials) -> Iterator[list[nn.Module]]:
-    """Blocks of known classes that follow each other."""
-    for splits in known:
-        for in_chain, group in groupby(splits.items(), key=lambda item: bool(item[1] and item[1].branches)):
-            if in_chain:
-                yield [block for block, _ in group]
-
-
-def _is_between(module: nn.Module, known: _Sequentials) -> bool:
-    """Whether it is a stem, or stands between chains of known classes, and its class is known, too."""
-    if "forward" in module.__dict__:
-        return False
-    split = next((splits[module] for splits in known if module in splits), None) or split_between(module)
-    return split is not None and split.transition is not None
-
-
-def _inside(known: _Sequentials) -> set[nn.Module]:
-    return {module for splits in known for block in splits for module in block.modules()}
-
-
-def _report(model: nn.Module, planned: RewiringPlan, known: _Sequentials) -> Rewiring:
-    elsewhere = [(block, len(split.branches)) for s in known for block, split in s.items() if split and split.branches]
-    for splits in known:
-        for block, split in splits.items():
-            if split is not None and not split.branches:
-                again = "; it is computed again, though" if split.transition is not None else ""
-                planned.refused[block] = f"it changes the shape{again}"
-    lengths = [len(members) for members in _known_chains(known)]
-    return planned.report(model, elsewhere=elsewhere, lengths=lengths)
-
-
-def _nothing_found(model: nn.Module, planned: RewiringPlan | None) -> str:
-    if planned is None:
+def _nothing_found(model: nn.Module, planned: RewiringPlan, *, with_example: bool) -> str:
+    if not with_example:
         kinds = sorted({f"{type(m).__module__}.{type(m).__qualname__}" for m in model.modules() if any(m.children())})
         return (
             f"found no residual block to rewire in {type(model).__name__}, whose modules are: {', '.join(kinds)}; "
@@ -238,154 +152,4 @@ def _nothing_found(model: nn.Module, planned: RewiringPlan | None) -> str:
         )
     if not planned.refused:
         return f"found no residual block to rewire in {type(model).__name__}: no module adds to what it is given"
-    report = planned.report(model, elsewhere=(), lengths=())
-    return f"no block of {type(model).__name__} can be rewired; {report}"
-
-
-def chains(model: nn.Module) -> Iterator[Chain]:
-    """Every reversible chain in `model`."""
-    blocks = {id(patch.module): patch.chain for patch in blocks_in(model)}
-    found = (m.chain if isinstance(m, ReversibleChain) else blocks.get(id(m)) for m in model.modules())
-    yield from dict.fromkeys(chain for chain in found if chain is not None)
-
-
-def sharding_units(model: nn.Module) -> Iterator[nn.Module]:
-    """What to give FSDP2's `fully_shard` one by one, before the model itself.
-
-    It gathers the parameters of a module where that is called, forward and backward. So a chain that calls its blocks'
-    insides is a unit, with what stands between it and the next; blocks that a model calls one by one are units each.
-    """
-    inside: set[nn.Module] = set()
-    for module in model.modules():
-        patch = module.__dict__.get("forward")
-        is_unit = isinstance(patch, PatchedSequential | PatchedBlock) or isinstance(module, ReversibleChain)
-        if is_unit and module not in inside:
-            inside.update(module.modules())
-            yield module
-
-
-def set_mode(model: nn.Module, mode: Mode) -> None:
-    """Set the mode of every reversible chain in `model`, and of what is computed again beside them.
-
-    Raises:
-        ValueError: the mode is unknown, or there is no chain.
-    """
-    if not list(chains(model)):
-        raise ValueError(f"{type(model).__name__} holds no reversible chain; rewire it first")
-    for holder in _holders(model):
-        holder.mode = mode
-
-
-def _holders(model: nn.Module) -> Iterator[Chain | PatchedBetween]:
-    """What has a mode, and tiles of a size."""
-    yield from chains(model)
-    yield from (patch for patch in patched(model) if isinstance(patch, PatchedBetween))
-
-
-def set_tiles(model: nn.Module, size: TileSize) -> None:
-    """Set what a tile may take in training, in all of `model` that is computed in tiles.
-
-    Args:
-        model: rewired.
-        size: bytes, about; "auto" for what suits the device; None to compute whole branches.
-
-    Raises:
-        ValueError: the size is none of these.
-    """
-    check_tile_size(size)
-    for holder in _holders(model):
-        holder.tile_size = size
-
-
-set_cells = set_tiles
-"""Its older name."""
-
-
-def set_coefficients(model: nn.Module, *, alpha: float, beta: float) -> None:
-    """Set how much of its two streams every module of every chain in `model` passes on (see `ReversibleChain`).
-
-    `alpha=1, beta=0` is the network that was rewired, if its blocks are pre-norm; `alpha=0, beta=1`, with which chains
-    begin, is Re2TAL. A network that is fine-tuned while they go from near the one to the other (Dr2Net) begins with
-    what the pretrained one computes. They are rounded to multiples of 1 / 4096. Streams come back bit for bit with any:
-    for that, log2(1 / beta) bits of every element and module are kept, rounded up, and whole streams if beta is 0.
-
-    Raises:
-        ValueError: one of them is outside [0, 1], or there is no chain.
-    """
-    found = list(chains(model))
-    if not found:
-        raise ValueError(f"{type(model).__name__} holds no reversible chain; rewire it first")
-    for chain in found:
-        chain.coefficients = Coefficients.nearest(alpha, beta)
-
-
-def coefficients(model: nn.Module) -> list[Coefficients]:
-    """Of every chain in `model`."""
-    return [chain.coefficients for chain in chains(model)]
-
-
-def headrooms(model: nn.Module) -> list[int]:
-    """How far the streams of every chain in `model` may grow: a resumed run needs it to go on bit for bit."""
-    return [chain.headroom for chain in chains(model)]
-
-
-def set_headrooms(model: nn.Module, values: Sequence[int]) -> None:
-    """Set what `headrooms` gave, of a model with the same chains.
-
-    Raises:
-        ValueError: there are more or fewer chains than values.
-    """
-    found = list(chains(model))
-    if len(found) != len(values):
-        raise ValueError(f"the model has {len(found)} reversible chains, but headrooms are given for {len(values)}")
-    for chain, value in zip(found, values, strict=True):
-        chain.headroom = value
-
-
-def reconstruction_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The reconstruction error of each chain in its last backward pass, relative, by the chain's blocks: scalars.
-
-    Zero, unless a branch computed something else the second time; chains that have not run backward are left out.
-    """
-    members: dict[Chain, list[str]] = {}
-    for name, module in model.named_modules():
-        patch = module.__dict__.get("forward")
-        if isinstance(module, ReversibleChain):
-            members[module.chain] = [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()]
-        elif isinstance(patch, PatchedBlock):
-            members.setdefault(patch.chain, []).append(name)
-    return {
-        " to ".join(dict.fromkeys((names[0], names[-1]))): chain.reconstruction_error
-        for chain, names in members.items()
-        if chain.reconstruction_error is not None
-    }
-
-
-def reconstruction_errors(model: nn.Module) -> dict[str, float]:
-    """The values of `reconstruction_tensors`; a device is waited for."""
-    return {name: float(error) for name, error in reconstruction_tensors(model).items()}
-
-
-def reconstruction_error(model: nn.Module, *, warn_above: float = 1e-4) -> float | None:
-    """The worst of `reconstruction_errors`.
-
-    Args:
-        model: with any number of chains.
-        warn_above: past it, a `ReconstructionWarning` says so.
-
-    Returns:
-        None if no chain has run backward.
-    """
-    errors = reconstruction_errors(model)
-    if not errors:
-        return None
-    name, worst = max(errors.items(), key=lambda item: (item[1] != item[1], item[1]))
-    if not worst <= warn_above:
-        warnings.warn(
-            f"recovered streams of {name} are off by {worst:.2e} of their largest value, so gradients are wrong: a "
-            "branch gave another result when it was computed again; randomness must come from torch's generators, and "
-            "no state may change in a forward pass; first_to_differ finds the module",
-            ReconstructionWarning,
-            stacklevel=2,
-        )
-    return worst
+    return f"no block of {type(model).__name__} can be rewired; {planned.report(model)}"

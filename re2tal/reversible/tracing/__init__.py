@@ -12,14 +12,14 @@ from re2tal.reversible.tracing.arguments import CallArguments
 from re2tal.reversible.tracing.recording import record
 from re2tal.reversible.tracing.residual import Refused
 from re2tal.reversible.tracing.search import chains_of, find_blocks
-from re2tal.reversible.tracing.splitting import BlockSplit, check, refuse_objects, split
+from re2tal.reversible.tracing.splitting import BlockSplit, examined, refuse_objects, split
 
 __all__ = [
     "BlockSplit",
     "CallArguments",
     "Refused",
     "chains_of",
-    "check",
+    "examined",
     "find_blocks",
     "record",
     "refuse_objects",

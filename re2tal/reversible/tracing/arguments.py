@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from re2tal.reversible.guards import saving_unseen
-from re2tal.reversible.tracing.trees import replace_leaves, structure, tensors_in
+from re2tal.reversible.isolated import saving_unseen
+from re2tal.reversible.trees import PLAIN, replace_leaves, structure, tensors_in
 
 __all__ = ["CallArguments"]
-
-_CONSTANT = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, enum.Enum, type, slice)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class CallArguments:
     @staticmethod
     def is_constant(leaf: object) -> bool:
         """Whether it says all there is to know by being equal to another."""
-        return isinstance(leaf, _CONSTANT) or callable(leaf) and not hasattr(leaf, "parameters")
+        return isinstance(leaf, (*PLAIN, type, slice)) or callable(leaf) and not hasattr(leaf, "parameters")
 
     def key(self, *, shapes: bool) -> Hashable:
         """Equal for calls that differ in the numbers alone, or also in the shapes of the tensors."""

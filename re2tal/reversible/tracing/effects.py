@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from re2tal.reversible.guards import Guard, saving_unseen, unhooked
-from re2tal.reversible.rng import preserved
-from re2tal.reversible.tracing.recording import untouched
-from re2tal.reversible.tracing.trees import leaves, tensors_in
+from re2tal.reversible.guards import Guard
+from re2tal.reversible.isolated import isolated, with_parameters
+from re2tal.reversible.trees import PLAIN, leaves, tensors_in
 
 __all__ = ["Effects", "effects_of"]
 
@@ -48,11 +46,7 @@ def effects_of(
         args: further tensors.
     """
     seen = _Results()
-    with ExitStack() as stack:
-        contexts = preserved(x.device), unhooked(root), untouched(root), saving_unseen(), torch.enable_grad()
-        for context in contexts:
-            stack.enter_context(context)
-        own = stack.enter_context(_on_leaves(root))
+    with isolated(root, x.device), torch.enable_grad(), with_parameters(root, _leaf) as own:
         guard = Guard(root)
         start = x.detach().clone().requires_grad_()
         further = [arg.detach().clone().requires_grad_(arg.requires_grad) for arg in args]
@@ -65,7 +59,8 @@ def effects_of(
             return Effects(reason)
         ignored: set[tuple[str, str]] = set()
         for name, attribute, _, now in guard.changed_attributes():
-            if _is_plain(now):
+            # Without a graph, it is enough to set it again after a recomputation.
+            if not now.requires_grad if isinstance(now, Tensor) else isinstance(now, PLAIN):
                 ignored.add((name, attribute))
                 continue
             where = f"{name or 'it'}.{attribute}"
@@ -79,28 +74,8 @@ def effects_of(
     return Effects(ignored=frozenset(ignored))
 
 
-def _is_plain(value: object) -> bool:
-    """Whether it has no graph, and setting it again after a recomputation is all that is needed."""
-    if isinstance(value, Tensor):
-        return not value.requires_grad
-    return isinstance(value, type(None) | bool | int | float | complex | str | torch.Size)
-
-
-@contextmanager
-def _on_leaves(root: nn.Module) -> Iterator[list[Tensor]]:
-    """Inside, other tensors stand in the places of the parameters; yields those that need gradients."""
-    kept = [(module, dict(module._parameters)) for module in root.modules() if module._parameters]
-    new: dict[int, Tensor] = {}
-    try:
-        for module, parameters in kept:
-            for name, p in parameters.items():
-                if p is not None:
-                    leaf = new.setdefault(id(p), p.detach().requires_grad_(p.requires_grad))
-                    module._parameters[name] = leaf  # type: ignore[assignment]
-        yield list(new.values())
-    finally:
-        for module, parameters in kept:
-            module._parameters.update(parameters)
+def _leaf(parameter: Tensor) -> Tensor:
+    return parameter.detach().requires_grad_(parameter.requires_grad)
 
 
 def _foreign(outputs: Collection[Tensor], known: Collection[int]) -> str | None:

@@ -8,10 +8,9 @@ an answer is part of the recording, and whoever plays it again has to know.
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from re2tal.reversible.guards import saving_unseen
-from re2tal.reversible.rng import preserved
-from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves, tensors_in
+from re2tal.reversible.guards import is_hooked
+from re2tal.reversible.isolated import isolated
+from re2tal.reversible.trees import Ref, leaves, replace_leaves, tensors_in
 
-__all__ = ["Call", "End", "Event", "TraceGuard", "Op", "Recording", "name_of", "record", "untouched"]
+__all__ = ["Call", "End", "Event", "TraceGuard", "Op", "Recording", "name_of", "record"]
 
 
 @dataclass(frozen=True)
@@ -173,15 +172,9 @@ class _Recorder(TorchFunctionMode):
         results = tuple((place, self._new(tensor)) for place, tensor in found if id(tensor) not in known)
         if results or changed:
             self.recording.events.append(Op(func, template[0], template[1], inputs, results, changed))
-        elif not found and given:
-            self._note(name_of(func), given[0])
+        elif not found and given and (name := name_of(func)) not in _HARMLESS:
+            self._look("shape" if name in _SHAPE else "values", name, given[0])
         return result
-
-    def _note(self, name: str, tensor: Tensor) -> None:
-        if name in _SHAPE:
-            self._look("shape", name, tensor)
-        elif name not in _HARMLESS:
-            self._look("values", name, tensor)
 
     def _look(self, kind: Literal["shape", "values"], name: str, tensor: Tensor) -> None:
         self.recording.events.append(TraceGuard(kind, name, self._value(tensor)))
@@ -190,12 +183,14 @@ class _Recorder(TorchFunctionMode):
         """A value that the event to come makes."""
         return self._register(tensor, born=len(self.recording.events))
 
-    def _value(self, tensor: Tensor) -> int:
+    def _known(self, tensor: Tensor) -> int | None:
         reference, value = self._values.get(id(tensor), (None, -1))
-        if reference is not None and reference() is tensor:
-            return value
-        value = self._register(tensor, born=-1)
-        self.recording.external[value] = tensor  # held, so that nothing else gets its identity
+        return value if reference is not None and reference() is tensor else None
+
+    def _value(self, tensor: Tensor) -> int:
+        if (value := self._known(tensor)) is None:
+            value = self._register(tensor, born=-1)
+            self.recording.external[value] = tensor  # held, so that nothing else gets its identity
         return value
 
     def _register(self, tensor: Tensor, *, born: int) -> int:
@@ -231,7 +226,7 @@ class _Recorder(TorchFunctionMode):
         assert call.module is module
         with torch._C.DisableTorchFunction():
             for leaf in leaves(output):
-                if isinstance(leaf, Tensor) and not self._knows(leaf):
+                if isinstance(leaf, Tensor) and self._known(leaf) is None:
                     self._new(leaf)
             call.output = replace_leaves(output, self._ref)
         call.outputs = tuple(leaf.value for leaf in leaves(call.output) if isinstance(leaf, Ref))
@@ -247,34 +242,28 @@ class _Recorder(TorchFunctionMode):
                 if tensor is not None and (value := places.get(id(tensor))) is not None:
                     self.recording.held.setdefault(value, []).append((module, name))
 
-    def _knows(self, tensor: Tensor) -> bool:
-        reference, _ = self._values.get(id(tensor), (None, -1))
-        return reference is not None and reference() is tensor
-
 
 def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def record(
-    root: nn.Module, run: Callable[[], object], *, device: torch.device, kept: Collection[nn.Module] = ()
-) -> Recording:
-    """What `run`, which calls `root`, computes. Buffers and random numbers are left as they were.
+def record(root: nn.Module, run: Callable[[], object], *, device: torch.device) -> Recording:
+    """What `run`, which calls `root`, computes. Nothing of it lasts, and hooks are not called.
 
-    Modules that only hand on what they are given leave no trace, unless they are among `kept`.
+    Modules that only hand on what they are given leave no trace, unless they have hooks or are of unknown packages.
     """
+    kept = {m for m in root.modules() if is_hooked(m) or not type(m).__module__.startswith(_PURE)}
     recorder = _Recorder()
     with ExitStack() as stack:
-        stack.enter_context(preserved(device))
-        stack.enter_context(untouched(root))
-        stack.enter_context(saving_unseen())
+        stack.enter_context(isolated(root, device))
         for module in root.modules():
-            if module in kept:
-                stack.callback(module.register_forward_hook(_as_another_tensor).remove)
-            before = module.register_forward_pre_hook(recorder.enter, with_kwargs=True)
-            after = module.register_forward_hook(recorder.leave, with_kwargs=True)
-            stack.callback(before.remove)
-            stack.callback(after.remove)
+            hooks = [
+                module.register_forward_pre_hook(recorder.enter, with_kwargs=True),
+                *([module.register_forward_hook(_as_another_tensor)] if module in kept else []),
+                module.register_forward_hook(recorder.leave, with_kwargs=True),
+            ]
+            for hook in hooks:
+                stack.callback(hook.remove)
         with recorder:
             run()
         recorder.find_holders(root)
@@ -287,34 +276,5 @@ def _as_another_tensor(module: nn.Module, args: tuple[Any, ...], output: Any) ->
     return None
 
 
-@contextmanager
-def untouched(root: nn.Module, *, attributes_too: bool = True) -> Iterator[None]:
-    """Inside, buffers are copies; afterwards they, attributes, and the containers among these are what they were."""
-    modules = list(root.modules())
-    watched = modules if attributes_too else []
-    buffers = [(module, dict(module._buffers)) for module in modules if module._buffers]
-    attributes = [(module, {k: v for k, v in vars(module).items() if k not in _BOOKKEEPING}) for module in watched]
-    containers = [(v, copy.copy(v)) for _, own in attributes for v in own.values() if isinstance(v, list | dict | set)]
-    try:
-        for module, present in buffers:
-            module._buffers.update({name: b.clone() for name, b in present.items() if b is not None})
-        yield
-    finally:
-        for module, own in attributes:
-            for name in [name for name in vars(module) if name not in _BOOKKEEPING and name not in own]:
-                del module.__dict__[name]
-            module.__dict__.update(own)
-        for container, before in containers:
-            if isinstance(container, list):
-                container[:] = before
-            else:
-                container.clear()
-                container.update(before)
-        for module, present in buffers:
-            module._buffers.clear()
-            module._buffers.update(present)
-
-
-PURE = ("torch.nn.modules.", "torchvision.", "timm.", "transformers.")
+_PURE = ("torch.nn.modules.", "torchvision.", "timm.", "transformers.")
 """Where classes are from that do nothing if they return what they are given."""
-_BOOKKEEPING = frozenset(vars(nn.Module())) - {"training"}

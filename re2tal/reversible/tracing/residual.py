@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from torch import nn
 from torch.nn.modules import activation as activations
 
 from re2tal.reversible.tracing.recording import Call, End, Op, Recording, TraceGuard
-from re2tal.reversible.tracing.trees import Ref
+from re2tal.reversible.trees import Ref
 
 __all__ = ["FEWEST", "Node", "Refused", "Segment", "View", "additions", "joins", "segments", "stretch", "view_of"]
 
@@ -54,6 +56,11 @@ class View:
     """The node that makes a value; missing for what comes from outside, or leaves a module on unseen ways."""
     unseen: set[int]
     """`start` of the modules that are looked into, and whose result was computed by other means than seen ones."""
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Of the module's modules, by their identities."""
+        return {id(module): name for name, module in self.call.module.named_modules(remove_duplicate=False)}
 
     def flowing(self, node: Node) -> tuple[int, ...]:
         """The inputs whose numbers matter to the node's result."""
@@ -120,8 +127,9 @@ class _Tree:
         return a
 
     def path(self, top: int) -> list[int]:
-        points = [top]
-        while points[-1] in self.above:
+        """The values that all paths to `top` pass, from the input on; none if no path leads there."""
+        points = [top] if top in self.depth else []
+        while points and points[-1] in self.above:
             points.append(self.above[points[-1]])
         return points[::-1]
 
@@ -148,18 +156,13 @@ def _dominators(view: View, start: int) -> _Tree:
 def additions(view: View, start: int, end: int) -> list[Segment]:
     """The residual connections among what happens between two values; what else happens does not matter."""
     tree = _dominators(view, start)
-    if end not in tree.depth:
-        return []
-    path = tree.path(end)
-    found = (_residual(view, tree, lower, upper) for lower, upper in zip(path, path[1:], strict=False))
+    found = (_residual(view, tree, lower, upper) for lower, upper in pairwise(tree.path(end)))
     return [segment for segment in found if segment is not None]
 
 
 def joins(view: View, start: int, end: int) -> list[int]:
     """Values between two others at which an addition joins all paths, whatever is added."""
     tree = _dominators(view, start)
-    if end not in tree.depth:
-        return []
     terms = ((value, _terms(view.made.get(value))) for value in tree.path(end))
     return [value for value, found in terms if found and found[1] in tree.depth and found[2] in tree.depth]
 
@@ -173,8 +176,7 @@ def segments(view: View, start: int, end: int) -> list[Segment]:
     tree = _dominators(view, start)
     if end not in tree.depth:
         raise Refused("its result does not depend on its input")
-    path = tree.path(end)
-    pairs = zip(path, path[1:], strict=False)
+    pairs = pairwise(tree.path(end))
     return [_residual(view, tree, lower, upper) or _other(view, tree, lower, upper) for lower, upper in pairs]
 
 

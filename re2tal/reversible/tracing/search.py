@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -39,37 +39,36 @@ def find_blocks(recording: Recording) -> Found:
     itself only if at least as much is added in its own code.
     """
     accepted: dict[int, Candidate] = {}  # by the start of the call
-    refused: dict[int, tuple[Call, str]] = {}
+    refused: dict[int, Call] = {}
     for call in sorted(recording.calls(), key=lambda call: call.end):  # what is inside comes first
-        if not any(True for _ in call.module.parameters()):
+        start, end = recording.stream_of(call), recording.result_of(call)
+        last = end if end is not None else next((value for value in call.outputs if recording.floating[value]), None)
+        if start is None or last is None or not any(True for _ in call.module.parameters()):
             continue
-        inside = [start for start in accepted if call.start < start < call.end]
-        told = [start for start in refused if call.start < start < call.end]
-        start = recording.stream_of(call)
-        ends = [value for value in call.outputs if recording.floating[value]]
-        if start is None or not ends:
-            continue
-        end = recording.result_of(call)
+        inside, told = (
+            [place for place in entries if call.start < place < call.end] for entries in (accepted, refused)
+        )
         view = view_of(recording, call)
-        added = additions(view, start, end if end is not None else ends[0])
-        own = _not_in(recording, [recording.born[segment.upper] for segment in added], [*inside, *told])
-        enough = 1 if end is not None else FEWEST
-        if own >= enough and own >= sum(len(accepted[place].split.branches) for place in inside):
+        added = [recording.born[segment.upper] for segment in additions(view, start, last)]
+        own = _not_in(recording, added, [*inside, *told])
+        found: BlockSplit | None = None
+        if own >= (1 if end is not None else FEWEST) and own >= sum(len(accepted[p].split.branches) for p in inside):
             try:
-                candidate = Candidate(call, split(recording, call))
-            except Refused as reason:
-                if not inside:
-                    refused = {place: entry for place, entry in refused.items() if place not in told}
-                    refused[call.start] = call, str(reason)
-                continue
-            accepted = {place: entry for place, entry in accepted.items() if place not in inside}
-            refused = {place: entry for place, entry in refused.items() if place not in told}
-            accepted[call.start] = candidate
-        elif not inside and _not_in(recording, [recording.born[v] for v in joins(view, start, ends[0])], told):
-            refused = {place: entry for place, entry in refused.items() if place not in told}
-            refused[call.start] = call, _reason(recording, call)
+                found = split(recording, call)
+            except Refused:
+                is_refused = not inside
+        else:
+            joined = [recording.born[value] for value in joins(view, start, last)]
+            is_refused = not inside and _not_in(recording, joined, told) > 0
+        if found is not None or is_refused:
+            refused = {place: other for place, other in refused.items() if place not in told}
+        if found is not None:
+            accepted = {place: other for place, other in accepted.items() if place not in inside}
+            accepted[call.start] = Candidate(call, found)
+        elif is_refused:
+            refused[call.start] = call
     blocks = tuple(accepted[place] for place in sorted(accepted))
-    return Found(blocks, _reasons(recording, blocks, [call for call, _ in refused.values()]))
+    return Found(blocks, _reasons(recording, blocks, refused))
 
 
 def _not_in(recording: Recording, places: Sequence[int], calls: Sequence[int]) -> int:
@@ -80,17 +79,16 @@ def _not_in(recording: Recording, places: Sequence[int], calls: Sequence[int]) -
     )
 
 
-def _reasons(recording: Recording, blocks: Sequence[Candidate], refused: Sequence[Call]) -> dict[nn.Module, str]:
+def _reasons(recording: Recording, blocks: Sequence[Candidate], refused: Collection[int]) -> dict[nn.Module, str]:
     """Why modules are refused, and why those are that are of the class of a block."""
     modules = {block.call.module for block in blocks}
     kinds = {type(module) for module in modules}
     spans = [(block.call.start, block.call.end) for block in blocks]
     reasons: dict[nn.Module, str] = {}
-    starts = {call.start for call in refused}
     for call in recording.calls():
         if call.module in modules or any(start < call.start < end for start, end in spans):
             continue
-        if call.start in starts or type(call.module) in kinds:
+        if call.start in refused or type(call.module) in kinds:
             reasons.setdefault(call.module, _reason(recording, call))
     return reasons
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from re2tal.reversible.blocks import empty_branch, needs_splitter, returns_streams, split_block
+from re2tal.reversible.blocks import empty_branch, returns_streams, split_untraceable
 from re2tal.reversible.branch import Branch
-from re2tal.reversible.guards import saving_unseen, unhooked
-from re2tal.reversible.rng import preserved
+from re2tal.reversible.isolated import isolated, with_parameters
+from re2tal.reversible.patched import own_forward
 from re2tal.reversible.tracing.arguments import CallArguments
 from re2tal.reversible.tracing.effects import effects_of
-from re2tal.reversible.tracing.recording import Call, Recording, untouched
+from re2tal.reversible.tracing.recording import Call, Recording
 from re2tal.reversible.tracing.residual import FEWEST, Refused, Segment, additions, segments, stretch, view_of
 from re2tal.reversible.tracing.tape import Tape, between, cut
 from re2tal.reversible.tracing.tokens import tiling_of
-from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
+from re2tal.reversible.trees import Ref, leaves, replace_leaves
 
-__all__ = ["BlockSplit", "check", "refuse_objects", "split"]
+__all__ = ["BlockSplit", "examined", "refuse_objects", "split"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def split(recording: Recording, call: Call) -> BlockSplit:
     if start is None:
         raise Refused("it is given no tensor of floating-point numbers")
     refuse_objects((call.args, call.kwargs))
-    if end is not None and (known := _known(call)) is not None:
-        return BlockSplit(known, _output(recording, call, start, end), any_shape=True)
+    if end is not None and (known := split_untraceable(call.module)) is not None:
+        return BlockSplit(known.branches, _output(recording, call, start, end), any_shape=True)
     last = end if end is not None else next((v for v in call.outputs if recording.floating[v]), None)
     found = additions(view_of(recording, call), start, last) if last is not None else []
     if last is None or (end is None and len(found) < FEWEST):
@@ -117,12 +118,6 @@ def _looked_into(recording: Recording, call: Call, branches: Sequence[Branch]) -
     return ("", *(name for name in called if name and not any(f"{name}.".startswith(f"{use}.") for use in used)))
 
 
-def _known(call: Call) -> tuple[Branch, ...] | None:
-    """The branches of a module that only a splitter of its class can take apart."""
-    found = split_block(call.module) if needs_splitter(call.module) else None
-    return None if found is None else found.branches
-
-
 def refuse_objects(arguments: object) -> None:
     """Raise a Refused if a block is given an opaque object: what it holds, and whether it changes, nobody can tell."""
     for leaf in leaves(arguments):
@@ -163,10 +158,32 @@ def _output(recording: Recording, call: Call, start: int, end: int) -> Any:
 
 # Does it compute what the block computes?
 
+
+def examined(
+    block: nn.Module, given: CallArguments, find: Callable[[], BlockSplit], *, hooked: bool
+) -> BlockSplit | str:
+    """How a block falls into branches, checked, or why it does not.
+
+    Args:
+        block: in the state in which it will compute.
+        given: its arguments.
+        find: gives its branches; may raise a `Refused`.
+        hooked: whether modules inside have hooks, which it is run without.
+    """
+    try:
+        return _check(block, find(), given, forward=own_forward(block), gradients=torch.is_grad_enabled())
+    except Refused as reason:
+        return str(reason)
+    except Exception as error:
+        if not hooked:
+            raise
+        return f"it cannot be run without the hooks of its modules ({type(error).__name__}: {error})"
+
+
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 
-def check(
+def _check(
     block: nn.Module, cut_up: BlockSplit, given: CallArguments, *, forward: Callable[..., Any], gradients: bool
 ) -> BlockSplit:
     """Compare the branches, put together again, with the block itself, and once more on other numbers.
@@ -194,8 +211,11 @@ def check(
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
     other = x + 0.5 * x.std().nan_to_num() * noise
-    comparisons: list[_Agreement] = []
-    for start, parameters in ((x, nullcontext()), (other, _other_parameters(block, generator))):
+    comparisons: list[tuple[str, Tensor]] = []
+    for start, parameters in (
+        (x, nullcontext()),
+        (other, with_parameters(block, partial(_other, generator=generator))),
+    ):
         with parameters:
             try:
                 plain = _outcome(block, start, lambda s: given.call(forward, s, args), gradients=gradients)
@@ -206,14 +226,17 @@ def check(
             except RuntimeError as error:
                 raise Refused(f"its branches cannot be put together again ({error})") from error
         added_to = start if cut_up.whole else torch.zeros_like(plain[0])
-        comparisons.append(_Agreement.of("results", plain[0], ours[0], added_to))
+        comparisons.append(("results", _agreement(plain[0], ours[0], added_to)))
         if gradients:
-            comparisons.append(_Agreement.of("gradients", plain[1], ours[1], torch.zeros_like(start)))
+            comparisons.append(("gradients", _agreement(plain[1], ours[1], torch.zeros_like(start))))
     same_kernels = [_computes_the_same_with_a_graph(block, branch, cut_up, given) for branch in cut_up.branches]
     # A device is waited for whenever it is asked for values, so all are asked for at once.
-    found = torch.stack([*(c.values for c in comparisons), *(s.float().expand(3) for s in same_kernels)]).tolist()
-    for comparison, (finite, alike, off) in zip(comparisons, found, strict=False):
-        comparison.judge(finite=bool(finite), alike=bool(alike), off=off)
+    found = torch.stack([*(values for _, values in comparisons), *(s.float().expand(3) for s in same_kernels)]).tolist()
+    for (what, _), (finite, alike, off) in zip(comparisons, found, strict=False):
+        if not finite:
+            raise Refused("what it gives for the example is not finite")
+        if not alike:
+            raise Refused(f"its branches, put together again, give other {what} than the block (off by {off:.0e})")
     told = [
         dataclasses.replace(b, needs_graph=b.needs_graph or not same)
         for b, (same, *_) in zip(cut_up.branches, found[len(comparisons) :], strict=True)
@@ -221,54 +244,36 @@ def check(
     return dataclasses.replace(cut_up, branches=tuple(told), stored=effects.stored, ignored=effects.ignored)
 
 
-@dataclass(frozen=True)
-class _Agreement:
-    """Of what a block gives and what its branches give, put together again."""
+def _agreement(plain: Tensor, ours: Tensor, start: Tensor) -> Tensor:
+    """How what a block gives agrees with what its branches give, put together again.
 
-    what: str
-    values: Tensor
-    """(3,) on the device: whether both are finite in the same places, whether nothing but rounding differs, and by how
-    much they differ, relative."""
+    Args:
+        plain: of the block.
+        ours: of the branches.
+        start: what the block has added to, beside which that may be little.
 
-    @staticmethod
-    def of(what: str, plain: Tensor, ours: Tensor, start: Tensor) -> _Agreement:
-        """`plain` is what was added to `start`, which may be little beside it."""
-        if plain.shape != ours.shape:
-            raise Refused(f"its branches, put together again, give {tuple(ours.shape)} instead of {tuple(plain.shape)}")
-        finite = plain.isfinite()
-        is_finite = finite.any() & (finite == ours.isfinite()).all()
-        plain, ours, start = (tensor.masked_fill(~finite, 0) for tensor in (plain, ours, start))
-        allowed = _TOLERANCES.get(plain.dtype, 5e-2) * (plain - start).norm()
-        allowed += 64 * torch.finfo(plain.dtype).eps * plain.norm()
-        difference = (plain - ours).norm()
-        off = difference / plain.norm().clamp(min=1e-30)
-        return _Agreement(what, torch.stack([is_finite.float(), (difference <= allowed).float(), off.float()]))
-
-    def judge(self, *, finite: bool, alike: bool, off: float) -> None:
-        """Raise a Refused if they differ."""
-        if not finite:
-            raise Refused("what it gives for the example is not finite")
-        if not alike:
-            raise Refused(f"its branches, put together again, give other {self.what} than the block (off by {off:.0e})")
+    Returns:
+        (3,) on the device: whether both are finite in the same places, whether nothing but rounding differs, and by
+        how much they differ, relative.
+    """
+    if plain.shape != ours.shape:
+        raise Refused(f"its branches, put together again, give {tuple(ours.shape)} instead of {tuple(plain.shape)}")
+    finite = plain.isfinite()
+    is_finite = finite.any() & (finite == ours.isfinite()).all()
+    plain, ours, start = (tensor.masked_fill(~finite, 0) for tensor in (plain, ours, start))
+    allowed = _TOLERANCES.get(plain.dtype, 5e-2) * (plain - start).norm()
+    allowed += 64 * torch.finfo(plain.dtype).eps * plain.norm()
+    difference = (plain - ours).norm()
+    off = difference / plain.norm().clamp(min=1e-30)
+    return torch.stack([is_finite.float(), (difference <= allowed).float(), off.float()])
 
 
-@contextmanager
-def _other_parameters(block: nn.Module, generator: torch.Generator) -> Iterator[None]:
-    """Inside, the block has others: at zero, as many are initialised, they would hide what they multiply."""
-    kept = [(owner, dict(owner._parameters)) for owner in block.modules() if owner._parameters]
-    new: dict[int, Tensor] = {}
-    try:
-        for owner, parameters in kept:
-            for name, p in parameters.items():
-                if p is not None and p.is_floating_point():
-                    if id(p) not in new:
-                        noise = torch.randn(p.shape, generator=generator).to(p.device, p.dtype)
-                        new[id(p)] = nn.Parameter(p.detach() * (1 + 0.1 * noise) + 0.02 * noise, requires_grad=False)
-                    owner._parameters[name] = new[id(p)]  # type: ignore[assignment]
-        yield
-    finally:
-        for owner, parameters in kept:
-            owner._parameters.update(parameters)
+def _other(p: Tensor, generator: torch.Generator) -> Tensor:
+    """Another parameter: at zero, as many are initialised, it would hide what it multiplies."""
+    if not p.is_floating_point():
+        return p
+    noise = torch.randn(p.shape, generator=generator).to(p.device, p.dtype)
+    return nn.Parameter(p.detach() * (1 + 0.1 * noise) + 0.02 * noise, requires_grad=False)
 
 
 def _outcome(
@@ -276,7 +281,7 @@ def _outcome(
 ) -> tuple[Tensor, ...]:
     """The result for `x` and, if wanted, the gradient of its sum with fixed weights."""
     leaf = x.clone().requires_grad_(gradients)
-    with _aside(block, x.device), torch.set_grad_enabled(gradients):
+    with isolated(block, x.device), torch.set_grad_enabled(gradients):
         y = function(leaf.clone())  # which may be written to
         if not gradients:
             return (y.detach(),)
@@ -301,20 +306,13 @@ def _computes_the_same_with_a_graph(
     block: nn.Module, branch: Branch, cut_up: BlockSplit, given: CallArguments
 ) -> Tensor:
     """Whether the same kernels are chosen where gradients are needed: a scalar on the device."""
-    with _aside(block, given.stream.device), torch.no_grad():
+    with isolated(block, given.stream.device), torch.no_grad():
         start = cut_up.entered(block, given.stream.detach(), [arg.detach() for arg in given.further])
     results = []
     for graph in (False, True):
         x = start.clone().requires_grad_(graph)
         args = [arg.detach().requires_grad_(graph and arg.requires_grad) for arg in given.further]
-        with _aside(block, x.device), torch.set_grad_enabled(graph):
+        with isolated(block, x.device), torch.set_grad_enabled(graph):
             results.append(branch(x, *args).detach())
     without, with_graph = results
     return (without == with_graph).all()
-
-
-@contextmanager
-def _aside(block: nn.Module, device: torch.device) -> Iterator[None]:
-    """Inside, nothing that lasts happens to the block and to random numbers."""
-    with preserved(device), untouched(block), unhooked(block), saving_unseen():
-        yield

@@ -7,16 +7,18 @@ that were exchanged since have their effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
 
 from re2tal.reversible.tracing.recording import Call, Op
 from re2tal.reversible.tracing.residual import Node, Refused, Segment, View
-from re2tal.reversible.tracing.trees import Ref, leaves, replace_leaves
+from re2tal.reversible.trees import Ref, leaves, replace_leaves
 
 __all__ = ["TapeStep", "Tape", "between", "cut"]
 
@@ -34,6 +36,8 @@ class TapeStep:
     """(place among the leaves of the arguments, value)"""
     last: tuple[int, ...] = ()
     """Values that nothing needs afterwards."""
+    source: Node | None = field(default=None, compare=False, repr=False)
+    """What was recorded; None where nothing is computed."""
 
     def run(self, owner: nn.Module, values: dict[int, Any]) -> None:
         """Take the arguments from `values` and put the results there."""
@@ -55,6 +59,22 @@ class TapeStep:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A step that takes a stream, and nothing else, and gives it on."""
+
+    lower: int
+    step: TapeStep
+    upper: int
+
+    def run(self, owner: nn.Module, x: Tensor) -> Tensor:
+        """The stream behind it."""
+        values: dict[int, Any] = {self.lower: x}
+        self.step.run(owner, values)
+        result: Tensor = values[self.upper]
+        return result
+
+
+@dataclass(frozen=True)
 class Tape:
     """`tape(owner, x, *args)` is a residual branch of the module `owner`."""
 
@@ -68,13 +88,12 @@ class Tape:
     constants: Mapping[int, Tensor]
     terms: tuple[int, ...]
     """Their sum is the branch's result."""
-    after: tuple[TapeStep, ...]
-    """What brings the result into the order of `x`; each takes the value `terms[0]` and makes it anew."""
-    activations: tuple[TapeStep, ...]
-    """What the module applies after its addition; each takes the value `terms[0]` and makes it anew."""
-    copies: bool
+    after: tuple[Passage, ...] = ()
+    """What brings the result into the order of `x`."""
+    activations: tuple[Passage, ...] = ()
+    """What the module applies after its addition."""
+    copies: bool = False
     """Whether `x` is written to."""
-    sources: tuple[Node, ...] = field(compare=False, repr=False, default=())
 
     def __call__(self, owner: nn.Module, x: Tensor, *args: object) -> Tensor:
         return self.activate(owner, self.before_activation(owner, x, *args))
@@ -87,19 +106,12 @@ class Tape:
         values.update(self.constants)
         for step in self.steps:
             step.run(owner, values)
-        total = reduce(lambda a, b: a + b, (values[term] for term in self.terms))
-        return self._along(self.after, owner, total)
+        total: Tensor = reduce(operator.add, (values[term] for term in self.terms))
+        return reduce(lambda x, passage: passage.run(owner, x), self.after, total)
 
     def activate(self, owner: nn.Module, x: Tensor) -> Tensor:
         """What the module does to the sum."""
-        return self._along(self.activations, owner, x)
-
-    def _along(self, steps: Sequence[TapeStep], owner: nn.Module, x: Tensor) -> Tensor:
-        values: dict[int, Any] = {self.terms[0]: x}
-        for step in steps:
-            step.run(owner, values)
-        result: Tensor = values[self.terms[0]]
-        return result
+        return reduce(lambda x, passage: passage.run(owner, x), self.activations, x)
 
     def __deepcopy__(self, memo: object) -> Tape:
         return self  # it never changes, and finds modules by their names
@@ -107,8 +119,9 @@ class Tape:
     @property
     def uses(self) -> tuple[str, ...]:
         """Names of the children and parameters that it runs through."""
-        steps = (*self.steps, *self.after, *self.activations)
-        return tuple(dict.fromkeys([s.target for s in steps if isinstance(s.target, str)] + [n for _, n in self.held]))
+        steps = (*self.steps, *(passage.step for passage in (*self.after, *self.activations)))
+        called = (step.target for step in steps if isinstance(step.target, str))
+        return tuple(dict.fromkeys((*called, *(name for _, name in self.held))))
 
 
 def _attribute(owner: nn.Module, name: str) -> object:
@@ -122,31 +135,20 @@ def cut(view: View, parts: Sequence[Segment], index: int) -> Tape:
     Raises:
         Refused: it cannot be told what it needs.
     """
-    segment = parts[index]
-    names = _names(view)
-    nodes, outside = _needed(view, segment.others, stop=segment.lower)
-    steps = [_step(node, names) for node in nodes]
+    segment, behind = parts[index], parts[index + 1 :]
     # Before the branch the stream only moves: what is added to it does not matter here.
-    moves, stream = _moves(view, parts[:index], names, start=parts[0].lower)
-    if stream != segment.lower:
-        steps = [_renamed(step, {segment.lower: stream}) for step in steps]
-    terms = tuple(stream if value == segment.lower else value for value in segment.others)
-    behind = parts[index + 1 :]
-    after = [part for part in behind if part.kind == "move"]
-    acting = _before_the_next(behind)
+    before = [_passage(view, part).step if part.kind == "move" else _nothing(part) for part in parts[:index]]
+    nodes, outside = _needed(view, segment.others, stop=segment.lower)
     written = {value for node in nodes for value in _written(view, node)}
-    given, held, constants = _sources(view, outside, names)
+    to_the_next = takewhile(lambda part: part.kind != "residual", behind)
     return Tape(
-        steps=_forgetting([*moves, *steps], keep=terms),
+        steps=_forgetting([*before, *(_step(view, node) for node in nodes)], keep=segment.others),
         stream=parts[0].lower,
-        given=given,
-        held=held,
-        constants=constants,
-        terms=terms,
-        after=tuple(_in_place_of(view, part, names, terms[0]) for part in after),
-        activations=tuple(_in_place_of(view, part, names, terms[0]) for part in acting),
-        copies=bool(written & {stream, segment.lower, parts[0].lower}),
-        sources=tuple(nodes),
+        **_sources(view, outside),
+        terms=segment.others,
+        after=tuple(_passage(view, part) for part in behind if part.kind == "move"),
+        activations=tuple(_passage(view, part) for part in to_the_next if part.kind == "activation"),
+        copies=bool(written & {part.lower for part in parts[: index + 1]}),
     )
 
 
@@ -158,24 +160,9 @@ def between(view: View, lower: int, upper: int) -> Tape | None:
     """
     if lower == upper:
         return None
-    names = _names(view)
     nodes, outside = _needed(view, (upper,), stop=lower)
-    given, held, constants = _sources(view, outside, names)
-    return Tape(
-        steps=_forgetting([_step(node, names) for node in nodes], keep=(upper,)),
-        stream=lower,
-        given=given,
-        held=held,
-        constants=constants,
-        terms=(upper,),
-        after=(),
-        activations=(),
-        copies=False,
-    )
-
-
-def _names(view: View) -> dict[int, str]:
-    return {id(module): name for name, module in view.call.module.named_modules(remove_duplicate=False)}
+    steps = _forgetting([_step(view, node) for node in nodes], keep=(upper,))
+    return Tape(steps, lower, **_sources(view, outside), terms=(upper,))
 
 
 def _needed(view: View, wanted: Sequence[int], *, stop: int) -> tuple[list[Node], dict[int, None]]:
@@ -199,55 +186,36 @@ def _needed(view: View, wanted: Sequence[int], *, stop: int) -> tuple[list[Node]
     return nodes, outside
 
 
-def _before_the_next(behind: Sequence[Segment]) -> list[Segment]:
-    """The activations up to the next addition."""
-    acting = []
-    for part in behind:
-        if part.kind == "residual":
-            break
-        if part.kind == "activation":
-            acting.append(part)
-    return acting
-
-
-def _moves(view: View, parts: Sequence[Segment], names: dict[int, str], *, start: int) -> tuple[list[TapeStep], int]:
-    """The steps that move the stream, and the value it then has."""
-    steps, current = [], start
-    for part in parts:
-        if part.kind == "move":
-            steps.append(_renamed(_step(view.made[part.upper], names), {part.lower: current}))
-            current = part.upper
-    return steps, current
-
-
-def _in_place_of(view: View, part: Segment, names: dict[int, str], value: int) -> TapeStep:
-    """The step that a segment of the stream takes, on `value`."""
-    step = _renamed(_step(view.made[part.upper], names), {part.lower: value, part.upper: value})
-    outside = [leaf.value for leaf in leaves((step.args, step.kwargs)) if isinstance(leaf, Ref) and leaf.value != value]
-    if outside:
+def _passage(view: View, part: Segment) -> Passage:
+    """What a segment does to the stream."""
+    step = _step(view, view.made[part.upper])
+    if any(value != part.lower for value in _values_in(step)):
         raise Refused(f"{view.made[part.upper].name} in its stream is given another tensor")
-    return step
+    return Passage(part.lower, step, part.upper)
 
 
-def _step(node: Node, names: dict[int, str]) -> TapeStep:
+def _nothing(part: Segment) -> TapeStep:
+    """Leaves the stream as it is."""
+    return TapeStep(_itself, (Ref(part.lower),), {}, ((0, part.upper),))
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+def _step(view: View, node: Node) -> TapeStep:
     if isinstance(node, Op):
-        return TapeStep(node.function, node.args, node.kwargs, node.results, node.changed)
-    name = names.get(id(node.module))
+        return TapeStep(node.function, node.args, node.kwargs, node.results, node.changed, source=node)
+    name = view.names.get(id(node.module))
     if not name:
         raise Refused(f"it calls a {node.name} that is not one of its modules")
     results = tuple((place, leaf.value) for place, leaf in enumerate(leaves(node.output)) if isinstance(leaf, Ref))
-    return TapeStep(name, node.args, node.kwargs, results)
+    return TapeStep(name, node.args, node.kwargs, results, source=node)
 
 
-def _renamed(step: TapeStep, names: Mapping[int, int]) -> TapeStep:
-    def renamed(leaf: object) -> object:
-        return Ref(names.get(leaf.value, leaf.value)) if isinstance(leaf, Ref) else leaf
-
-    args, kwargs = replace_leaves((step.args, step.kwargs), renamed)
-    results, changed = (
-        tuple((place, names.get(value, value)) for place, value in pairs) for pairs in (step.results, step.changed)
-    )
-    return TapeStep(step.target, args, kwargs, results, changed)
+def _values_in(step: TapeStep) -> list[int]:
+    """That it is given."""
+    return [leaf.value for leaf in leaves((step.args, step.kwargs)) if isinstance(leaf, Ref)]
 
 
 def _forgetting(steps: Sequence[TapeStep], *, keep: Sequence[int]) -> tuple[TapeStep, ...]:
@@ -255,11 +223,10 @@ def _forgetting(steps: Sequence[TapeStep], *, keep: Sequence[int]) -> tuple[Tape
     seen = set(keep)
     result = []
     for step in reversed(steps):
-        touched = [leaf.value for leaf in leaves((step.args, step.kwargs)) if isinstance(leaf, Ref)]
-        touched += [value for _, value in (*step.results, *step.changed)]
+        touched = [*_values_in(step), *(value for _, value in (*step.results, *step.changed))]
         last = tuple(value for value in dict.fromkeys(touched) if value not in seen)
         seen.update(touched)
-        result.append(TapeStep(step.target, step.args, step.kwargs, step.results, step.changed, last))
+        result.append(replace(step, last=last))
     return tuple(reversed(result))
 
 
@@ -274,23 +241,25 @@ def _written(view: View, node: Node) -> list[int]:
     return found
 
 
-def _sources(
-    view: View, outside: Mapping[int, None], names: dict[int, str]
-) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, str], ...], dict[int, Tensor]]:
-    """Where what is not computed in the module comes from: its arguments, its parameters and buffers, or nowhere."""
+def _sources(view: View, outside: Iterable[int]) -> dict[str, Any]:
+    """Where what is not computed in the module comes from: its arguments, its parameters and buffers, or nowhere.
+
+    Returns:
+        `given`, `held` and `constants` of a tape.
+    """
     recording = view.recording
-    stream = recording.stream_of(view.call)
-    arguments = [value for place, value in enumerate(view.call.inputs) if place != view.call.inputs.index(stream or 0)]
+    arguments = list(view.call.inputs)
+    arguments.remove(recording.stream_of(view.call) or 0)
     given, held, constants = [], [], {}
     for value in outside:
-        holders = [(module, name) for module, name in recording.held.get(value, ()) if id(module) in names]
+        holders = [(module, name) for module, name in recording.held.get(value, ()) if id(module) in view.names]
         if value in arguments:
             given.append((value, arguments.index(value)))
         elif holders:
             module, name = holders[0]
-            held.append((value, f"{names[id(module)]}.{name}".lstrip(".")))
+            held.append((value, f"{view.names[id(module)]}.{name}".lstrip(".")))
         elif value in recording.external and not recording.external[value].requires_grad:
             constants[value] = recording.external[value]
         else:
             raise Refused("it computes with a tensor that is neither given to it nor its own")
-    return tuple(given), tuple(held), constants
+    return {"given": tuple(given), "held": tuple(held), "constants": constants}

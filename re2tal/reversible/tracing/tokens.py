@@ -8,8 +8,8 @@ batch, is drawn once for the whole branch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,60 +18,34 @@ from re2tal.reversible.tiles import Tile, Tiling, leading_boxes
 from re2tal.reversible.tracing.recording import Call, Op, Recording
 from re2tal.reversible.tracing.residual import View
 from re2tal.reversible.tracing.tape import Tape, TapeStep
-from re2tal.reversible.tracing.trees import Ref, leaves
+from re2tal.reversible.trees import Ref, leaves
 
 __all__ = ["tiling_of"]
 
 _ELEMENTWISE = frozenset(
-    {
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "pow",
-        "square",
-        "sqrt",
-        "rsqrt",
-        "exp",
-        "erf",
-        "clamp",
-        "float",
-        "to",
-        "type_as",
-    }
+    {"add", "sub", "mul", "div", "true_divide", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "erf", "clamp"}
     | {"__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__rtruediv__", "__pow__"}
     | {"__iadd__", "__imul__", "add_", "mul_", "relu", "relu_", "relu6", "gelu", "silu", "elu", "leaky_relu", "mish"}
-    | {
-        "sigmoid",
-        "tanh",
-        "hardswish",
-        "hardsigmoid",
-        "softplus",
-        "contiguous",
-        "view_as",
-        "clone",
-        "bfloat16",
-        "half",
-        "true_divide",
-    }
+    | {"sigmoid", "tanh", "hardswish", "hardsigmoid", "softplus", "clone", "contiguous", "view_as"}
+    | {"float", "half", "bfloat16", "to", "type_as"}
 )
 _DROP_PATHS = ("DropPath", "StochasticDepth")
 
 
 def tiling_of(view: View, tape: Tape) -> Tiling | None:
     """Tiles for the branch on `tape`; None if a token's result depends on other tokens, or nobody can tell."""
-    if tape.given or tape.after or tape.copies or not tape.sources or len(tape.terms) != 1:
+    sources = [(step, step.source) for step in tape.steps if step.source is not None]
+    if tape.given or tape.after or tape.copies or not sources or len(tape.terms) != 1:
         return None
     recording = view.recording
     shape = recording.shapes[tape.terms[0]]
-    if len(shape) < 3 or len(tape.steps) != len(tape.sources):
+    if len(shape) < 3:
         return None
     drops = []
     elements = 0
-    for step, node in zip(tape.steps, tape.sources, strict=True):
+    for step, node in sources:
         if _is_active_drop_path(node):
-            assert isinstance(node, Call) and isinstance(step.target, str)
+            assert isinstance(step.target, str)
             drops.append(step.target)
             continue
         for op in _ops(recording, node):
@@ -104,41 +78,19 @@ class _Tokens:
     def compute(self, owner: nn.Module, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
         """The branch of a few tokens."""
         factors = {name: factor[tile.clips] for name, factor in zip(self.drops, prepared, strict=True)}
-        return _Scaled(self.tape, factors).run(owner, x)
+        if not factors:
+            return self.tape(owner, x)
+        return replace(self.tape, steps=tuple(_scaled(step, factors) for step in self.tape.steps))(owner, x)
 
     def __deepcopy__(self, memo: object) -> _Tokens:
         return self
 
 
-@dataclass(frozen=True)
-class _Scaled:
-    """A tape in which drop paths multiply by what was drawn before."""
-
-    tape: Tape
-    factors: dict[str, Tensor]
-
-    def run(self, owner: nn.Module, x: Tensor) -> Tensor:
-        if not self.factors:
-            return self.tape(owner, x)
-        steps = tuple(
-            TapeStep(_multiply, (step.args, self.factors[step.target]), {}, step.results, (), step.last)
-            if isinstance(step.target, str) and step.target in self.factors
-            else step
-            for step in self.tape.steps
-        )
-        tape = self.tape
-        values = Tape(
-            steps,
-            tape.stream,
-            tape.given,
-            tape.held,
-            tape.constants,
-            tape.terms,
-            tape.after,
-            tape.activations,
-            tape.copies,
-        )
-        return values(owner, x)
+def _scaled(step: TapeStep, factors: Mapping[str, Tensor]) -> TapeStep:
+    """A drop path multiplies by what was drawn before."""
+    if not isinstance(step.target, str) or step.target not in factors:
+        return step
+    return replace(step, target=_multiply, args=(step.args, factors[step.target]), kwargs={})
 
 
 def _multiply(args: Any, factor: Tensor) -> Tensor:

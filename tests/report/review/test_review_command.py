@@ -16,8 +16,9 @@ import pytest
 import report_page
 
 from re2tal.video import write_video
+from tests.report.browsing import wait_until
+from tests.report.review.browsing import chosen, opened, press, rows, saved
 from tests.report.review.review_data import database_of, write_clip, write_found, write_labels
-from tests.report.review.test_page import chosen, opened, press, rows, saved, wait_until
 
 FOUND = {"m1": [(2.0, 4.0, "walk", 0.9), (6.0, 7.0, "groom", 0.6), (10.0, 14.0, "walk", 0.5)]}
 

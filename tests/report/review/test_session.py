@@ -15,7 +15,7 @@ from re2tal.data.annotations import read_annotations
 from re2tal.evaluation import read_ground_truth
 from re2tal.report.review import Journal, ReviewError, ReviewSession, read_material
 from re2tal.report.review.material import score_curves
-from tests.report.review.review_data import database_of, edit, session_of, write_clip, write_found, write_labels
+from tests.report.review.review_data import database_of, edit, session_of, write_found, write_labels
 
 ROW = {"segment": [1.0, 3.0], "label": "walk"}
 LABELS = {
@@ -30,12 +30,6 @@ LABELS = {
 FOUND = {"m1": [(5.0, 8.0, "groom", 0.9), (12.0, 13.0, "walk", 0.4)], "m2": [(2.0, 4.0, "rear", 0.6)]}
 
 
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("videos")
-    return {name: write_clip(folder / f"{name}.mp4") for name in ("m1", "m2")}
-
-
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Path]:
     return {
@@ -44,15 +38,17 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     }
 
 
+@pytest.fixture
+def session(videos: dict[str, Path], sources: dict[str, Path], out: Path) -> ReviewSession:
+    """On the labels and the detections; each test closes it."""
+    return session_of(videos, out=out, **sources)
+
+
 def keep(session: ReviewSession, *edits: Any, annotator: str = "Ada") -> None:
     assert all(result["ok"] for result in session.edit(edits, annotator=annotator))
 
 
-def test_what_is_kept_is_written_with_who_and_when(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "corrected.json"
-    session = session_of(videos, out=out, **sources)
+def test_what_is_kept_is_written_with_who_and_when(session: ReviewSession, out: Path) -> None:
     keep(session, edit(session, "m1", {"d0": {"status": "kept"}, "d1": {"status": "rejected"}}))
     keep(session, edit(session, "m1", {"a0": {"end": 3.5}}), annotator="Ben")
     session.close()
@@ -67,11 +63,7 @@ def test_what_is_kept_is_written_with_who_and_when(
     assert "labelled" not in entry  # it was looked at from end to end before
 
 
-def test_entries_that_nobody_touched_stay_as_they_are(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "corrected.json"
-    session = session_of(videos, out=out, **sources)
+def test_entries_that_nobody_touched_stay_as_they_are(session: ReviewSession, out: Path) -> None:
     keep(session, edit(session, "m2", {"d0": {"status": "kept"}}))
     session.close()
     content = json.loads(out.read_text())
@@ -79,16 +71,12 @@ def test_entries_that_nobody_touched_stay_as_they_are(
     assert (content["version"], content["taxonomy"]) == ("mine", [1])
 
 
-def test_without_edits_nothing_is_written(videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path) -> None:
-    session_of(videos, out=tmp_path / "corrected.json", **sources).close()
-    assert not (tmp_path / "corrected.json").exists()
+def test_without_edits_nothing_is_written(videos: dict[str, Path], sources: dict[str, Path], out: Path) -> None:
+    session_of(videos, out=out, **sources).close()
+    assert not (out).exists()
 
 
-def test_a_new_video_tells_what_was_looked_at(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "corrected.json"
-    session = session_of(videos, out=out, **sources)
+def test_a_new_video_tells_what_was_looked_at(session: ReviewSession, out: Path) -> None:
     new = {"start": 7.0, "end": 8.0, "label": "dig", "status": "kept"}
     keep(session, edit(session, "m2", {"d0": {"status": "rejected"}, "n1": new}, looks=[(10.0, 12.0, True)]))
     session.close()
@@ -98,31 +86,23 @@ def test_a_new_video_tells_what_was_looked_at(
     assert entry["subset"] == "training" and entry["duration"] == pytest.approx(20.0)
 
 
-def test_a_video_that_was_looked_at_to_its_end_is_known_to_be_empty(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "corrected.json"
-    session = session_of(videos, out=out, **sources)
+def test_a_video_that_was_looked_at_to_its_end_is_known_to_be_empty(session: ReviewSession, out: Path) -> None:
     keep(session, edit(session, "m2", looks=[(0.0, 20.0, True)]))
     session.close()
     entry = database_of(out)["m2"]
     assert entry["annotations"] == [] and "labelled" not in entry
 
 
-def test_labelled_stretches_of_the_input_stay_and_grow(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_labelled_stretches_of_the_input_stay_and_grow(videos: dict[str, Path], tmp_path: Path, out: Path) -> None:
     entry = {"subset": "training", "duration": 20.0, "labelled": [[0, 4]], "annotations": [ROW]}
     labels = write_labels(tmp_path / "labels.json", {"m1": entry})
-    session = session_of(videos, out=tmp_path / "corrected.json", annotations=labels)
+    session = session_of(videos, out=out, annotations=labels)
     keep(session, edit(session, "m1", looks=[(3.0, 6.0, True), (0.0, 1.0, False)]))
     session.close()
-    assert database_of(tmp_path / "corrected.json")["m1"]["labelled"] == [[1.0, 6.0]]
+    assert database_of(out)["m1"]["labelled"] == [[1.0, 6.0]]
 
 
-def test_training_and_evaluation_read_the_file(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "corrected.json"
-    session = session_of(videos, out=out, **sources)
+def test_training_and_evaluation_read_the_file(session: ReviewSession, videos: dict[str, Path], out: Path) -> None:
     keep(session, edit(session, "m1", {"d0": {"status": "kept"}}), edit(session, "m2", {"d0": {"status": "kept"}}))
     session.close()
     read = {video.video_id: video for video in read_annotations(out).videos}
@@ -131,9 +111,10 @@ def test_training_and_evaluation_read_the_file(
     assert len(read_ground_truth(out, subset=["training", "validation"]).segments) == 4
 
 
-def test_it_can_go_on_from_its_own_file(videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path) -> None:
-    out, later = tmp_path / "corrected.json", tmp_path / "again.json"
-    session = session_of(videos, out=out, **sources)
+def test_it_can_go_on_from_its_own_file(
+    session: ReviewSession, videos: dict[str, Path], tmp_path: Path, out: Path
+) -> None:
+    later = tmp_path / "again.json"
     keep(session, edit(session, "m2", {"d0": {"status": "kept"}}))
     session.close()
     session = session_of(videos, out=later, annotations=out)
@@ -145,22 +126,19 @@ def test_it_can_go_on_from_its_own_file(videos: dict[str, Path], sources: dict[s
     assert database_of(later)["m2"] == database_of(out)["m2"]
 
 
-def test_what_reaches_past_the_end_ends_with_the_video(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_what_reaches_past_the_end_ends_with_the_video(videos: dict[str, Path], tmp_path: Path, out: Path) -> None:
     found = write_found(tmp_path / "detections.json", {"m1": [(18.0, 20.3, "walk", 0.9)]})
-    session = session_of(videos, out=tmp_path / "corrected.json", detections=found)
+    session = session_of(videos, out=out, detections=found)
     keep(session, edit(session, "m1", {"d0": {"status": "kept"}}))
     session.close()
-    assert database_of(tmp_path / "corrected.json")["m1"]["annotations"][0]["segment"] == [18.0, 20.0]
+    assert database_of(out)["m1"]["annotations"][0]["segment"] == [18.0, 20.0]
 
 
-def test_both_halves_of_a_split_keep_the_other_fields(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    session = session_of(videos, out=tmp_path / "corrected.json", **sources)
+def test_both_halves_of_a_split_keep_the_other_fields(session: ReviewSession, out: Path) -> None:
     later = {"start": 2.0, "end": 3.0, "label": "walk", "status": "kept", "source": "a0"}
     keep(session, edit(session, "m1", {"a0": {"end": 2.0}, "n1": later}))
     session.close()
-    rows = [row for row in database_of(tmp_path / "corrected.json")["m1"]["annotations"] if row["label"] == "walk"]
+    rows = [row for row in database_of(out)["m1"]["annotations"] if row["label"] == "walk"]
     assert [(row["segment"], row["subject"]) for row in rows] == [([1.0, 2.0], "mouse 1"), ([2.0, 3.0], "mouse 1")]
 
 
@@ -212,10 +190,7 @@ def test_a_replayed_journal_gives_the_same_state(
     assert (out.read_text() if made else None) == written
 
 
-def test_an_edit_from_old_content_is_told_and_a_repeated_one_counts_once(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path
-) -> None:
-    session = session_of(videos, out=tmp_path / "corrected.json", **sources)
+def test_an_edit_from_old_content_is_told_and_a_repeated_one_counts_once(session: ReviewSession) -> None:
     first = edit(session, "m1", {"d0": {"end": 9.0}}, key="key-first")
     second = edit(session, "m1", {"d0": {"end": 7.0}}, key="key-second")
     assert [result["ok"] for result in session.edit([first, second, first], annotator="Ada")] == [True, False, True]
@@ -227,9 +202,7 @@ def test_an_edit_from_old_content_is_told_and_a_repeated_one_counts_once(
     session.close()
 
 
-def test_two_annotators_at_once_lose_nothing(videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "corrected.json"
-    session = session_of(videos, out=out, **sources)
+def test_two_annotators_at_once_lose_nothing(session: ReviewSession, out: Path) -> None:
 
     def work(name: str) -> None:
         for number in range(20):
@@ -259,20 +232,14 @@ def test_two_annotators_at_once_lose_nothing(videos: dict[str, Path], sources: d
         None,
     ],
 )
-def test_malformed_edits_are_answered_and_leave_no_line(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path, wrong: Any
-) -> None:
-    session = session_of(videos, out=tmp_path / "corrected.json", **sources)
+def test_malformed_edits_are_answered_and_leave_no_line(session: ReviewSession, wrong: Any) -> None:
     (result,) = session.edit([wrong], annotator="Ada")
     assert not result["ok"] and result["why"] and len(result["why"]) < 300
     assert session.num_entries == 0
     session.close()
 
 
-def test_a_full_disk_undoes_what_was_not_kept(
-    videos: dict[str, Path], sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = session_of(videos, out=tmp_path / "corrected.json", **sources)
+def test_a_full_disk_undoes_what_was_not_kept(session: ReviewSession, monkeypatch: pytest.MonkeyPatch) -> None:
     before = session.state_of("m1")
     accept = edit(session, "m1", {"d0": {"status": "kept"}})
 
@@ -308,13 +275,13 @@ def test_ids_of_other_videos_are_told(videos: dict[str, Path], tmp_path: Path) -
     assert material.notes == (f"1 of 3 videos of {found} have no file here: x1",)
 
 
-def test_videos_can_be_added_to_annotations_of_others(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_videos_can_be_added_to_annotations_of_others(videos: dict[str, Path], tmp_path: Path, out: Path) -> None:
     labels = write_labels(tmp_path / "labels.json", {"elsewhere": LABELS["elsewhere"]})
-    session = session_of(videos, out=tmp_path / "corrected.json", annotations=labels)
+    session = session_of(videos, out=out, annotations=labels)
     assert "1 of 1 videos of" in session.material.notes[0]
     keep(session, edit(session, "m1", {"n1": {"start": 1, "end": 2, "label": "walk", "status": "kept"}}))
     session.close()
-    database = database_of(tmp_path / "corrected.json")
+    database = database_of(out)
     assert database["elsewhere"] == LABELS["elsewhere"] and len(database["m1"]["annotations"]) == 1
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from labelling.edits import Edits, count_edits, fewest_edits
 
 from re2tal.evaluation import GroundTruth, Predictions
-from re2tal.evaluation.edits import Edits, count_edits, fewest_edits
 
 Row = tuple[float, float, str]
 

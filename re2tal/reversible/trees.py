@@ -7,13 +7,19 @@ place of 18 to replace them), and to it a subclass of dict that nobody has regis
 from __future__ import annotations
 
 import copy
+import enum
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-__all__ = ["Ref", "leaves", "replace_leaves", "structure", "tensors_in"]
+__all__ = ["PLAIN", "Ref", "device_of", "leaves", "replace_leaves", "structure", "tensors_in"]
+
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size, enum.Enum)
+"""Types of values that say all there is to know by being equal to another, and hold no tensor."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ def leaves(tree: object) -> Iterator[object]:
 def tensors_in(tree: object) -> list[Tensor]:
     """The leaves that are tensors, in order."""
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def device_of(tree: object) -> torch.device:
+    """That of its first tensor, or the CPU."""
+    return next((tensor.device for tensor in tensors_in(tree)), torch.device("cpu"))
 
 
 def replace_leaves(tree: Any, function: Callable[[Any], object]) -> Any:

@@ -94,7 +94,7 @@ def fewest_edits(truth: GroundTruth, found: Predictions, *, tolerance_seconds: f
 def _of_video(
     truth: np.ndarray, labels: Sequence[str], shown: np.ndarray, shown_labels: Sequence[str], *, tolerance: float
 ) -> Edits:
-    import networkx  # of torch's own requirements; only needed here
+    import networkx  # one of torch's own requirements
 
     changes: dict[tuple[int, int], tuple[int, int]] = {}  # (action, prediction) -> relabelled, moved
     graph = networkx.Graph()
