@@ -25,7 +25,7 @@ from re2tal.reversible.tiles import Rows, Tile
 
 _R = TypeVar("_R")
 
-__all__ = ["WindowBatch", "attend_in_windows", "window_masks", "window_tiles", "with_values"]
+__all__ = ["WindowBatch", "attend_in_windows", "linear", "window_masks", "window_tiles", "with_values"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,8 @@ class WindowBatch:
     clips: Rows
     """(n,) where each window's clip stands in the batch."""
     kinds: Rows | None
-    """(n,) which of the masks is that of each window; None: no window of the tile needs one."""
+    """(n,) which of the masks is that of each window, or (1,) if all have the same; None: no window of the tile needs
+    one."""
     padding: Rows | None
     """Which of the n * N tokens are padding; None: none."""
     kept: Rows | None
@@ -95,18 +96,22 @@ def window_tiles(
         shape: (B, T, H, W) of the input.
         window: tokens along each axis.
         shift: likewise.
-        most: windows of a tile none of which is masked.
+        most: windows of a tile that have no masks, or all the same one.
         most_masked: of another one, which takes more memory for a window.
     """
     rows, kinds, codes = _arranged(shape, window, shift)
     per_clip = len(rows) // shape[0]
     clips = torch.arange(shape[0]).repeat_interleave(per_clip)
-    is_masked = _are_masked(codes)[kinds]
-    masked, free = (which.nonzero().flatten() for which in (is_masked, ~is_masked))
-    apart = [*_split(free, most), *_split(masked, most_masked)]
-    together = _split(torch.arange(len(rows)), most_masked if len(masked) else most)
+    is_masked = _are_masked(codes)
+    free = (~is_masked[kinds]).nonzero().flatten()
+    masked = [(kinds == kind).nonzero().flatten() for kind in is_masked.nonzero().flatten()]
+    masked.sort(key=len, reverse=True)
+    ways = [_split(torch.arange(len(rows)), most_masked if masked else most)]
+    for apart in range(len(masked) + 1):  # the kinds with the most windows
+        alike = [part for windows in (free, *masked[:apart]) for part in _split(windows, most)]
+        ways.append([*alike, *_split(torch.cat([free[:0], *masked[apart:]]), most_masked)])
     tiles = []
-    for own in min(together, apart, key=len):
+    for own in min(ways, key=len):
         tokens = rows[own].flatten()
         is_padding = tokens < 0
         padding = kept = None
@@ -114,7 +119,9 @@ def window_tiles(
             padding, kept = (Rows(which.nonzero().flatten()) for which in (is_padding, ~is_padding))
         read = Rows(tokens.clamp(min=0))
         write = read if kept is None else Rows(tokens[kept.indices])
-        own_kinds = Rows(kinds[own]) if is_masked[own].any() else None
+        own_kinds = None
+        if is_masked[kinds[own]].any():
+            own_kinds = Rows(kinds[own[:1] if bool((kinds[own] == kinds[own[0]]).all()) else own])
         detail = WindowBatch(rows.shape[1], Rows(clips[own]), own_kinds, padding, kept)
         tiles.append(Tile(read, write, detail))
     return tiles
@@ -145,16 +152,29 @@ def window_masks(
     return torch.zeros(apart.shape, dtype=like.dtype, device=like.device).masked_fill_(apart, -math.inf)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer; a bias (0,) is none."""
+    return F.linear(x, weight, bias if bias.numel() else None)
+
+
 def attend_in_windows(
-    block: Foreign, x: Tensor, *, factor: Tensor, bias: Tensor, masks: Tensor | None, windows: WindowBatch
+    block: Foreign,
+    x: Tensor,
+    *,
+    factor: Tensor,
+    bias: Tensor,
+    projection: Sequence[Tensor],
+    masks: Tensor | None,
+    windows: WindowBatch,
 ) -> Tensor:
     """What a block's attention gives for some windows: (n * N, C) -> (n * N, C), less the padding.
 
     Args:
         block: torchvision's.
         x: the rows of the windows' tokens.
-        factor: (B,) of drop path; (0,) if there is none.
+        factor: (B,) of drop path, what the projection gives is multiplied by; (0,) if there is none.
         bias: (heads, N, N) of positions.
+        projection: weight and bias of the last layer, see `linear`.
         masks: see `window_masks`.
         windows: of the tile.
     """
@@ -168,8 +188,8 @@ def attend_in_windows(
     # One bias for all windows takes no memory for each of them.
     added = bias if masks is None or windows.kinds is None else bias + masks.index_select(0, windows.kinds.on(x.device))
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=added.to(q.dtype)).transpose(1, 2).reshape(-1, channels)
-    y = F.linear(y, attention.proj.weight, attention.proj.bias)
+    y = linear(y, *projection)
     if factor.numel():
-        of_windows = factor if len(factor) == 1 else factor.index_select(0, windows.clips.on(x.device))
+        of_windows = factor.index_select(0, windows.clips.on(x.device))
         y = (y.view(-1, tokens, channels) * of_windows.view(-1, 1, 1)).view(-1, channels)
     return y if windows.kept is None else y.index_select(0, windows.kept.on(x.device))
