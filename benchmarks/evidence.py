@@ -6,8 +6,9 @@
 A small VideoMAE learns to detect in several ways, from scratch or from weights that tube masking of the training
 videos' frames has given it, beside the SlowFasts of the configs. Every case has `--seconds` of processor time of one
 core: it trains until they are used up, with the rate's schedule and the annealing of coefficients laid over them.
-Tube masking has `--masking-seconds` beside, spent once for each seed and kind of network, plain or rewired; the case
-"longer" trains from scratch for both together. Decoding the videos, building the network and testing are not counted.
+Tube masking has `--masking-seconds` beside, spent once for each seed and kind of network, plain or rewired; cases
+called "longer" train from scratch for both together. Decoding the videos, building the network and testing are not
+counted.
 
 Results are appended to `<out>/results.jsonl`; a call that is repeated goes on.
 """
@@ -61,6 +62,7 @@ class Way:
 WAYS = {
     "SlowFast": Way("slowfast", "scratch"),
     "SlowFast, rewired": Way("re2slowfast", "scratch"),
+    "SlowFast, longer": Way("slowfast", "longer"),
     "full": Way("videomae", "scratch"),
     "full, longer": Way("videomae", "longer"),
     "rewired": Way("videomae", "scratch", REWIRED),

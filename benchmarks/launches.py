@@ -9,15 +9,20 @@ does on an accelerator. A wait is a value that the program asks for.
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import optimizer
+from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from re2tal.common.types import Batch, Detections
@@ -60,10 +65,30 @@ class Counted(TorchDispatchMode):
             self.waits += 1
             return torch.ones(args[0].shape, dtype=args[0].dtype, device="cpu")
         result = func(*args, **(kwargs or {}))
-        on_device = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in _leaves((args, kwargs, result)))
+        on_device = any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in _leaves((args, kwargs, result)))
         if on_device and not _is_view(func) and not name.startswith(_NO_KERNEL) and not str(func).startswith("prim"):
             self.kernels[name] += 1
         return result
+
+
+@contextmanager
+def as_on_cuda() -> Iterator[None]:
+    """Inside, the meta device has CUDA's kernels for lists of tensors, and for attention."""
+    with ExitStack() as stack:
+        for module in (_foreach_utils, optimizer):
+            stack.enter_context(patch.object(module, "_get_foreach_kernels_supported_devices", lambda: ["meta"]))
+        # Not as a mode, which would not reach the threads of backward passes.
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", _fused_attention))
+        yield
+
+
+def _fused_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    """By the kernel that CUDA has for attention with a mask."""
+    if attn_mask is not None:
+        if attn_mask.dtype == torch.bool:
+            attn_mask = torch.where(attn_mask, 0.0, -math.inf)
+        attn_mask = attn_mask.expand(*query.shape[:3], key.shape[2])
+    return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, attn_mask, True)[0]
 
 
 def _leaves(values: Any) -> list[Any]:
@@ -84,7 +109,7 @@ def on_meta_device() -> Iterator[None]:
 def count(step: Callable[[], object]) -> Counted:
     """Of a step after the first one, which traces, and chooses formats."""
     for _ in range(2):
-        with Counted() as counted:
+        with as_on_cuda(), Counted() as counted:
             step()
     return counted
 
@@ -99,7 +124,7 @@ def backbone_step(config: BackboneConfig, way: str, *, frames: int, size: int) -
     return lambda: _train(model, clip, frames // 2)
 
 
-def _train(model: nn.Module, clip: torch.Tensor, num_steps: int) -> None:
+def _train(model: nn.Module, clip: Tensor, num_steps: int) -> None:
     model.zero_grad(set_to_none=True)
     model(clip, num_steps).square().mean().backward()
 

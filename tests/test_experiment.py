@@ -1,6 +1,7 @@
 """From video files to a trained and tested detector."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from re2tal.config import ExperimentConfig, building, load_config
 from re2tal.evaluation import evaluate_files
 from re2tal.experiments import experiment
+from re2tal.reversible.devices import traits_of
 from re2tal.training import CheckpointError, Processes, RunFolder, load_checkpoint, logging_to, parameter_groups
 from re2tal.video import VideoError
+from re2tal.video.pixel_ops import Changes
 from re2tal.weights import WeightsError
 from tests.tiny_experiment import make_tiny_experiment
 
@@ -103,6 +106,23 @@ def test_resuming_from_pixels_equals_an_undisturbed_run(tiny: Path, run: RunFold
     undisturbed, resumed = (load_checkpoint(where.epoch(1)) for where in (run, folder))
     for name, value in undisturbed["training_weights"].items():
         assert torch.equal(value, resumed["training_weights"][name]), name
+
+
+def test_where_pixels_are_changed_on_the_device_a_run_is_the_same_up_to_rounding(
+    tiny: Path, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = []
+    change = Changes.__call__
+    monkeypatch.setattr(Changes, "__call__", lambda self, frames: changed.append(len(self.ops)) or change(self, frames))
+    monkeypatch.setattr(experiment, "traits_of", lambda device: replace(traits_of(device), changes_pixels=True))
+    folder = RunFolder(tmp_path)
+    experiment.train(load_config(tiny), processes=ALONE, folder=folder, evaluate=False)
+    assert len(changed) >= 4  # most clips, of which some are neither mirrored nor recoloured
+    losses = [
+        [line["loss"] for line in map(json.loads, where.metrics.read_text().splitlines()) if line["kind"] == "step"]
+        for where in (run, folder)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 def test_a_broken_training_video_is_listed_and_training_goes_on(tmp_path: Path, capsys: Any) -> None:

@@ -8,7 +8,7 @@ config = demo(
     data=Path("exps/demo/data"),
     name="demo_re2swin",
     work_dir=Path("exps/demo_re2swin"),
-    backbone=demo_swin(reversible=True),
+    backbone=demo_swin(reversible="auto"),
     epochs=60,
     learning_rate=2e-3,
     backbone_learning_rate=1e-3,

@@ -11,6 +11,7 @@ from re2tal.networks.backbones import (
     BackboneConfig,
     FactoryConfig,
     PathwayConfig,
+    Reversible,
     SlowFastConfig,
     SwinConfig,
     VideoMaeConfig,
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("RE2TAL_DATA", REPOSITORY / "../shared/data")) / "ucf_mini"
 
 
-def slowfast(*, name: str, reversible: bool) -> ExperimentConfig:
+def slowfast(*, name: str, reversible: Reversible) -> ExperimentConfig:
     """A SlowFast of 0.35 M parameters. Its slow pathway sees every second frame, since an action has only 6 to 12."""
     backbone = SlowFastConfig(
         blocks=(2, 2, 2),
@@ -39,7 +40,7 @@ def slowfast(*, name: str, reversible: bool) -> ExperimentConfig:
     return _experiment(name=name, backbone=backbone, learning_rate=2e-3, backbone_learning_rate=2e-3, amp="auto")
 
 
-def swin(*, name: str, reversible: bool) -> ExperimentConfig:
+def swin(*, name: str, reversible: Reversible) -> ExperimentConfig:
     """A Video Swin of 0.33 M parameters. Its patches have 8 x 8 pixels: those of 4 x 4 take four times as long."""
     backbone = SwinConfig(
         embed_dim=48,
@@ -55,7 +56,7 @@ def swin(*, name: str, reversible: bool) -> ExperimentConfig:
     return _experiment(name=name, backbone=backbone, learning_rate=1e-3, backbone_learning_rate=4e-4, amp="none")
 
 
-def videomae(*, name: str, reversible: bool) -> ExperimentConfig:
+def videomae(*, name: str, reversible: Reversible) -> ExperimentConfig:
     """A VideoMAE of 0.57 M parameters, in chunks of 16 frames; its patches have 10 x 10 pixels."""
     backbone = VideoMaeConfig(
         width=96,

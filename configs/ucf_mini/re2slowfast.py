@@ -5,4 +5,4 @@ from runpy import run_path
 
 common = run_path(str(Path(__file__).with_name("common.py")))
 
-config = common["slowfast"](name="re2slowfast", reversible=True)
+config = common["slowfast"](name="re2slowfast", reversible="auto")

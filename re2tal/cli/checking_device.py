@@ -43,9 +43,12 @@ def check_device(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     minutes = minutes or (8.0 if device == "cuda" else 2.0)
     # Ended by another program, what it has started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"checking {device}, for at most {minutes:g} minutes", file=sys.stderr)
-    report = check(device, minutes=minutes, out=out, tell=lambda line: print(readable(line), file=sys.stderr))
+    try:
+        report = check(device, minutes=minutes, out=out, tell=lambda line: print(readable(line), file=sys.stderr))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for title, rows in tables_of(report):
         print_table(rows, title=title)
         print()

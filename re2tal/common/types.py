@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from re2tal.common.checked import FrameChange, ShapesInRepr, require
 from re2tal.common.labelled import LabelledTime, Stretches, without
 
 __all__ = [
@@ -23,30 +24,12 @@ __all__ = [
     "Detections",
     "FeatureBatch",
     "FeatureClip",
+    "FrameChange",
     "PixelBatch",
     "PixelClip",
     "Proposals",
     "TimeGrid",
 ]
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-class _ShapesInRepr:
-    """Print the shapes of tensors, not their numbers."""
-
-    def __repr__(self) -> str:
-        def show(value: Any) -> str:
-            if isinstance(value, Tensor):
-                return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
-            if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
-                return f"({', '.join(show(item) for item in value)})"
-            return repr(value)
-
-        return f"{type(self).__name__}({', '.join(f'{name}={show(value)}' for name, value in vars(self).items())})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +41,7 @@ class Action:
     label: str
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.start_seconds < self.end_seconds,
             f"an action must end after it starts, got {self.label!r} from {self.start_seconds} to {self.end_seconds} s",
         )
@@ -83,7 +66,7 @@ class AnnotatedVideo:
     """Frames per second, as the annotation tells them; None where it does not."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.duration_seconds > 0,
             f"video {self.video_id!r}: duration must be above 0 s, got {self.duration_seconds}",
         )
@@ -115,7 +98,7 @@ class TimeGrid:
     """Of the whole video; converted segments are clamped to [0, duration]."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.seconds_per_step > 0 and self.duration_seconds > 0,
             f"seconds_per_step and duration_seconds must be above 0, got {self}",
         )
@@ -126,7 +109,7 @@ class TimeGrid:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Clip(_ShapesInRepr, ABC):
+class Clip(ShapesInRepr, ABC):
     """One sample: what the network sees of a clip, the part of the step grid that is real, and its actions on it."""
 
     video_id: str
@@ -143,12 +126,12 @@ class Clip(_ShapesInRepr, ABC):
     """(S,) bool, True where somebody has looked: the other steps have no part in the loss. None: everywhere."""
 
     def __post_init__(self) -> None:
-        _require(self.mask.dtype == torch.bool and self.mask.ndim == 1, f"mask must be (S,) bool, got {self}")
-        _require(
+        require(self.mask.dtype == torch.bool and self.mask.ndim == 1, f"mask must be (S,) bool, got {self}")
+        require(
             self.labelled is None or (self.labelled.dtype == torch.bool and self.labelled.shape == self.mask.shape),
             f"labelled must be (S,) bool as the mask, got {self}",
         )
-        _require(
+        require(
             self.segments.shape == (len(self.labels), 2) and self.labels.dtype == torch.int64,
             f"segments must be (N, 2) and labels (N,) int64, got {self}",
         )
@@ -159,7 +142,7 @@ class Clip(_ShapesInRepr, ABC):
         """What the network sees."""
 
     @abstractmethod
-    def batch(self, inputs: Tensor, **common: Any) -> "Batch":
+    def batch(self, clips: Sequence[Any], inputs: Tensor, **common: Any) -> "Batch":
         """A batch of clips of this kind, of their stacked inputs and what batches of all kinds hold."""
 
 
@@ -169,14 +152,16 @@ class PixelClip(Clip):
 
     frames: Tensor
     """(3, T, H, W) uint8, RGB."""
+    change: FrameChange | None = None
+    """What is yet to be done to them, see `PixelBatch.ready_on`; None: nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
+        require(
             self.frames.dtype == torch.uint8 and self.frames.ndim == 4 and self.frames.shape[0] == 3,
             f"frames must be (3, T, H, W) uint8, got {self}",
         )
-        _require(
+        require(
             self.frame_numbers is None or self.frame_numbers.shape == self.frames.shape[1:2],
             f"frame_numbers must be (T,), one for each frame, got {self}",
         )
@@ -186,9 +171,10 @@ class PixelClip(Clip):
         """The frames."""
         return self.frames
 
-    def batch(self, inputs: Tensor, **common: Any) -> "PixelBatch":
+    def batch(self, clips: Sequence["PixelClip"], inputs: Tensor, **common: Any) -> "PixelBatch":
         """A batch of frames."""
-        return PixelBatch(frames=inputs, **common)
+        changes = tuple(clip.change for clip in clips)
+        return PixelBatch(frames=inputs, changes=changes if any(changes) else (), **common)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -200,7 +186,7 @@ class FeatureClip(Clip):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
+        require(
             self.features.dtype == torch.float32 and self.features.shape[1:] == self.mask.shape,
             f"features must be (C, S) float32, with the S steps of the mask, got {self}",
         )
@@ -210,13 +196,13 @@ class FeatureClip(Clip):
         """The features."""
         return self.features
 
-    def batch(self, inputs: Tensor, **common: Any) -> "FeatureBatch":
+    def batch(self, clips: Sequence[Any], inputs: Tensor, **common: Any) -> "FeatureBatch":
         """A batch of features."""
         return FeatureBatch(features=inputs, **common)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Batch(_ShapesInRepr, ABC):
+class Batch(ShapesInRepr, ABC):
     """Clips of one kind and of equal size, stacked."""
 
     video_ids: tuple[str, ...]
@@ -235,7 +221,7 @@ class Batch(_ShapesInRepr, ABC):
     def __post_init__(self) -> None:
         size = len(self.video_ids)
         counts = (len(self.inputs), len(self.mask), len(self.grids), len(self.segments), len(self.labels))
-        _require(all(count == size for count in counts), f"every field must hold {size} clips, got {self}")
+        require(all(count == size for count in counts), f"every field must hold {size} clips, got {self}")
 
     def __len__(self) -> int:
         return len(self.video_ids)
@@ -261,6 +247,10 @@ class Batch(_ShapesInRepr, ABC):
         """The batch on `device`; copies from pinned memory do not block."""
         return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def ready_on(self, device: torch.device | str) -> Self:
+        """The batch on `device`, as the network is to see it."""
+        return self.to(device)
+
     def pin_memory(self) -> Self:
         """The batch in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
         return self._moved(Tensor.pin_memory)
@@ -279,13 +269,14 @@ class Batch(_ShapesInRepr, ABC):
         """Stack clips of equal shape; raises a ValueError that names the odd one out."""
         first = clips[0]
         for clip in clips:
-            _require(
+            require(
                 type(clip) is type(first)
                 and clip.inputs.shape == first.inputs.shape
                 and clip.mask.shape == first.mask.shape,
                 f"clips of one batch must be of one kind and shape, got {first} and {clip}",
             )
         return first.batch(
+            clips,
             torch.stack([clip.inputs for clip in clips]),
             video_ids=tuple(clip.video_id for clip in clips),
             mask=torch.stack([clip.mask for clip in clips]),
@@ -311,10 +302,13 @@ class PixelBatch(Batch):
 
     frames: Tensor
     """(B, 3, T, H, W) uint8, RGB."""
+    changes: tuple[FrameChange | None, ...] = ()
+    """What is yet to be done to each clip's frames; (): nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.frames.ndim == 5, f"frames must be (B, 3, T, H, W), got {self}")
+        require(self.frames.ndim == 5, f"frames must be (B, 3, T, H, W), got {self}")
+        require(len(self.changes) in (0, len(self)), f"changes must be one for each clip, got {self}")
 
     @property
     def inputs(self) -> Tensor:
@@ -324,6 +318,17 @@ class PixelBatch(Batch):
     def with_inputs(self, inputs: Tensor) -> Self:
         """Other frames."""
         return replace(self, frames=inputs)
+
+    def ready_on(self, device: torch.device | str) -> Self:
+        """The batch on `device`, with its frames changed there as they are yet to be."""
+        batch = self.to(device)
+        if not batch.changes:
+            return batch
+        frames = batch.frames.clone() if batch.frames is self.frames else batch.frames
+        for clip, change in zip(frames, batch.changes, strict=True):
+            if change is not None:
+                clip.copy_(change(clip))
+        return replace(batch, frames=frames, changes=())
 
     def features_by(self, backbone: Callable[["PixelBatch"], Tensor]) -> "FeatureBatch":
         """What `backbone` makes of the frames."""
@@ -339,7 +344,7 @@ class FeatureBatch(Batch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
+        require(
             self.features.ndim == 3 and self.features.shape[2:] == self.mask.shape[1:],
             f"features must be (B, C, S), with the S steps of the mask, got {self}",
         )
@@ -359,7 +364,7 @@ class FeatureBatch(Batch):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Proposals(_ShapesInRepr):
+class Proposals(ShapesInRepr):
     """What the heads say of one clip: a segment and K class scores for every valid point."""
 
     segments: Tensor
@@ -368,14 +373,14 @@ class Proposals(_ShapesInRepr):
     """(N, K) float in [0, 1]."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.segments.ndim == 2 and self.segments.shape[1] == 2 and len(self.scores) == len(self.segments),
             f"segments must be (N, 2) and scores (N, K), got {self}",
         )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Detections(_ShapesInRepr):
+class Detections(ShapesInRepr):
     """What was found in one video, best first after post-processing."""
 
     video_id: str
@@ -388,7 +393,7 @@ class Detections(_ShapesInRepr):
 
     def __post_init__(self) -> None:
         count = len(self.scores)
-        _require(
+        require(
             self.segments.shape == (count, 2) and self.labels.shape == (count,),
             f"segments must be (N, 2), scores and labels (N,), got {self}",
         )

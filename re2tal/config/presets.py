@@ -11,6 +11,7 @@ from re2tal.networks.backbones import (
     BackboneConfig,
     PathwayConfig,
     PrecomputedConfig,
+    Reversible,
     SlowFastConfig,
     SubClipConfig,
     SwinConfig,
@@ -236,7 +237,7 @@ def demo(
     return ExperimentConfig(
         name=name,
         work_dir=work_dir,
-        backbone=backbone or demo_slowfast(reversible=True),
+        backbone=backbone or demo_slowfast(reversible="auto"),
         pyramid=PyramidConfig(channels=64, num_heads=4, arch=(1, 1, 2), max_steps=128, drop_path=0.0),
         # What makes it learn in minutes is that most actions are found on the first level, by as many points as fit:
         # six steps around the centre. With the defaults, three points on one of four levels learned half as fast.
@@ -315,7 +316,7 @@ def demo_long(*, data: Path, work_dir: Path = Path("exps/demo_long"), epochs: in
     )
 
 
-def demo_slowfast(*, reversible: bool) -> SlowFastConfig:
+def demo_slowfast(*, reversible: Reversible) -> SlowFastConfig:
     """A SlowFast of three stages that trains from scratch on 32 x 32 pixels."""
     return SlowFastConfig(
         blocks=(2, 2, 2),
@@ -326,7 +327,7 @@ def demo_slowfast(*, reversible: bool) -> SlowFastConfig:
     )
 
 
-def demo_swin(*, reversible: bool) -> SwinConfig:
+def demo_swin(*, reversible: Reversible) -> SwinConfig:
     """A Video Swin of two stages; from scratch it needs several times the epochs of the SlowFast."""
     return SwinConfig(
         embed_dim=48,
@@ -341,7 +342,7 @@ def demo_swin(*, reversible: bool) -> SwinConfig:
     )
 
 
-def demo_videomae(*, reversible: bool) -> VideoMaeConfig:
+def demo_videomae(*, reversible: Reversible) -> VideoMaeConfig:
     """A VideoMAE of 0.56 M parameters, in chunks of 16 frames, with patches of 8 x 8 pixels."""
     return VideoMaeConfig(
         width=96,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from re2tal.common.types import AnnotatedVideo, Clip, FeatureClip, PixelClip
+from re2tal.common.types import AnnotatedVideo, Clip, FeatureClip, FrameChange, PixelClip
 from re2tal.data.clip_specs import ClipSpec, frame_grid
 from re2tal.data.config import DataSettings, ResizeSampling
 from re2tal.data.features import FeatureStore, VideoFeatures
@@ -27,9 +27,9 @@ def stored(file: VideoFeatures, cut: ClipSpec) -> Callable[..., Clip]:
     return partial(FeatureClip, features=file.window(cut.first_step))
 
 
-def seen(frames: Tensor) -> Callable[..., Clip]:
-    """What makes a clip of (3, T, H, W) uint8 frames."""
-    return partial(PixelClip, frames=frames)
+def seen(frames: Tensor, change: FrameChange | None = None) -> Callable[..., Clip]:
+    """What makes a clip of (3, T, H, W) uint8 frames, which are yet to be changed."""
+    return partial(PixelClip, frames=frames, change=change)
 
 
 def store_of(config: DataSettings, videos: tuple[AnnotatedVideo, ...], *, short_side: int) -> FrameStore | FeatureStore:

@@ -15,14 +15,19 @@ __all__ = ["stored_features", "testing_clips", "training_clips"]
 
 
 def training_clips(
-    config: DataSettings, augment: AugmentSettings, *, seed: int, annotations: Annotations
+    config: DataSettings,
+    augment: AugmentSettings,
+    *,
+    seed: int,
+    annotations: Annotations,
+    changed_later: bool = False,
 ) -> TrainingClips:
-    """The clips to train on; `annotations` are those of the config."""
+    """The clips to train on; `annotations` are those of the config, `changed_later` is as for a `TrainingSet`."""
     if isinstance(config, FeatureDataConfig):
         return FeatureTrainingSet(config, seed=seed, annotations=annotations)
     own = config.training_clips(augment, seed=seed)
     if own is None:
-        return TrainingSet(config, augment, seed=seed, annotations=annotations)
+        return TrainingSet(config, augment, seed=seed, annotations=annotations, changed_later=changed_later)
     if config.negative_share:
         raise ValueError(
             f"data.negative_share is of clips that are cut from videos, got {config.negative_share:g}, and "

@@ -1,12 +1,14 @@
 """The map-style data set of clips to train on."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from re2tal.common.types import AnnotatedVideo, Clip
+from re2tal.common.types import AnnotatedVideo, Clip, FrameChange
 from re2tal.data.annotations import AnnotationError, AnnotationProblem, Annotations
 from re2tal.data.broken import BrokenVideos, TooManyBrokenVideosError
 from re2tal.data.clip_specs import clip_spec_from, training_clip_spec
@@ -37,6 +39,7 @@ class TrainingSet(Dataset[Clip]):
         *,
         seed: int = 42,
         annotations: Annotations | None = None,
+        changed_later: bool = False,
     ) -> None:
         """
         Args:
@@ -44,6 +47,7 @@ class TrainingSet(Dataset[Clip]):
             augment_config: see there.
             seed: of all random numbers.
             annotations: those of the config, where they have been read already.
+            changed_later: whether clips leave what they can of their augmentation to `PixelBatch.ready_on`.
         """
         loaded = SubsetVideos.load(config, config.train_subset, annotations=annotations)
         self.class_names: tuple[str, ...] = loaded.class_names
@@ -55,7 +59,7 @@ class TrainingSet(Dataset[Clip]):
         """The videos trained on: those with actions, then, with negatives, those that are known to show none."""
         self._num_with_actions = len(with_actions)
         self._config = config
-        self._augment_config = augment_config
+        self._augment_config, self._changed_later = augment_config, changed_later
         self._seed = seed
         # In shared memory, so that workers that live on from epoch to epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -126,13 +130,16 @@ class TrainingSet(Dataset[Clip]):
                 )
             if isinstance(file, VideoFeatures):
                 return to_clip(video, cut, stored(file, cut), class_names=self.class_names)
-            frames = self._augment_config.apply(
-                file.stream(cut.sample.indices),
-                rng=rng,
-                size=self._config.crop_size,
-                num_frames=len(cut.sample.indices),
-            )
-        return to_clip(video, cut, seen(frames), class_names=self.class_names)
+            frames, change = self._augmented(file.stream(cut.sample.indices), rng, num_frames=len(cut.sample.indices))
+        return to_clip(video, cut, seen(frames, change), class_names=self.class_names)
+
+    def _augmented(
+        self, frames: Iterable[Tensor], rng: np.random.Generator, *, num_frames: int
+    ) -> tuple[Tensor, FrameChange | None]:
+        size = self._config.crop_size
+        if self._changed_later:
+            return self._augment_config.begin(frames, rng=rng, size=size, num_frames=num_frames)
+        return self._augment_config.apply(frames, rng=rng, size=size, num_frames=num_frames), None
 
     def _check_share(self) -> None:
         if self._broken.count() > self._config.max_broken_share * len(self.videos):

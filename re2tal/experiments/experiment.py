@@ -23,7 +23,7 @@ from re2tal.data import (
     stored_features,
     training_clips,
 )
-from re2tal.data.annotations import AnnotationProblem
+from re2tal.data.annotations import AnnotationProblem, Annotations
 from re2tal.detections import write_detections
 from re2tal.evaluation import PrecisionResult
 from re2tal.experiments.finetuning import FinetuneConfig, TrimmedTrainingSet
@@ -37,6 +37,7 @@ from re2tal.experiments.warm_start import require_other_folder, start_from_detec
 from re2tal.inference import completed_by_pretrained, require_features_of, tell_of_sharing
 from re2tal.networks.backbones import Backbone, pixel_norm
 from re2tal.networks.detector import Detector
+from re2tal.reversible.devices import traits_of
 from re2tal.training import (
     CheckpointError,
     Processes,
@@ -90,7 +91,7 @@ def train(
     """
     prepare_process(config.training.seed, device=processes.device, deterministic=deterministic)
     annotations = annotations_of(config.data)
-    clips = training_clips(config.data, config.augment, seed=config.training.seed, annotations=annotations)
+    clips = _training_clips(config, annotations, device=processes.device)
     tensorboard = tensorboard_logger(config.training, folder=folder, processes=processes)
     tester = Tester(config, processes=processes, annotations=annotations, tensorboard=tensorboard) if evaluate else None
     if tester is not None:
@@ -209,6 +210,12 @@ def describe_run(config: ExperimentConfig | FinetuneConfig, class_names: Sequenc
         "pixel_norm": pixel_norm(),
         "re2tal": __version__,
     }
+
+
+def _training_clips(config: ExperimentConfig, annotations: Annotations, *, device: torch.device) -> TrainingClips:
+    later = traits_of(device).changes_pixels
+    seed = config.training.seed
+    return training_clips(config.data, config.augment, seed=seed, annotations=annotations, changed_later=later)
 
 
 def _start(

@@ -120,7 +120,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         gradients = Gradients(branch_call, x, args=(), leaves=(), parameters=parameters, autocast=call.autocast)
         for tile in branch_call.tiles:
             part = part_of(x, tile.read).detach()
-            _, found = gradients.tile(part.requires_grad_() if dx is not None else part, tile, dy)
+            found = gradients.tile(part.requires_grad_() if dx is not None else part, tile, dy)
             if dx is not None and found is not None:
                 add_to(dx, tile.read, found)
         return None, dx, *gradients.sums()

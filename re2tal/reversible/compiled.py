@@ -29,7 +29,7 @@ from re2tal.reversible.rng import preserved
 from re2tal.reversible.tiles import Part, Rows, Tile
 from re2tal.reversible.trees import PLAIN
 
-__all__ = ["BranchCompiler", "CompiledCall", "autocast_contexts"]
+__all__ = ["BranchCompiler", "CompiledCall", "autocast_contexts", "is_real"]
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class CompiledCall:
     ) -> Tensor:
         """`compute(x, prepared, tile, args)`, which must need gradients in the same way whenever it is called."""
         if self.may_compile is None:
-            self.may_compile = _is_real(x) and all(isinstance(arg, PLAIN) or type(arg) is Tensor for arg in args)
+            self.may_compile = is_real(x) and all(isinstance(arg, PLAIN) or type(arg) is Tensor for arg in args)
         if not self.may_compile:
             return compute(x, prepared, tile, args)
         inputs = _Inputs.of(x, prepared, tile, args, self.places)
@@ -151,7 +151,8 @@ def _ordinary(tensor: Tensor) -> Tensor:
     return tensor.clone().requires_grad_(tensor.requires_grad) if tensor.is_inference() else tensor
 
 
-def _is_real(x: Tensor) -> bool:
+def is_real(x: Tensor) -> bool:
+    """Whether there are values to compute with, and nobody who watches every operation."""
     return type(x) is Tensor and not x.is_meta and torch._C._len_torch_dispatch_stack() == 0
 
 

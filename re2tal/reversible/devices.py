@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,22 @@ class DeviceTraits:
     """Of what 3-D convolutions work on, and of their weights."""
     has_float64: bool
     """Computes with 64 bits, as integers and as floating-point numbers."""
+    fuses_attention: bool
+    """Has kernels of attention that hold no scores in memory, with gradients and whatever is added to the scores."""
+    changes_pixels: bool
+    """Has time to change the pixels of training clips, which the processes that decode them lack."""
 
 
-_PROCESSOR = DeviceTraits(waits_for_calls=False, memory_format=torch.contiguous_format, has_float64=True)
-_ACCELERATOR = DeviceTraits(waits_for_calls=True, memory_format=torch.contiguous_format, has_float64=True)
-_CUDA = DeviceTraits(waits_for_calls=True, memory_format=torch.channels_last_3d, has_float64=True)
-_MPS = DeviceTraits(waits_for_calls=True, memory_format=torch.contiguous_format, has_float64=False)
+_PROCESSOR = DeviceTraits(
+    waits_for_calls=False,
+    memory_format=torch.contiguous_format,
+    has_float64=True,
+    fuses_attention=False,
+    changes_pixels=False,
+)
+_ACCELERATOR = replace(_PROCESSOR, waits_for_calls=True)
+_CUDA = replace(_ACCELERATOR, memory_format=torch.channels_last_3d, fuses_attention=True, changes_pixels=True)
+_MPS = replace(_ACCELERATOR, has_float64=False)
 
 _KNOWN = {"cpu": _PROCESSOR, "cuda": _CUDA, "meta": _CUDA, "mps": _MPS}
 """Tensors without values do what those of a GPU would."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from re2tal.reversible.branch_call import BranchCall, entered
 from re2tal.reversible.devices import is_dense
@@ -51,17 +50,24 @@ class Gradients:
         with torch.enable_grad(), entered(self._autocast):
             return self._call.compute(x, self._shared, tile, self._args)
 
-    def tile(self, x: Tensor, tile: Tile, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`f` of one tile and, if `x` needs it, its gradient, for the gradient of the result of the whole."""
-        f = self.compute(x, tile)
-        dx = self.differentiated(x, f, part_of(gradient, tile.write).to(f.dtype)) if f.requires_grad else None
-        return f.detach(), dx
-
-    def differentiated(
-        self, x: Tensor, f: Tensor | GradientEdge, gradient: Tensor, *, retain: bool = False
+    def tile(
+        self, x: Tensor, tile: Tile, gradient: Tensor, *, use: Callable[[Tensor], object] | None = None
     ) -> Tensor | None:
+        """The gradient of `x`, if it needs it, for the gradient of the result of the whole.
+
+        `use` is given `f` of the tile, which is gone when the rest takes the most memory.
+        """
+        f = self.compute(x, tile)
+        if use is not None:
+            use(f.detach())
+        if not f.requires_grad:
+            return None
+        edge, dtype = get_gradient_edge(f), f.dtype
+        del f
+        return self.differentiated(x, edge, part_of(gradient, tile.write).to(dtype))
+
+    def differentiated(self, x: Tensor, f: GradientEdge, gradient: Tensor, *, retain: bool = False) -> Tensor | None:
         """The gradient of `x`, if it needs it; those of all else are added up."""
-        outputs: Any = [f]
         inputs = [x, *self._wanted, *self._shared]
         places = [place for place, tensor in enumerate(inputs) if tensor.requires_grad]
         wanted = [inputs[place] for place in places]
@@ -69,12 +75,10 @@ class Gradients:
         if places:
             # Outside autocast, as backward passes run.
             with computing_a_tile():
-                found = torch.autograd.grad(outputs, wanted, [gradient], retain_graph=retain, allow_unused=True)
-            for place, grad in zip(places, found, strict=True):
-                if place == 0:
-                    dx = grad
-                elif grad is not None:
-                    _add(self._sums, place - 1, grad)
+                found = torch.autograd.grad([f], wanted, [gradient], retain_graph=retain, allow_unused=True)
+            of_all = dict(zip(places, found, strict=True))
+            dx = of_all.pop(0, None)
+            _add(self._sums, {place - 1: grad for place, grad in of_all.items() if grad is not None})
         return dx
 
     def sums(self, *, retain: bool = False) -> list[Tensor | None]:
@@ -93,17 +97,20 @@ class Gradients:
                 allow_unused=True,
             )
             places = (place for place, tensor in enumerate(self._wanted) if tensor.requires_grad)
-            for place, grad in zip(places, found, strict=True):
-                if grad is not None:
-                    _add(sums, place, grad)
+            _add(sums, {place: grad for place, grad in zip(places, found, strict=True) if grad is not None})
         self._sums = [None] * len(sums)
         return sums[:count]
 
 
-def _add(sums: list[Tensor | None], place: int, grad: Tensor) -> None:
-    """In place, in memory that nobody else sees."""
-    total = sums[place]
-    if total is None:
-        sums[place] = grad.clone() if grad._base is not None or not is_dense(grad) else grad
-    else:
-        total += grad
+def _add(sums: list[Tensor | None], grads: Mapping[int, Tensor]) -> None:
+    """To what is in these places, in place, in memory that nobody else sees; by one kernel where a device has one."""
+    totals, added = [], []
+    for place, grad in grads.items():
+        total = sums[place]
+        if total is None:
+            sums[place] = grad.clone() if grad._base is not None or not is_dense(grad) else grad
+        else:
+            totals.append(total)
+            added.append(grad)
+    if totals:
+        torch._foreach_add_(totals, added)

@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -28,6 +29,8 @@ from torch import Tensor
 
 from re2tal.reversible.branch_call import BranchCall, entered, graph_for, trainable
 from re2tal.reversible.checks import require_kept
+from re2tal.reversible.compiled import BranchCompiler
+from re2tal.reversible.conversion import add_result
 from re2tal.reversible.dr2net import Coefficients
 from re2tal.reversible.fixed_point import FixedPoint, Link, Pair, difference, magnitude
 from re2tal.reversible.gradients import Gradients
@@ -45,6 +48,7 @@ class ChainSettings(Protocol):
     """What the streams want to know of their chain."""
 
     coefficients: Coefficients
+    compiler: BranchCompiler | None
     on_host: bool
     reconstruction_error: Tensor | None
     storage: Storage
@@ -187,12 +191,10 @@ class Streams:
             added: list[Tensor] = []
             with closing(results):
                 for part, f in results:
-                    steps = self.format.steps(f)
-                    added += magnitude(steps)
-                    if steps.is_cpu:  # two small tensors a tile would keep the heap from using its holes again
+                    added += self._add_result(w, part, f)
+                    if added and w.is_cpu:  # small tensors of every tile would keep the heap from using its holes again
                         added = magnitude(torch.stack(added))
-                    add_to(w, part, self.format.integers(steps))
-                    del f, steps  # before the next tile is computed
+                    del f  # before the next tile is computed
             found += [*added, *magnitude(w)]
             u, v = v, w
         self.pair = (u, v)
@@ -285,7 +287,7 @@ class Streams:
         for call in reversed(step.calls):
             with call.replayed():
                 for part, f in self._computed(step, call, v):
-                    add_to(w, part, self.format.integers(self.format.steps(f)), sign=-1)
+                    self._add_result(w, part, f, sign=-1)
             self.coefficients.unmix(w, v, call.dropped)
             v, w = w, v
         return v, w
@@ -364,13 +366,15 @@ class Streams:
                 autocast=step.autocast,
             )
             for tile in call.tiles:
-                f, dx = gradients.tile(self._read(v, tile, step).requires_grad_(x_needs), tile, dw)
+                use = partial(self._add_result, walk.w, tile.write, sign=-1) if is_recovered else None
+                dx = gradients.tile(self._read(v, tile, step).requires_grad_(x_needs), tile, dw, use=use)
                 if dx is not None:
                     add_to(dv, tile.read, dx)
-                if is_recovered:
-                    add_to(walk.w, tile.write, self.format.integers(self.format.steps(f)), sign=-1)
-                del f, dx
+                del dx
             return gradients.sums()
+
+    def _add_result(self, w: Tensor, part: Part, f: Tensor, *, sign: int = 1) -> list[Tensor]:
+        return add_result(w, part, f, format=self.format, compiler=self.chain.compiler, sign=sign)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

@@ -190,8 +190,9 @@ class AnomalyHandler:
 
     def _loss(self, scale: float | None) -> Tensor:
         assert self._micro_batch is not None
+        batch = self._micro_batch.ready_on(self.processes.device)
         with autocast(self.config.amp, device=self.processes.device):
-            losses = self.model(self._micro_batch.to(self.processes.device))
+            losses = self.model(batch)
         return losses["loss"] / self.config.accumulate * (1.0 if scale is None else scale)
 
     def _trace(self, scale: float | None) -> Origin | None:
@@ -245,7 +246,7 @@ class AnomalyHandler:
             "origin": None if origin is None else asdict(origin),
             "random_state": self._random_state,
             "batch": {
-                **vars(self._micro_batch.to("cpu")),
+                **vars(self._micro_batch.ready_on(self.processes.device).to("cpu")),
                 "grids": tuple(asdict(grid) for grid in self._micro_batch.grids),
             },
         }

@@ -229,8 +229,9 @@ class Trainer:
                 self.anomalies.watching(micro_batch, means),
                 self._exchange_gradients(number == self.config.accumulate),
             ):
+                batch = micro_batch.ready_on(self.processes.device)
                 with autocast(self.config.amp, device=self.processes.device):
-                    losses: Mapping[str, Tensor] = self.parallel(micro_batch.to(self.processes.device))
+                    losses: Mapping[str, Tensor] = self.parallel(batch)
                 for name, value in losses.items():
                     share = value.detach().float() / self.config.accumulate
                     means[name] = means[name] + share if name in means else share

@@ -5,7 +5,8 @@ T frames, H/W space in, h/w out.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from re2tal.common.extension import Extensible
 from re2tal.common.settings import Settings
+from re2tal.common.types import FrameChange
 from re2tal.video import pixel_ops
 from re2tal.video.rand_augment import RandAugmentConfig, draw_operations
 from re2tal.video.scratch import keep_freed_memory
@@ -84,6 +86,15 @@ class AugmentSettings(Extensible):
             (3, T, h, w) uint8.
         """
 
+    def begin(
+        self, frames: Iterable[Tensor], *, rng: np.random.Generator, size: tuple[int, int], num_frames: int
+    ) -> tuple[Tensor, FrameChange | None]:
+        """`apply`, but what a device can do to the batch may be left to do, with all its random numbers drawn.
+
+        By default nothing is. Returns what `apply` does, before the rest, and the rest.
+        """
+        return self.apply(frames, rng=rng, size=size, num_frames=num_frames), None
+
 
 class AugmentConfig(AugmentSettings):
     """What `augment` does to a training clip, in this order. The defaults are the paper's."""
@@ -103,6 +114,16 @@ class AugmentConfig(AugmentSettings):
         """Crop, flip and change colours by `augment`, alike in every frame."""
         return augment(frames, rng=rng, config=self, size=size, num_frames=num_frames)
 
+    def begin(
+        self, frames: Iterable[Tensor], *, rng: np.random.Generator, size: tuple[int, int], num_frames: int
+    ) -> tuple[Tensor, FrameChange | None]:
+        """All but the crop is left, unless there are operations of somebody's own, which may know CPUs alone."""
+        if self.rand_augment.more_operations:
+            return super().begin(frames, rng=rng, size=size, num_frames=num_frames)
+        ops: list[pixel_ops.FrameOp] = []
+        clip = augment(frames, rng=rng, config=self, size=size, num_frames=num_frames, left=ops)
+        return clip, pixel_ops.Changes(tuple(ops)) if ops else None
+
 
 def augment(
     frames: Tensor | Iterable[Tensor],
@@ -111,6 +132,7 @@ def augment(
     config: AugmentConfig,
     size: tuple[int, int],
     num_frames: int | None = None,
+    left: list[pixel_ops.FrameOp] | None = None,
 ) -> Tensor:
     """Change a clip at random, every frame in the same way.
 
@@ -121,6 +143,7 @@ def augment(
         config: what may happen and how strongly.
         size: (h, w) of the result.
         num_frames: T, where frames come one by one; a ValueError if it is not how many there are.
+        left: gets what follows the crop, which is then not done; None: it is done.
 
     Returns:
         (3, T, h, w) uint8.
@@ -134,19 +157,38 @@ def augment(
     clip = torch.empty(3, num_frames, *size, dtype=torch.uint8)
     at_once = max(_PIXELS_AT_ONCE // (size[0] * size[1]), 1)
     numbered = zip(range(num_frames), frames, strict=True)
-    change = None
+    drawn = None
     while some := list(islice(numbered, at_once)):
         images = [frame for _, frame in some]
-        if change is None:
-            change = _draw(rng, config, height=images[0].shape[1], width=images[0].shape[2], size=size)
-        clip[:, some[0][0] : some[-1][0] + 1] = change(images)
+        if drawn is None:
+            drawn = _draw(rng, config, height=images[0].shape[1], width=images[0].shape[2], size=size)
+        part = drawn.part_of(images)
+        clip[:, some[0][0] : some[-1][0] + 1] = pixel_ops.apply(part, drawn.ops) if left is None else part
+    if drawn is not None and left is not None:
+        left += drawn.ops
     return clip
 
 
-def _draw(
-    rng: np.random.Generator, config: AugmentConfig, *, height: int, width: int, size: tuple[int, int]
-) -> Callable[[list[Tensor]], Tensor]:
-    """What happens to every frame of one clip: T times (3, H, W) uint8 -> (3, T, h, w) uint8."""
+@dataclass(frozen=True)
+class _Drawn:
+    """What happens to every frame of one clip."""
+
+    top: int
+    left: int
+    box: tuple[int, int]
+    size: tuple[int, int]
+    """Of the crop, resized."""
+    ops: list[pixel_ops.FrameOp]
+    """What follows."""
+
+    def part_of(self, frames: list[Tensor]) -> Tensor:
+        """The crop of frames: T times (3, H, W) uint8 -> (3, T, h, w) uint8."""
+        rows, columns = slice(self.top, self.top + self.box[0]), slice(self.left, self.left + self.box[1])
+        parts = torch.stack([frame[:, rows, columns] for frame in frames])
+        return _resize(parts, size=self.size).transpose(0, 1).contiguous()
+
+
+def _draw(rng: np.random.Generator, config: AugmentConfig, *, height: int, width: int, size: tuple[int, int]) -> _Drawn:
     if config.crop is None:
         top, left, box = *_center(height, width, size=size), size
     else:
@@ -155,12 +197,7 @@ def _draw(
     ops = [pixel_ops.flip()] if rng.random() < config.flip_probability else []
     ops += draw_operations(rng, config.rand_augment, size=size)
     ops += _draw_jitter(rng, config.jitter)
-
-    def change(frames: list[Tensor]) -> Tensor:
-        parts = torch.stack([frame[:, top : top + box[0], left : left + box[1]] for frame in frames])
-        return pixel_ops.apply(_resize(parts, size=size).transpose(0, 1).contiguous(), ops)
-
-    return change
+    return _Drawn(top, left, box, size, ops)
 
 
 def center_crop(frames: Tensor, *, size: tuple[int, int]) -> Tensor:

@@ -156,6 +156,25 @@ def test_the_number_of_workers_changes_nothing(small_set: SmallSet) -> None:
     assert not torch.equal(alone[0].frames, alone[2].frames), "workers that live on see the epoch change"
 
 
+def test_pixels_may_be_changed_when_a_batch_is_on_its_device(small_set: SmallSet) -> None:
+    _fill(small_set)
+    at_once, later = (
+        DataLoader(
+            TrainingSet(small_set.config(), AugmentConfig(), changed_later=changed_later),
+            batch_size=4,
+            collate_fn=collate,
+            num_workers=1,
+        )
+        for changed_later in (False, True)
+    )
+    for ready, batch in zip(at_once, later, strict=True):
+        assert ready.changes == () and len(batch.changes) == 4 and not torch.equal(batch.frames, ready.frames)
+        before = batch.frames.clone()
+        changed = batch.ready_on("cpu")
+        assert changed.changes == () and torch.equal(batch.frames, before)
+        assert (changed.frames.int() - ready.frames.int()).abs().float().mean() < 0.05
+
+
 def test_a_broken_video_is_replaced_counted_and_listed(small_set: SmallSet) -> None:
     _fill(small_set)
     small_set.add("broken", actions=[(0.5, 1.5, "run")]).write_bytes(b"")

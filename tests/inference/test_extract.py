@@ -110,6 +110,34 @@ def test_training_from_features_is_training_a_frozen_backbone_from_pixels_to_the
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_whole_videos_are_put_together_from_stored_windows_as_from_pixels(
+    re2tal: Any, tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for name, options in (
+        ("pixels", ["data.test_whole=True"]),
+        ("features", ["data.test_whole=True", f"data.features={stored}"]),
+        ("windows", [f"data.features={stored}"]),
+    ):
+        work = ["work_dir=" + str(tmp_path / name), "backbone.frozen=True", f"backbone.pretrained={checkpoint}"]
+        given = (
+            tiny,
+            "--checkpoint",
+            checkpoint,
+            "--device",
+            "cpu",
+            "--cfg-options",
+            *work,
+            ONE_BY_ONE,
+            *UNCHANGED,
+            *options,
+        )
+        assert re2tal("test", *given) == 0
+        (path,) = (tmp_path / name).rglob("detections.json")
+        found[name] = json.loads(path.read_text())["results"]
+    assert found["pixels"] == found["features"] != found["windows"]
+
+
 def test_a_checkpoint_trained_from_features_holds_the_backbone_and_predicts_on_pixels(
     re2tal: Any, tiny: Path, checkpoint: Path, stored: Path, tmp_path: Path
 ) -> None:

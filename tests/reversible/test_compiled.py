@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import metrics
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import VisionTransformer
 
@@ -21,6 +22,9 @@ from re2tal.reversible import (
     rewire,
     set_mode,
 )
+from re2tal.reversible.compiled import BranchCompiler
+from re2tal.reversible.conversion import add_result
+from re2tal.reversible.fixed_point import FixedPoint
 
 from .networks import Mlp, MlpNet, assert_same_gradients, gradients, loss_of, mlp_net, re2_slowfast, re2_swin
 
@@ -245,3 +249,24 @@ def test_inductor_s_own_dropout_is_replayed() -> None:
     assert_same_gradients(step(model, x), step(stored, x), tolerance=1e-5)
     assert reconstruction_error(model) == 0
     assert not torch.equal(model(x), model(x))
+
+
+@pytest.mark.slow  # inductor is started
+def test_conversion_and_overflow_flag_are_at_most_two_kernels_that_are_exact() -> None:
+    format = FixedPoint.around(torch.ones(1), headroom=8)
+    for shape in ((64, 24), (2, 3, 4, 4, 24)):
+        f = torch.randn(shape)
+        before = torch.randint(-9, 9, shape, dtype=torch.int32)
+        streams = [before.clone() for _ in range(2)]
+        metrics.reset()
+        found = [
+            add_result(stream, (), f, format=format, compiler=compiler)
+            for stream, compiler in zip(streams, (BranchCompiler(), None), strict=True)
+        ]
+        assert 1 <= metrics.generated_kernel_count <= 2
+        assert torch.equal(*streams)
+        assert format.share(*found[0]) == format.share(*found[1])
+        add_result(streams[0], (), f, format=format, compiler=BranchCompiler(), sign=-1)
+        assert torch.equal(streams[0], before)
+    (flag,) = add_result(before, (), f / 0, format=format, compiler=BranchCompiler())
+    assert not flag.isfinite()

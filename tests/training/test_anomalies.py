@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_a_bad_loss_names_step_videos_and_module_and_its_file_shows_it_again(tmp
     assert origin is not None and (origin.kind, origin.place) == ("output", "dropout")
     assert content["origin"] | {"largest": 0.0} == {"kind": "output", "place": "dropout", "detail": "", "largest": 0.0}
     assert content["origin"]["largest"] == pytest.approx(origin.largest)
+
+
+def test_the_file_of_a_bad_step_has_the_pixels_that_the_network_saw(tmp_path: Path) -> None:
+    trainer = toy_trainer(tmp_path, config=toy_config(), make=lambda: Spoiled(0, 1))
+    [[batch], *_] = batches(trainer)
+    with pytest.raises(TrainingError):
+        trainer.step([replace(batch, changes=(torch.bitwise_not,) * len(batch))])
+    _, saved = load_anomaly(tmp_path / "faults/step_000001.pth")
+    assert torch.equal(saved.frames, 255 - batch.frames) and saved.changes == ()
 
 
 def test_a_bad_gradient_names_the_module_and_the_operation(tmp_path: Path) -> None:

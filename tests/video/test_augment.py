@@ -1,5 +1,6 @@
 """The random changes of a training clip: the same in every frame, drawn anew for every clip."""
 
+import pickle
 from typing import get_args
 
 import numpy as np
@@ -9,9 +10,18 @@ from pydantic import ValidationError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from re2tal.video import AugmentConfig, CropConfig, JitterConfig, RandAugmentConfig, augment, center_crop
+from re2tal.video import (
+    AugmentConfig,
+    CropConfig,
+    JitterConfig,
+    RandAugmentConfig,
+    augment,
+    center_crop,
+    pixel_ops,
+)
 from re2tal.video.augment import _draw_crop
-from re2tal.video.rand_augment import OperationName
+from re2tal.video.rand_augment import OperationName, OperationSettings
+from tests.devices import CUDA
 
 NOTHING = AugmentConfig(
     crop=None,
@@ -25,6 +35,11 @@ def frames_of(*, num_frames: int = 4, height: int = 40, width: int = 52) -> Tens
     """(T, H, W, 3) noise, as a reader gives it."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (num_frames, height, width, 3), generator=generator).to(torch.uint8)
+
+
+def one_by_one(frames: Tensor) -> list[Tensor]:
+    """T frames (3, H, W), as a reader streams them."""
+    return list(frames.permute(0, 3, 1, 2))
 
 
 def still(*, num_frames: int = 4) -> Tensor:
@@ -193,3 +208,63 @@ def test_frames_that_come_one_by_one_are_counted(counted: int | None, message: s
     planes = frames_of().permute(0, 3, 1, 2)
     with pytest.raises(ValueError, match=message):
         augment(iter(planes), rng=rng(), config=NOTHING, size=(24, 32), num_frames=counted)
+
+
+EVERYTHING = AugmentConfig(rand_augment=RandAugmentConfig(num_operations=len(get_args(OperationName))))
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(), EVERYTHING])
+def test_what_follows_the_crop_can_be_done_later_and_elsewhere(config: AugmentConfig) -> None:
+    for seed in range(10):
+        at_once, in_two = rng(seed), rng(seed)
+        expected = augment(still(), rng=at_once, config=config, size=(24, 32))
+        frames = one_by_one(still())
+        clip, change = config.begin(frames, rng=in_two, size=(24, 32), num_frames=4)
+        assert at_once.bit_generator.state == in_two.bit_generator.state
+        assert change is not None and len(pickle.dumps(change)) < 4000
+        before = clip.clone()
+        changed = pickle.loads(pickle.dumps(change))(clip)
+        assert torch.equal(clip, before) and not torch.equal(changed, before)
+        assert_alike(changed, expected)
+
+
+def test_a_clip_is_changed_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = one_by_one(frames_of(num_frames=7))
+    clip, change = EVERYTHING.begin(frames, rng=rng(), size=(24, 32), num_frames=7)
+    assert change is not None
+    whole = change(clip)
+    monkeypatch.setattr(pixel_ops, "_PIXELS_AT_ONCE", 3 * 24 * 32)
+    assert_alike(change(clip), whole)
+
+
+def test_nothing_is_left_where_nothing_follows_the_crop_or_operations_are_somebody_s_own() -> None:
+    frames = one_by_one(frames_of(height=24, width=32))
+    clip, change = NOTHING.begin(frames, rng=rng(), size=(24, 32), num_frames=4)
+    assert change is None and torch.equal(clip, torch.stack(frames, dim=1))
+    own = AugmentConfig(rand_augment=RandAugmentConfig(operations=(), more_operations=(Own(),), num_operations=1))
+    clip, change = own.begin(frames, rng=rng(), size=(24, 32), num_frames=4)
+    assert change is None and torch.equal(clip, own.apply(frames, rng=rng(), size=(24, 32), num_frames=4))
+
+
+@pytest.mark.parametrize("device", [CUDA])
+@pytest.mark.parametrize("operation", get_args(OperationName))
+def test_a_device_changes_pixels_as_a_processor_does(operation: OperationName, device: str) -> None:
+    config = AugmentConfig(rand_augment=RandAugmentConfig(operations=(operation,), num_operations=1))
+    frames = one_by_one(frames_of())
+    clip, change = config.begin(frames, rng=rng(), size=(24, 32), num_frames=4)
+    assert change is not None
+    assert_alike(change(clip.to(device)).cpu(), change(clip))
+
+
+def assert_alike(changed: Tensor, expected: Tensor) -> None:
+    """Up to rounding, which an operation that tells levels apart may make more of in a few places."""
+    assert changed.shape == expected.shape and changed.dtype == expected.dtype
+    assert (changed.int() - expected.int()).abs().float().mean() < 0.05
+
+
+class Own(OperationSettings):
+    """Of somebody who knows nothing of devices."""
+
+    def draw(self, rng: np.random.Generator, *, size: tuple[int, int]) -> pixel_ops.FrameOp:
+        level = int(rng.integers(256))
+        return pixel_ops.FrameOp(lambda frames: torch.full_like(frames, level), "either")

@@ -20,6 +20,7 @@ from re2tal.experiments.device_check.context import PartContext, Row
 from re2tal.experiments.device_check.measuring import elapsed
 from re2tal.experiments.loading import load_epochs
 from re2tal.networks.backbones import SwinConfig
+from re2tal.reversible.devices import traits_of
 from re2tal.training import Processes, RunFolder
 from re2tal.video import write_video
 
@@ -105,7 +106,9 @@ def _loaded(folder: Path, context: PartContext, *, workers: int) -> Row:
         "training.batch_size=1",
     ]
     config = override(thumos(name="decoding", backbone=SwinConfig(reversible=True)), options)
-    clips = training_clips(config.data, config.augment, seed=0, annotations=annotations_of(config.data))
+    later = traits_of(context.device).changes_pixels
+    annotations = annotations_of(config.data)
+    clips = training_clips(config.data, config.augment, seed=0, annotations=annotations, changed_later=later)
     # A single process would take minutes for as many clips as all cores need.
     count = max(len(clips) // 8, 1) if workers == 0 else len(clips)
     processes = Processes(device=context.device)
@@ -117,7 +120,7 @@ def _loaded(folder: Path, context: PartContext, *, workers: int) -> Row:
     def load() -> None:
         nonlocal done
         for batch, _ in zip(loader, range(count), strict=False):
-            done += batch.to(context.device).inputs.shape[2]
+            done += batch.ready_on(context.device).inputs.shape[2]
 
     seconds = elapsed(load, device=context.device, repeats=1)
     return {

@@ -1,7 +1,7 @@
 """Video networks: (B, 3, T, H, W) raw frames to (B, C, S) features on the detector's step grid."""
 
 from re2tal.networks.backbones.backbone import Backbone, BackboneConfig, build_backbone
-from re2tal.networks.backbones.config import NetworkConfig
+from re2tal.networks.backbones.config import NetworkConfig, Reversible
 from re2tal.networks.backbones.factory import FactoryConfig, FactoryTrunk
 from re2tal.networks.backbones.internvideo2 import InternVideoConfig
 from re2tal.networks.backbones.masked import MaskedVideoMae, tube_masks
@@ -31,6 +31,7 @@ __all__ = [
     "PathwayConfig",
     "PlainTransformerConfig",
     "PrecomputedConfig",
+    "Reversible",
     "SlowFast",
     "SlowFastConfig",
     "SubClipConfig",

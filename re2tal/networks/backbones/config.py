@@ -17,10 +17,12 @@ from re2tal.networks.adapters import (
 )
 from re2tal.reversible import rewire
 
-__all__ = ["NetworkConfig", "TrainingStrategy"]
+__all__ = ["NetworkConfig", "Reversible", "TrainingStrategy"]
 
 TrainingStrategy = Literal["plain", "checkpointed", "reversible"]
 """How a backbone is trained."""
+Reversible = bool | Literal["auto"]
+"""Whether a backbone is rewired; "auto": it is, and stores as many activations as memory has room for."""
 
 
 class NetworkConfig(Extensible):
@@ -37,7 +39,7 @@ class NetworkConfig(Extensible):
     strategies: ClassVar[tuple[TrainingStrategy, ...]] = ("plain",)
     """In which `re2tal plan` can dry-run a step; "reversible" where `rewired` does without values of tensors."""
 
-    reversible: bool | Literal["auto"] = False
+    reversible: Reversible = False
     """Rewire the stages, so that training stores no activations inside them; "auto": rewire them, and store as many
     activations as `training.memory` has room for, which saves the time of computing them again. The gradients are the
     same, bit for bit."""

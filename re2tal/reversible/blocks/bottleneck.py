@@ -148,9 +148,9 @@ def _transition_shape(block: Foreign, shape: tuple[int, ...]) -> tuple[int, ...]
 
 
 class _Layer(Protocol):
-    """Computes a convolution and its norm for a tile, (1, C, T, H, W) -> (1, C', T, H', W')."""
+    """Computes a convolution, its norm and, if so, an activation for a tile, (1, C, T, H, W) -> (1, C', T, H', W')."""
 
-    def __call__(self, layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
+    def __call__(self, layer: Foreign, x: Tensor, outside: _Outside | None = None, *, relu: bool = False) -> Tensor:
         """With `outside`, padded in time only where the clip ends."""
 
 
@@ -160,9 +160,9 @@ def _stem_of_tile(module: Foreign, x: Tensor, computed: _Layer, outside: _Outsid
 
 
 def _branch_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
-    x = F.relu(computed(block.conv1, x, outside), inplace=True)
-    x = F.relu(computed(block.conv2, x), inplace=True)
-    return F.relu(computed(block.conv3, x), inplace=True)
+    x = computed(block.conv1, x, outside, relu=True)
+    x = computed(block.conv2, x, relu=True)
+    return computed(block.conv3, x, relu=True)
 
 
 def _transition_of_tile(block: Foreign, x: Tensor, computed: _Layer, outside: _Outside) -> Tensor:
@@ -175,18 +175,22 @@ def _padded(x: Tensor, outside: _Outside) -> Tensor:
     return F.pad(x, (0, 0, 0, 0, outside.before, outside.behind)) if outside.before or outside.behind else x
 
 
+def _activated(x: Tensor, relu: bool) -> Tensor:
+    return F.relu(x, inplace=True) if relu else x
+
+
 OfTile = Callable[[Foreign, Tensor, _Layer, _Outside], Tensor]
 
 
 # On accelerators the layers as they are: kernels in 3-D are fast, and every further call costs
 
 
-def _as_it_is(layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
+def _as_it_is(layer: Foreign, x: Tensor, outside: _Outside | None = None, *, relu: bool = False) -> Tensor:
     conv = layer.conv
     halo, *padding = map(int, conv.padding)
     if outside is None or outside.before == outside.behind == halo:
-        return layer.bn(conv(x))
-    return layer.bn(F.conv3d(_padded(x, outside), conv.weight, None, conv.stride, (0, *padding)))
+        return _activated(layer.bn(conv(x)), relu)
+    return _activated(layer.bn(F.conv3d(_padded(x, outside), conv.weight, None, conv.stride, (0, *padding))), relu)
 
 
 def _with_layers(of_tile: OfTile, owner: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
@@ -212,17 +216,21 @@ def _fold(owner: Foreign, x: Tensor) -> tuple[Tensor, ...]:
 def _with_folded(of_tile: OfTile, owner: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
     pairs = {id(layer): pair for layer, *pair in zip(_layers(owner), prepared[::2], prepared[1::2], strict=True)}
 
-    def computed(layer: Foreign, x: Tensor, outside: _Outside | None = None) -> Tensor:
+    def computed(layer: Foreign, x: Tensor, outside: _Outside | None = None, *, relu: bool = False) -> Tensor:
         weight, bias = pairs[id(layer)]
         (_, down, across), (_, *padding) = layer.conv.stride, map(int, layer.conv.padding)
+        # In place an activation comes before any view: of a view, autograd would copy the gradient three times.
         if weight.shape[2:] == (1, 1, 1):
             clips, channels, length, height, width = (x := x[..., ::down, ::across]).shape
             tall = x.reshape(clips, channels, length * height, width)
-            return F.conv2d(tall, weight[:, :, 0], bias).view(clips, -1, length, height, width)
+            pixels = _activated(F.conv2d(tall, weight.squeeze(2), bias), relu)
+            return pixels.view(clips, -1, length, height, width)
         if outside is None:
-            frames = x[0].transpose(0, 1)
-            return F.conv2d(frames, weight[:, :, 0], bias, (down, across), padding).transpose(0, 1)[None]
-        return F.conv3d(_padded(x, outside), weight, bias, layer.conv.stride, (0, *padding))
+            frames = F.conv2d(x.squeeze(0).transpose(0, 1), weight.squeeze(2), bias, (down, across), padding)
+            return _activated(frames, relu).transpose(0, 1).unsqueeze(0)
+        # Padding is written, not left to the convolution: where a tile has fewer frames than its kernel, torch 2.14
+        # computes wrong weight gradients of padded convolutions in bfloat16 on the CPU.
+        return _activated(F.conv3d(_padded(x, outside), weight, bias, layer.conv.stride, (0, *padding)), relu)
 
     return of_tile(owner, x, computed, tile.detail)  # type: ignore[arg-type]
 

@@ -15,8 +15,15 @@ from torch.nn import functional as F
 
 from re2tal.reversible.blocks.exact import OF_EACH_ELEMENT, OF_EACH_TOKEN, are, are_called_linear, computes_as_published
 from re2tal.reversible.blocks.split import Foreign, Split
-from re2tal.reversible.blocks.windows import WindowBatch, attend_in_windows, window_masks, window_tiles
+from re2tal.reversible.blocks.windows import (
+    WindowBatch,
+    attend_in_windows,
+    linear,
+    window_masks,
+    window_tiles,
+)
 from re2tal.reversible.branch import Branch
+from re2tal.reversible.devices import traits_of
 from re2tal.reversible.patched import call_own
 from re2tal.reversible.tiles import Tile, Tiling, leading_boxes, nothing_shared
 
@@ -27,10 +34,13 @@ def split_swin_block(block: Foreign) -> Split:
     """Two branches; drop path is drawn once for each."""
     few = Tiling(_prepare_windows, _few_window_tiles, _attend_in_windows, needs_graph=True)
     attention = Tiling(_prepare_attention, _attention_tiles, _attend, in_few=few) if _is_video(block) else None
+    mlp = Tiling(
+        _prepare_mlp, _mlp_tiles, _mlp_of_tokens, in_few=Tiling(_prepare_last_layer, _mlp_tiles, _mlp_with_last_layer)
+    )
     return Split(
         branches=(
             Branch(block, _attention, ("norm1", "attn"), tiling=attention),
-            Branch(block, _mlp, ("norm2", "mlp"), tiling=Tiling(_prepare_mlp, _mlp_tiles, _mlp_of_tokens)),
+            Branch(block, _mlp, ("norm2", "mlp"), tiling=mlp),
         ),
         exact=computes_as_published(block)
         and are((block.norm1, block.norm2), OF_EACH_TOKEN)
@@ -113,8 +123,27 @@ def _mlp(block: Foreign, x: Tensor) -> Tensor:
 
 
 def _drop_path(block: Foreign, x: Tensor) -> Tensor:
-    """The factor of every clip, (B, 1, ..., 1), from the numbers that the whole branch would draw."""
-    return block.stochastic_depth(x.new_ones(x.shape[0], *(1 for _ in x.shape[1:])))
+    """The factor of every clip, (B, 1, ..., 1), from the numbers that the whole branch would draw; (0,) if it draws
+    none."""
+    depth = block.stochastic_depth
+    if not depth.training or depth.p == 0:
+        return x.new_empty(0)
+    return depth(x.new_ones(x.shape[0], *(1 for _ in x.shape[1:])))
+
+
+def _with_factor(layer: nn.Linear, factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight and bias, (0,) if there is none, of the last layer of a branch, and the factor of its clips.
+
+    That of an only clip is multiplied into the layer, once for all tiles, and (0,) is left of it.
+    """
+    bias = factor.new_empty(0) if layer.bias is None else layer.bias
+    if factor.numel() != 1:
+        return layer.weight, bias, factor
+    return layer.weight * factor.view(()), bias * factor.view(()), factor.new_empty(0)
+
+
+def _times(y: Tensor, factor: Tensor, clips: slice) -> Tensor:
+    return y * factor[clips] if factor.numel() else y
 
 
 # The MLP, token by token
@@ -128,14 +157,39 @@ def _mlp_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[T
     if _drops(*(module.p for module in block.mlp.modules() if isinstance(module, nn.Dropout)), block=block):
         return None
     hidden = max(layer.out_features for layer in block.mlp.modules() if isinstance(layer, nn.Linear))
-    # The token, its norm and the result; what the two layers hold between them; and gradients of all that.
-    bytes_per_token = 4 * (6 * shape[-1] + 4 * hidden)
+    if traits_of(block.norm2.weight.device).waits_for_calls:
+        # The token, its norm and two gradients; what the layers hold between them, and the gradient of one of these.
+        bytes_per_token = 4 * (4 * shape[-1] + 3 * hidden)
+    else:  # with room: what is best on a processor was measured so
+        bytes_per_token = 4 * (6 * shape[-1] + 4 * hidden)
     return [Tile(box, box) for box in leading_boxes(shape[:-1], max(limit // bytes_per_token, 1))]
 
 
 def _mlp_of_tokens(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
     (factor,) = prepared
-    return block.mlp(block.norm2(x)) * factor[tile.clips]
+    return _times(block.mlp(block.norm2(x)), factor, tile.clips)
+
+
+def _prepare_last_layer(block: Foreign, x: Tensor) -> tuple[Tensor, ...]:
+    """As `_with_factor` gives them; the factor alone if the last layer is no plain one."""
+    factor = _drop_path(block, x)
+    last = block.mlp[_last_layer(block)]
+    return _with_factor(last, factor) if type(last) is nn.Linear else (factor,)
+
+
+def _mlp_with_last_layer(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
+    *last, factor = prepared
+    if not last:
+        return _mlp_of_tokens(block, x, prepared, tile)
+    y = block.norm2(x)
+    for layer in list(block.mlp)[: _last_layer(block)]:
+        y = layer(y)
+    return _times(linear(y, *last), factor, tile.clips)
+
+
+def _last_layer(block: Foreign) -> int:
+    """Which of an MLP's is the last that computes; behind it is dropout, which is not active in tiles."""
+    return max(place for place, layer in enumerate(block.mlp) if type(layer) not in OF_EACH_ELEMENT)
 
 
 # Attention, window by window
@@ -262,21 +316,23 @@ def _attend(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile)
     y = y.reshape(clips, *whole, channels)
     if any(windows.lacking):
         y = y[(slice(None), *(slice(length - lack) for length, lack in zip(whole, windows.lacking, strict=True)))]
-    return y * factor[tile.clips]
+    return _times(y, factor, tile.clips)
 
 
 # The same as batches of windows of one shape
 
 
 def _prepare_windows(block: Foreign, x: Tensor) -> tuple[Tensor, ...]:
-    """The position bias, the factor of drop path, and the masks of a shifted block."""
+    """The position bias, weight and bias of the projection, the factor of drop path, and the masks of a shifted
+    block."""
     window, shift = _window_and_shift(block, tuple(x.shape))
     tokens = math.prod(window)
     attention = block.attn
     index = attention.relative_position_index[:tokens, :tokens].flatten()
     bias = attention.relative_position_bias_table.t().index_select(1, index).view(-1, tokens, tokens)
     masks = window_masks(tuple(x.shape[:-1]), window, shift, like=bias)
-    return bias, _drop_path(block, x).flatten(), *(() if masks is None else (masks,))
+    projection = _with_factor(attention.proj, _drop_path(block, x).flatten())
+    return bias, *projection, *(() if masks is None else (masks,))
 
 
 def _few_window_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Sequence[Tile] | None:
@@ -284,14 +340,20 @@ def _few_window_tiles(block: Foreign, shape: tuple[int, ...], limit: int) -> Seq
     if _drops(attention.attention_dropout, attention.dropout, block=block):
         return None
     window, shift = _window_and_shift(block, shape)
-    most = max(limit // _bytes_per_window(block, math.prod(window), shape[-1]), 1)
-    return window_tiles(shape[:-1], window, shift, most)
+    tokens, heads = math.prod(window), attention.num_heads
+    # Of fused kernels, the gradient of what is added to the scores; what is added itself where masks differ.
+    scores = (1, 2) if traits_of(attention.qkv.weight.device).fuses_attention else (3, 3)
+    most, most_masked = (max(limit // (4 * tokens * (12 * shape[-1] + n * heads * tokens)), 1) for n in scores)
+    return window_tiles(shape[:-1], window, shift, most, most_masked)
 
 
 def _attend_in_windows(block: Foreign, x: Tensor, prepared: tuple[Tensor, ...], tile: Tile) -> Tensor:
-    bias, factor, *masks = prepared
+    bias, *projection, factor = prepared[:4]
+    masks = prepared[4] if len(prepared) > 4 else None
     assert isinstance(tile.detail, WindowBatch)
-    return attend_in_windows(block, x, factor=factor, bias=bias, masks=masks[0] if masks else None, windows=tile.detail)
+    return attend_in_windows(
+        block, x, factor=factor, bias=bias, projection=projection, masks=masks, windows=tile.detail
+    )
 
 
 def _bytes_per_window(block: Foreign, tokens: int, channels: int) -> int:

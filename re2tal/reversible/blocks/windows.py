@@ -25,7 +25,7 @@ from re2tal.reversible.tiles import Rows, Tile
 
 _R = TypeVar("_R")
 
-__all__ = ["WindowBatch", "attend_in_windows", "window_masks", "window_tiles", "with_values"]
+__all__ = ["WindowBatch", "attend_in_windows", "linear", "window_masks", "window_tiles", "with_values"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,9 @@ class WindowBatch:
     """N"""
     clips: Rows
     """(n,) where each window's clip stands in the batch."""
-    kinds: Rows
-    """(n,) which of the masks is that of each window."""
+    kinds: Rows | None
+    """(n,) which of the masks is that of each window, or (1,) if all have the same; None: no window of the tile needs
+    one."""
     padding: Rows | None
     """Which of the n * N tokens are padding; None: none."""
     kept: Rows | None
@@ -86,20 +87,31 @@ def _partitioned(x: Tensor, window: tuple[int, ...]) -> Tensor:
 
 
 @with_values
-def window_tiles(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...], most: int) -> Sequence[Tile]:
-    """Tiles of at most so many windows, all of about the same number.
+def window_tiles(
+    shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...], most: int, most_masked: int
+) -> Sequence[Tile]:
+    """As few tiles as possible, all of about the same number of windows.
 
     Args:
         shape: (B, T, H, W) of the input.
         window: tokens along each axis.
         shift: likewise.
-        most: windows.
+        most: windows of a tile that have no masks, or all the same one.
+        most_masked: of another one, which takes more memory for a window.
     """
-    rows, kinds, _ = _arranged(shape, window, shift)
+    rows, kinds, codes = _arranged(shape, window, shift)
     per_clip = len(rows) // shape[0]
     clips = torch.arange(shape[0]).repeat_interleave(per_clip)
+    is_masked = _are_masked(codes)
+    free = (~is_masked[kinds]).nonzero().flatten()
+    masked = [(kinds == kind).nonzero().flatten() for kind in is_masked.nonzero().flatten()]
+    masked.sort(key=len, reverse=True)
+    ways = [_split(torch.arange(len(rows)), most_masked if masked else most)]
+    for apart in range(len(masked) + 1):  # the kinds with the most windows
+        alike = [part for windows in (free, *masked[:apart]) for part in _split(windows, most)]
+        ways.append([*alike, *_split(torch.cat([free[:0], *masked[apart:]]), most_masked)])
     tiles = []
-    for own in torch.arange(len(rows)).tensor_split(math.ceil(len(rows) / most)):
+    for own in min(ways, key=len):
         tokens = rows[own].flatten()
         is_padding = tokens < 0
         padding = kept = None
@@ -107,9 +119,22 @@ def window_tiles(shape: tuple[int, ...], window: tuple[int, ...], shift: tuple[i
             padding, kept = (Rows(which.nonzero().flatten()) for which in (is_padding, ~is_padding))
         read = Rows(tokens.clamp(min=0))
         write = read if kept is None else Rows(tokens[kept.indices])
-        detail = WindowBatch(rows.shape[1], Rows(clips[own]), Rows(kinds[own]), padding, kept)
+        own_kinds = None
+        if is_masked[kinds[own]].any():
+            own_kinds = Rows(kinds[own[:1] if bool((kinds[own] == kinds[own[0]]).all()) else own])
+        detail = WindowBatch(rows.shape[1], Rows(clips[own]), own_kinds, padding, kept)
         tiles.append(Tile(read, write, detail))
     return tiles
+
+
+def _split(windows: Tensor, most: int) -> Sequence[Tensor]:
+    """Evenly, into parts of at most so many."""
+    return windows.tensor_split(math.ceil(len(windows) / most)) if len(windows) else ()
+
+
+def _are_masked(codes: Tensor) -> Tensor:
+    """(K,) which kinds of windows hold tokens of different places."""
+    return (codes != codes[:, :1]).any(dim=1)
 
 
 def window_masks(
@@ -127,16 +152,29 @@ def window_masks(
     return torch.zeros(apart.shape, dtype=like.dtype, device=like.device).masked_fill_(apart, -math.inf)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer; a bias (0,) is none."""
+    return F.linear(x, weight, bias if bias.numel() else None)
+
+
 def attend_in_windows(
-    block: Foreign, x: Tensor, *, factor: Tensor | None, bias: Tensor, masks: Tensor | None, windows: WindowBatch
+    block: Foreign,
+    x: Tensor,
+    *,
+    factor: Tensor,
+    bias: Tensor,
+    projection: Sequence[Tensor],
+    masks: Tensor | None,
+    windows: WindowBatch,
 ) -> Tensor:
     """What a block's attention gives for some windows: (n * N, C) -> (n * N, C), less the padding.
 
     Args:
         block: torchvision's.
         x: the rows of the windows' tokens.
-        factor: (B,) of drop path.
+        factor: (B,) of drop path, what the projection gives is multiplied by; (0,) if there is none.
         bias: (heads, N, N) of positions.
+        projection: weight and bias of the last layer, see `linear`.
         masks: see `window_masks`.
         windows: of the tile.
     """
@@ -146,11 +184,12 @@ def attend_in_windows(
         y = y.index_fill(0, windows.padding.on(x.device), 0)
     tokens, heads, channels = windows.size, attention.num_heads, y.shape[-1]
     qkv = F.linear(y, attention.qkv.weight, attention.qkv.bias).view(-1, tokens, 3, heads, channels // heads)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()  # each (n, heads, N, C / heads)
-    added = bias if masks is None else bias + masks.index_select(0, windows.kinds.on(x.device))
+    q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (n, heads, N, C / heads)
+    # One bias for all windows takes no memory for each of them.
+    added = bias if masks is None or windows.kinds is None else bias + masks.index_select(0, windows.kinds.on(x.device))
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=added.to(q.dtype)).transpose(1, 2).reshape(-1, channels)
-    y = F.linear(y, attention.proj.weight, attention.proj.bias)
-    if factor is not None:
-        of_windows = factor if len(factor) == 1 else factor.index_select(0, windows.clips.on(x.device))
+    y = linear(y, *projection)
+    if factor.numel():
+        of_windows = factor.index_select(0, windows.clips.on(x.device))
         y = (y.view(-1, tokens, channels) * of_windows.view(-1, 1, 1)).view(-1, channels)
     return y if windows.kept is None else y.index_select(0, windows.kept.on(x.device))
