@@ -12,7 +12,7 @@ from typing import Any, get_args
 from re2tal.common.atomic import atomic_text
 from re2tal.common.labelled import LabelledTime
 from re2tal.common.terminal import print_table
-from re2tal.common.untrusted import brief, some, visible
+from re2tal.common.untrusted import brief, shown, some, visible
 from re2tal.labels.records import Problem, Reading, Reason
 
 __all__ = ["ClassCounts", "ImportReport", "print_report"]
@@ -23,6 +23,7 @@ _EXAMPLES = 3
 _MOST_CLASSES = 300
 """That a table names."""
 _MOST_NOTES = 12
+_FEW_CLASSES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +162,14 @@ def _class_hints(classes: Mapping[str, ClassCounts]) -> Iterable[str]:
     alike: dict[str, list[str]] = defaultdict(list)
     for label in classes:
         alike[label.casefold()].append(label)
-    for labels in alike.values():
-        if len(labels) > 1:
-            yield f"these labels differ in capitals only, and count as classes of their own: {some(labels)}"
+    for labels in [labels for labels in alike.values() if len(labels) > 1][:_MOST_NOTES]:
+        yield f"these labels differ in capitals only, and count as classes of their own: {some(labels)}"
+    single = [label for label, counts in classes.items() if sum(counts.by_subset.values()) == 1]
+    if len(single) > max(len(classes) / 2, _FEW_CLASSES):
+        yield (
+            f"{len(single)} of {len(classes)} classes have one annotation each, such as {shown(single[0])}; if these "
+            "are remarks and no classes, --label takes other fields, and --only leaves annotations out"
+        )
     untrained = [label for label, counts in classes.items() if not counts.by_subset.get("training")]
     if untrained:
         yield f"no training video shows {some(map(repr, untrained))}"

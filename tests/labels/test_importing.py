@@ -86,6 +86,16 @@ def test_no_unit_is_advised_where_times_tell_their_own(rows: tuple[str, ...], cl
     assert reasons(imported) == {"outside the video": 2} and not any("--unit" in hint for hint in imported.report.hints)
 
 
+def test_remarks_taken_for_classes_are_noticed(clips: Path, tmp_path: Path) -> None:
+    def hints(number: int) -> list[str]:
+        rows = [f"{'abcd'[n % 4]},{n % 9},{n % 9 + 1},remark {n}" for n in range(number)]
+        return [hint for hint in bring_in(table(tmp_path, *rows), videos=clips).report.hints if "remarks" in hint]
+
+    assert hints(20) == []
+    (told,) = hints(30)
+    assert told.startswith("30 of 30 classes have one annotation each, such as 'remark 0'; if these are remarks")
+
+
 def test_broken_videos_are_told_and_the_others_kept(clips: Path, tmp_path: Path) -> None:
     videos = tmp_path / "v"
     videos.mkdir()
