@@ -53,7 +53,7 @@ class VideoScoresSettings(Extensible):
 
 
 class CuhkConfig(VideoScoresSettings):
-    """CUHK's scores of ActivityNet-1.3."""
+    """CUHK's scores of ActivityNet-1.3, and InternVideo2's as OpenTAD converted them ("classes" for "class")."""
 
     kind: Literal["cuhk"] = "cuhk"
     """Names this layout in a file or on the command line."""
@@ -218,7 +218,7 @@ def _read_cuhk(path: Path, *, top: int, logits: bool = False) -> VideoScores:
     content, results = _read_results(path, layout='{"results": {id: [scores]}, "class": [names]}')
     if logits:
         results = {name: row[0] if isinstance(row, list) and len(row) == 1 else row for name, row in results.items()}
-    names = content.get("class")
+    names = content.get("class", content.get("classes"))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise VideoScoresError(f'{path} must hold the names of its classes under "class", got {shown(names)}')
     if len(set(names)) < len(names):

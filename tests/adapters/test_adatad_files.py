@@ -124,34 +124,34 @@ def test_a_detector_and_a_backbone_take_it(adapter: Any, tmp_path: Path) -> None
         load_pretrained(plain.network, path=path, kind="videomae", reversible=False)
 
 
-SIZES = {"s": (384, 12), "b": (768, 12), "l": (1024, 24)}
+SIZES = {"s": (384, 12), "b": (768, 12), "l": (1024, 24), "h": (1280, 32), "g": (1408, 40)}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
 def test_the_configs_have_the_published_settings(path: Path) -> None:
     config = load_config(path)
-    size = path.stem.partition("videomae_")[2][0]
+    name = path.stem.replace("videomaev2_", "videomae_")
+    size, large = name.partition("videomae_")[2][0], "_224_" in name
     width, depth = SIZES[size]
     with torch.device("meta"):
         model = build_detector(config, num_classes=config.data.num_classes or 1)
     hidden = width // 4
     of_one = 2 * width * hidden + hidden + width + 3 * hidden + hidden + hidden**2 + hidden + 1
-    number = depth if "side" not in path.stem else depth // 2
+    number = depth // 2 if large or "side" in name else depth
     own = {name: p for name, p in model.backbone.named_parameters() if ".adapter." not in name}
     adapters = [p for name, p in model.backbone.named_parameters() if ".adapter." in name]
     assert sum(p.numel() for p in adapters) == number * of_one and all(p.requires_grad for p in adapters)
-    assert {p.requires_grad for p in own.values()} == {"re2tal" in path.stem}
+    assert {p.requires_grad for p in own.values()} == {"re2tal" in name}
     sampling, training = config.data.sampling, config.training
-    assert (config.data.crop_size, config.data.short_side_train) == ((160, 160), 182)
-    assert training.backbone_learning_rate == (2e-4 if size == "s" and "thumos" in path.stem else 1e-4)
-    if "thumos" in path.stem:
-        assert (sampling.num_steps, sampling.frames_per_step, sampling.frame_stride) == (768, 1, 4)
-        assert (training.epochs, training.cosine_epochs, training.batch_size, training.learning_rate) == (
-            60,
-            100,
-            2,
-            1e-4,
-        )
+    frames = ((224, 224), 256) if large else ((160, 160), 182)
+    assert (config.data.crop_size, config.data.short_side_train) == frames
+    searched = "thumos" in name and (size == "s" or large)
+    assert training.backbone_learning_rate == (2e-4 if searched else 1e-4)
+    if "thumos" in name:
+        seen = (768, 2, 2) if large else (768, 1, 4)
+        assert (sampling.num_steps, sampling.frames_per_step, sampling.frame_stride) == seen
+        assert (training.epochs, training.eval_from) == ((50, 37) if large else (60, 40))
+        assert (training.cosine_epochs, training.batch_size, training.learning_rate) == (100, 2, 1e-4)
     else:
         assert (sampling.num_steps, sampling.frames_per_step, config.data.class_agnostic) == (192, 4, True)
         assert (training.epochs, training.batch_size, training.learning_rate) == (15, 16, 1e-3)

@@ -55,6 +55,11 @@ def test_logits_of_tcanet_are_twice_their_softmax(tmp_path: Path) -> None:
     np.testing.assert_allclose([score for _, score in scores.best["a"]], expected[[1, 0, 2]])
 
 
+def test_the_names_of_classes_may_be_called_so(tmp_path: Path) -> None:
+    path = _write(tmp_path / "scores.json", {"results": {"a": [0.1, 0.7]}, "classes": ["run", "jump"]})
+    assert CuhkConfig(path=path, top=1).read().best == {"a": ((1, 0.7),)}
+
+
 def test_every_segment_is_copied_for_the_best_classes_with_the_product_of_scores(tmp_path: Path) -> None:
     found = _cuhk(tmp_path).label(_detections())
     assert found.video_id == "a"
