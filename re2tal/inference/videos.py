@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from re2tal.common.atomic import atomic_text
-from re2tal.common.untrusted import is_text
+from re2tal.common.untrusted import is_text, readable
 from re2tal.inference.inputs import VideoFile
 from re2tal.inference.progress import VideoProgress, showing_progress
 from re2tal.training import Processes, log
@@ -83,7 +83,7 @@ def for_every_video(
             except VideoError as error:
                 skipped.append((video.video_id, str(error)))
                 if len(skipped) <= _MOST_TOLD:
-                    log.warning("skipped %s: %s", video.video_id, error)
+                    log.warning("%s", readable(f"skipped {video.video_id}: {error}"))
                 if len(skipped) == _MOST_TOLD:
                     log.warning("further videos that cannot be used are not told one by one")
             progress.finish(video)
