@@ -33,6 +33,7 @@ _ONE_EPOCH = [
     "training.warmup_epochs=0.5",
     "training.log_every=1",
     "training.amp=auto",
+    "backbone.reversible=True",  # streams are to come back
 ]
 
 
