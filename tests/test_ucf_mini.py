@@ -81,6 +81,7 @@ def test_a_few_steps_on_real_footage_run_through(network: str, data: Path, tmp_p
             "training.batch_size=2",
             "training.eval_from=1",
             "training.amp=none",
+            "backbone.reversible=True",
         ],
     )
     folder = RunFolder(tmp_path / "run")
