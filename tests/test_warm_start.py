@@ -222,7 +222,7 @@ def test_fine_tuning_a_classifier_starts_from_a_backbone_alone(tmp_path: Path) -
         FinetuneConfig(
             name="x",
             work_dir=tmp_path,
-            backbone=config.backbone,
+            backbone=config.backbone.model_copy(update={"reversible": True}),
             data=ClipsConfig(train=source, test=source),
             training=TrainingConfig(epochs=9, start_from=tmp_path / "best.pth"),
         )

@@ -246,9 +246,12 @@ def test_a_wrong_amount_of_memory_is_answered_in_one_message(re2tal: Any) -> Non
 
 
 def test_the_bits_that_coefficients_drop_are_counted() -> None:
+    """With stages of several blocks, so that streams are what takes most."""
+    deep = "backbone.blocks=(3,3,3)"
     whole, halves = (
-        dry_run(small(f"backbone.alpha={alpha}", f"backbone.beta={beta}"))["activations"]
+        dry_run(small(deep, f"backbone.alpha={alpha}", f"backbone.beta={beta}"))["activations"]
         for alpha, beta in ((0, 1), (0.5, 0.5))
     )
-    eighths = dry_run(small("backbone.alpha=0.875", "backbone.beta=0.125", "training.anneal_epochs=2"))["activations"]
+    annealed = ("backbone.alpha=0.875", "backbone.beta=0.125", "training.anneal_epochs=2")
+    eighths = dry_run(small(deep, *annealed))["activations"]
     assert 0 < halves - whole < eighths - whole
