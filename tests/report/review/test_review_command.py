@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,7 +50,9 @@ def running(folder: Path, *more: object) -> Iterator[tuple[subprocess.Popen[str]
             if line.startswith("http://"):
                 break
         assert said and said[-1].startswith("http://127.0.0.1:"), said
-        yield process, said[-1].strip()
+        address = said[-1].strip()
+        urllib.request.urlopen(address, timeout=60).close()  # from its first answer on it heeds signals
+        yield process, address
     finally:
         process.kill()
         process.wait()
@@ -130,8 +133,6 @@ def browsers_of(pid: int) -> list[int]:
 
 
 def test_ended_by_another_program_it_writes_what_there_is(folder: Path) -> None:
-    import urllib.request
-
     with running(folder, "--classes", "walk") as (process, address):
         value = {"start": 1, "end": 2, "label": "walk", "status": "kept"}
         change = {"key": "key-1", "video": "m1", "changes": [{"id": "n1", "base": "", "value": value}]}
