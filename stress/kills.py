@@ -38,6 +38,7 @@ REDUCED = (
     "pyramid.max_steps=32",
     "pyramid.drop_path=0.1",  # so that the random state matters
     "data.sampling.num_steps=32",
+    "backbone.reversible=True",  # auto would note in checkpoints what its trial steps took
 )
 
 
