@@ -22,7 +22,9 @@ Named = tuple[str, tuple[str, ...], tuple[int, ...]]
 """AdaTAD's name, ours, shape."""
 
 
-def backbone_entries(*, width: int, depth: int, patch: int, hidden: int, ladder_from: int | None) -> Iterator[Named]:
+def backbone_entries(
+    *, width: int, depth: int, patch: int, hidden: int, ladder_from: int | None, adapters_from: int
+) -> Iterator[Named]:
     """The network as the published code builds it; () where a tensor has no place here."""
 
     def both(theirs: str, ours: str, weight: tuple[int, ...]) -> Iterator[Named]:
@@ -42,7 +44,7 @@ def backbone_entries(*, width: int, depth: int, patch: int, hidden: int, ladder_
         yield from both(f"{theirs}.norm2", f"{ours}.layernorm_after", (width,))
         yield from both(f"{theirs}.mlp.layers.0.0", f"{ours}.intermediate.dense", (hidden, width))
         yield from both(f"{theirs}.mlp.layers.1", f"{ours}.output.dense", (width, hidden))
-        if ladder_from is None or number >= ladder_from:
+        if number >= (adapters_from if ladder_from is None else ladder_from):
             inside = f"{theirs}.adapter" if ladder_from is None else f"ladders.adapters.{number - ladder_from}"
             yield f"{inside}.gamma", (f"{ours}.adapter.gamma",), (1,)
             for layer, shape in (
@@ -56,13 +58,20 @@ def backbone_entries(*, width: int, depth: int, patch: int, hidden: int, ladder_
         yield from ((f"fc_norm.{end}", (), (width,)) for end in ("weight", "bias"))
 
 
-def published(path: Path, *, width: int, depth: int, ladder_from: int | None) -> dict[str, float]:
+def published(
+    path: Path, *, width: int, depth: int, ladder_from: int | None, adapters_from: int = 0
+) -> dict[str, float]:
     """Write a checkpoint, each tensor of which is filled with a number; returns our names and their numbers."""
     prefix, ours = "backbone.model.backbone.", "backbone.network.net."
     entries: list[Named] = [
         (prefix + theirs, tuple(ours + name for name in names), shape)
         for theirs, names, shape in backbone_entries(
-            width=width, depth=depth, patch=16, hidden=4 * width, ladder_from=ladder_from
+            width=width,
+            depth=depth,
+            patch=16,
+            hidden=4 * width,
+            ladder_from=ladder_from,
+            adapters_from=adapters_from,
         )
     ]
     rest = actionformer_entries(inputs=width, channels=512, classes=20)
@@ -103,11 +112,15 @@ def test_every_tensor_of_a_published_checkpoint_has_its_place(
 TINY: dict[str, Any] = {"width": 24, "depth": 4, "heads": 2, "hidden": 96, "patch": 16, "size": (32, 32)}
 
 
-@pytest.mark.parametrize("adapter", [TemporalAdapterConfig(), LadderConfig(from_block=2)], ids=["inside", "ladder"])
+@pytest.mark.parametrize(
+    "adapter",
+    [TemporalAdapterConfig(), TemporalAdapterConfig(from_block=2), LadderConfig(from_block=2)],
+    ids=["inside", "in the upper half", "ladder"],
+)
 def test_a_detector_and_a_backbone_take_it(adapter: Any, tmp_path: Path) -> None:
     path = tmp_path / "epoch_58.pth"
     ladder_from = 2 if isinstance(adapter, LadderConfig) else None
-    expected = published(path, width=24, depth=4, ladder_from=ladder_from)
+    expected = published(path, width=24, depth=4, ladder_from=ladder_from, adapters_from=adapter.from_block)
     preset = load_config(CONFIGS / "e2e_thumos_videomae_s_768x1_160_adapter.py")
     config = preset.model_copy(update={"backbone": adapted(VideoMaeConfig(**TINY), adapter)})
     model = build_detector(config, num_classes=20)
